@@ -1,0 +1,100 @@
+# kanband: one Makefile. `make help` lists the targets.
+#
+# Every build mode has a folder of its own under BUILD (build/release, build/asan, …), so that
+# switching modes never mixes objects. All sources but the two mains go into one archive,
+# which the two programs and every test link.
+
+VERSION  := 0.1.0
+prefix   ?= /usr/local
+bindir   ?= $(prefix)/bin
+sbindir  ?= $(prefix)/sbin
+mandir   ?= $(prefix)/share/man
+datadir  ?= $(prefix)/share
+sysconfdir ?= /etc
+libdir   ?= $(prefix)/lib
+DESTDIR  ?=
+BUILD    ?= build
+MODE     ?= release
+OUT      := $(BUILD)/$(MODE)
+
+CC       ?= cc
+PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih nettle
+PKG_CONFIG ?= pkg-config
+
+# Warnings are errors: a warning that nobody has to fix is not read.
+WARN := -Wall -Wextra -Werror -Wconversion -Wshadow -Wformat=2 -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla -Wundef -Wpointer-arith -Wwrite-strings -Wno-sign-conversion
+HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection -ffunction-sections -fdata-sections
+LDHARDEN := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections
+STD  := -std=gnu17 -D_GNU_SOURCE -Iinclude -DKANBAND_VERSION='"$(VERSION)"' \
+	-DKANBAND_SYSCONFDIR='"$(sysconfdir)"'
+
+ifeq ($(MODE),release)
+OPT := -O2 -g -D_FORTIFY_SOURCE=2
+else ifeq ($(MODE),ndebug)
+OPT := -O3 -DNDEBUG -D_FORTIFY_SOURCE=2
+else ifeq ($(MODE),asan)
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDOPT := -fsanitize=address,undefined
+else ifeq ($(MODE),tsan)
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LDOPT := -fsanitize=thread
+else ifeq ($(MODE),coverage)
+OPT := -O0 -g --coverage
+LDOPT := --coverage
+else ifeq ($(MODE),debug)
+OPT := -O0 -g
+else
+$(error unknown MODE=$(MODE): release, ndebug, debug, asan, tsan, coverage)
+endif
+
+# Only asked when something is built, so that `make deps` works on a bare machine.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
+
+ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(LDHARDEN) $(LDOPT) $(LDFLAGS)
+
+MAINS := src/kanband.c src/ctl/kanbanctl.c
+SRCS  := $(filter-out $(MAINS),$(sort $(wildcard src/*/*.c)))
+OBJS  := $(SRCS:%.c=$(OUT)/%.o)
+LIB   := $(OUT)/libkanband.a
+PROGS := $(OUT)/kanband $(OUT)/kanbanctl
+
+TEST_SRCS := $(sort $(wildcard tests/test_*.c))
+TEST_LIB  := $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard tests/lib/*.c)))
+TESTS     := $(TEST_SRCS:tests/%.c=$(OUT)/tests/%)
+
+.PHONY: all
+all: $(PROGS) ## build kanband and kanbanctl
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(OUT)/kanband: $(OUT)/src/kanband.o $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
+$(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
+
+$(OUT)/tests/test_%: $(OUT)/tests/test_%.o $(TEST_LIB) $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs check) $(PKG_LIBS) -lpthread
+
+-include $(OBJS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(TEST_LIB:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
+
+.PHONY: tests
+tests: $(TESTS) ## build the unit tests
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+include tests/targets.mk

@@ -1,0 +1,103 @@
+/*
+ * Every setting, where it came from, and what it is for one root or board. Precedence: command
+ * line, environment (CONTRACT), kanband.conf and its drop-ins, the root's config.yaml `kanban:`
+ * block, default. Within kanband.conf, [board SLUG] beats [root PATH] beats [kanband].
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "util/error.h"
+
+enum config_launcher { LAUNCHER_AUTO, LAUNCHER_FORK, LAUNCHER_COMMAND };
+
+/* What holds for one board of one root. Borrowed from the config it came from. */
+struct settings {
+	/* dispatch */
+	int64_t dispatch_interval_s; /* full sweep; ≥ 1 */
+	int64_t max_spawn;           /* running tasks per board; -1 = no limit */
+	int64_t max_in_progress; /* all boards of this daemon; -1 = unset: clamp(MemTotal/512
+				    MiB, 2, 8) */
+	int64_t max_in_progress_per_profile; /* -1 = no limit */
+	int64_t failure_limit;               /* ≥ 1 */
+	int64_t stale_timeout_s;             /* dispatch_stale_timeout_seconds; ≤ 0 = off */
+	const char *default_assignee;        /* or NULL */
+	bool review_dispatch;
+	bool auto_decompose;
+	int64_t auto_decompose_per_tick;
+	bool profiles_limited; /* dispatch_profiles is present */
+	const char *const
+		*dispatch_profiles; /* NULL-terminated, canonical names; may be empty */
+	bool guard_check_pr_state;  /* respawn_guard_check_pr_state */
+	bool paused;                /* [board] paused = yes: discovered, not dispatched */
+	/* timing, CONTRACT §6 */
+	int64_t claim_ttl_s;           /* 900 */
+	int64_t heartbeat_stale_s;     /* 3600 */
+	int64_t reclaim_defer_s;       /* 120 */
+	int64_t crash_grace_s;         /* 30; 0 allowed */
+	int64_t rate_limit_cooldown_s; /* 300; 0 allowed */
+	int64_t busy_timeout_ms;       /* 120000 */
+	int64_t checkpoint_interval_s; /* 300 */
+	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
+	/* workers */
+	int64_t worker_log_rotate_bytes; /* 2 MiB */
+	int64_t worker_log_backup_count; /* 1 */
+	const char *hermes;              /* $HERMES_BIN, [worker] hermes, or "hermes" */
+	const char *workspaces_root;     /* $HERMES_KANBAN_WORKSPACES_ROOT or NULL */
+	const char *pinned_db;           /* $HERMES_KANBAN_DB or NULL */
+	/* memory guard, DESIGN §3 */
+	bool memory_guard; /* yes */
+};
+
+struct config;
+
+/* The command line's part; NULL and 0 where an option was not given. Borrowed. */
+struct config_cli {
+	const char *file;         /* --config */
+	const char *const *roots; /* --root, NULL-terminated, or NULL */
+	const char *socket;       /* --socket */
+	const char *launcher;     /* --launcher */
+	const char *log_level;    /* --log-level */
+};
+
+/**
+ * config_load() - read everything and check it
+ * @env: environment, as in environ(7); borrowed for the call
+ * @e:   first error: file, line, key, what is wrong, what is allowed. A bad value or unknown
+ * key in kanband.conf or on the command line is an error; in config.yaml it is a warning and
+ *       the default holds (CONTRACT §10), see config_warnings().
+ * Return: 0; -EINVAL (exit 78); other -errno.
+ */
+MUST_CHECK int config_load(struct config **config, const struct config_cli *cli,
+			   char *const *env, struct error *e);
+struct config *config_free(struct config *config);
+DEFINE_FREEP(struct config, config_free)
+
+/** config_warnings() - one sentence each, NULL-terminated, borrowed */
+const char *const *config_warnings(const struct config *config);
+
+/** config_roots() - absolute kanban roots without duplicates, NULL-terminated, never empty */
+const char *const *config_roots(const struct config *config);
+const char *config_socket(const struct config *config); /* or NULL: none possible */
+enum config_launcher config_launcher(const struct config *config);
+const char *const *
+config_command(const struct config *config); /* [worker] command split as words, or NULL */
+int config_log_level(const struct config *config); /* LOG_* */
+
+/** config_settings() - what holds for @slug of @root (NULL slug: the root's own) */
+void config_settings(const struct config *config, const char *root, const char *slug,
+		     struct settings *out);
+
+/** config_print() - --check-config: every effective value with where it came from.
+ * @json: one object instead of lines.  Return: 0 or -errno (a failed write). */
+MUST_CHECK int config_print(const struct config *config, FILE *out, bool json);
+
+/**
+ * config_root_from_env() - the kanban root by CONTRACT §1 (HERMES_KANBAN_HOME, HERMES_HOME,
+ * HOME) Return: 0 and a malloc'd absolute path in @root; -ENOENT with @e when there is no HOME
+ * either.
+ */
+MUST_CHECK int config_root_from_env(char *const *env, char **root, struct error *e);

@@ -1,0 +1,71 @@
+/* Errors, cleanup and ownership: the few macros that every module uses. */
+#pragma once
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#define MUST_CHECK      __attribute__((warn_unused_result))
+#define CLEANUP(fn)     __attribute__((cleanup(fn)))
+#define PRINTF(fmt, va) __attribute__((format(printf, fmt, va)))
+
+/* Give an owned pointer away: the local becomes NULL, its cleanup does nothing. */
+#define STEAL(p)                                                                               \
+	({                                                                                     \
+		__typeof__(p) steal_ = (p);                                                    \
+		(p) = NULL;                                                                    \
+		steal_;                                                                        \
+	})
+
+/* Define x_freep() for CLEANUP() from a destructor that takes NULL. */
+#define DEFINE_FREEP(type, fn)                                                                 \
+	static inline void fn##p(type **p)                                                     \
+	{                                                                                      \
+		fn(*p);                                                                        \
+		*p = NULL;                                                                     \
+	}
+
+static inline void freep(void *p)
+{
+	free(*(void **)p);
+	*(void **)p = NULL;
+}
+
+#define ERROR_TEXT_MAX 768
+
+/*
+ * What went wrong, in a sentence for the operator: the thing, the reason, and where there is
+ * one, the remedy. Jobs do not log: they fill one of these and the loop side reports it.
+ */
+struct error {
+	int code;                  /* 0, -errno, or a positive outcome of the module */
+	char text[ERROR_TEXT_MAX]; /* never NULL; "" when there is nothing to say */
+};
+
+#define ERROR_NULL                                                                             \
+	{                                                                                      \
+		0, ""                                                                          \
+	}
+
+/**
+ * error_set() - record a failure
+ * @e:    where to record it; NULL is allowed and records nothing
+ * @code: -errno or a positive outcome; returned unchanged so callers can `return error_set(…)`
+ * @fmt:  the sentence; over-long text is cut at ERROR_TEXT_MAX, never in the middle of a UTF-8
+ *        character; control characters (a newline in a path) are replaced by '?'
+ * Return: @code.
+ */
+int error_set(struct error *e, int code, const char *fmt, ...) PRINTF(3, 4);
+
+/**
+ * error_prefix() - put context in front of a recorded failure ("board x: " …)
+ * @e: as above
+ * Return: e->code, 0 for NULL.
+ */
+int error_prefix(struct error *e, const char *fmt, ...) PRINTF(2, 3);
+
+/**
+ * error_errno() - error_set() with ": " and strerror appended
+ * @code: a negative errno
+ */
+int error_errno(struct error *e, int code, const char *fmt, ...) PRINTF(3, 4);

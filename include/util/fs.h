@@ -1,0 +1,69 @@
+/* Files and paths: small durable writes, bounded reads, folders, lock files. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "util/error.h"
+
+static inline void fs_closep(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+/**
+ * fs_path() - printf into a fresh string
+ * Return: malloc'd, the caller frees it; NULL when out of memory.
+ */
+MUST_CHECK char *fs_path(const char *fmt, ...) PRINTF(1, 2);
+
+/**
+ * fs_read_file() - read a whole small file
+ * @path: the file; a folder, FIFO or device is refused with -EINVAL, and never waited for
+ * @max:  most bytes to accept; a larger file is -EFBIG
+ * @data: out; malloc'd and NUL-terminated (the NUL is not counted), the caller frees it
+ * @len:  out, may be NULL; bytes read
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int fs_read_file(const char *path, size_t max, char **data, size_t *len);
+
+/**
+ * fs_write_atomic() - replace a small file durably: temp, fsync, rename, fsync of the folder
+ * @path: the file; its folder must exist. The temp file is beside it, `.NAME.PID.tmp`
+ * @mode: permission bits of a new file, before the umask
+ * Blocks: two fsyncs.
+ * Return: 0 or -errno; on error the old content stands and no temp file stays.
+ */
+MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
+
+/**
+ * fs_mkdir_p() - make a folder and its missing parents
+ * @path: absolute or relative; an existing folder is success, an existing non-folder -ENOTDIR
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int fs_mkdir_p(const char *path, mode_t mode);
+
+/**
+ * fs_lock_open() - open or create a lock file, close-on-exec, without touching its content
+ * @path: the lock file; its folder must exist
+ * Return: a descriptor, or -errno.
+ */
+MUST_CHECK int fs_lock_open(const char *path);
+
+/**
+ * fs_lock_try() - flock(LOCK_EX | LOCK_NB)
+ * Return: 0 locked; -EWOULDBLOCK held by somebody else; other -errno.
+ */
+MUST_CHECK int fs_lock_try(int fd);
+
+/** fs_is_dir() - is there a folder at @path (symbolic links followed) */
+bool fs_is_dir(const char *path);
+
+/**
+ * fs_is_slug() - does @name match ^[a-z0-9][a-z0-9_-]{0,63}$ (boards and profiles, CONTRACT §1)
+ */
+bool fs_is_slug(const char *name);

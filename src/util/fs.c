@@ -1,0 +1,196 @@
+#include "util/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *fs_path(const char *fmt, ...)
+{
+	char *s = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	return n < 0 ? NULL : s;
+}
+
+int fs_read_file(const char *path, size_t max, char **data, size_t *len)
+{
+	CLEANUP(fs_closep) int fd = -1;
+	CLEANUP(freep) char *buf = NULL;
+	struct stat st;
+	size_t used = 0, size;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	if (st.st_size < 0 || (size_t)st.st_size > max)
+		return -EFBIG;
+	/* st_size is a hint (0 in /proc); the loop below reads to the end whatever it says */
+	size = (size_t)st.st_size + 1;
+	if (size < 512)
+		size = 512;
+	buf = malloc(size + 1);
+	if (!buf)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t n = read(fd, buf + used, size - used);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (n == 0)
+			break;
+		used += (size_t)n;
+		if (used > max)
+			return -EFBIG;
+		if (used == size) {
+			char *more = realloc(buf, size * 2 + 1);
+
+			if (!more)
+				return -ENOMEM;
+			buf = more;
+			size *= 2;
+		}
+	}
+	buf[used] = '\0';
+	*data = STEAL(buf);
+	if (len)
+		*len = used;
+	return 0;
+}
+
+static int fs_write_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int fs_sync_folder(const char *path)
+{
+	CLEANUP(freep) char *dir = NULL;
+	CLEANUP(fs_closep) int fd = -1;
+	const char *slash = strrchr(path, '/');
+
+	dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	if (!dir)
+		return -ENOMEM;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	/* some file systems cannot sync a folder and say EINVAL: nothing more can be done there
+	 */
+	if (fsync(fd) < 0 && errno != EINVAL)
+		return -errno;
+	return 0;
+}
+
+int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
+{
+	CLEANUP(freep) char *tmp = NULL;
+	CLEANUP(fs_closep) int fd = -1;
+	const char *slash = strrchr(path, '/');
+	int r;
+
+	if (slash)
+		tmp = fs_path("%.*s/.%s.%d.tmp", (int)(slash - path), path, slash + 1,
+			      (int)getpid());
+	else
+		tmp = fs_path(".%s.%d.tmp", path, (int)getpid());
+	if (!tmp)
+		return -ENOMEM;
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	if (fd < 0)
+		return -errno;
+	r = fs_write_all(fd, data, len);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	if (r == 0 && rename(tmp, path) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)unlink(tmp);
+		return r;
+	}
+	return fs_sync_folder(path);
+}
+
+int fs_mkdir_p(const char *path, mode_t mode)
+{
+	CLEANUP(freep) char *copy = strdup(path);
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, mode) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	if (mkdir(copy, mode) < 0) {
+		if (errno != EEXIST)
+			return -errno;
+		if (!fs_is_dir(copy))
+			return -ENOTDIR;
+	}
+	return 0;
+}
+
+int fs_lock_open(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0644);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int fs_lock_try(int fd)
+{
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+bool fs_is_dir(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool fs_is_slug(const char *name)
+{
+	size_t n = 0;
+
+	for (; name[n]; n++) {
+		char c = name[n];
+		bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+
+		if (n >= 64 || (!alnum && (n == 0 || (c != '_' && c != '-'))))
+			return false;
+	}
+	return n > 0;
+}

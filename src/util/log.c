@@ -1,0 +1,139 @@
+#include "util/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+/* The one process-wide sink, set once by log_open() before threads start. */
+static struct {
+	int level;
+	bool journal;
+} log_sink = { LOG_INFO, false };
+
+/* Is stderr the stream that systemd connected to the journal (systemd.exec(5))? */
+static bool log_stderr_is_journal(void)
+{
+	const char *env = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	if (!env || sscanf(env, "%llu:%llu", &dev, &ino) != 2 || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	return st.st_dev == dev && st.st_ino == ino;
+}
+
+void log_open(int level)
+{
+	log_sink.level = level;
+	log_sink.journal = log_stderr_is_journal();
+}
+
+void log_set_level(int level)
+{
+	log_sink.level = level;
+}
+
+int log_level_from_text(const char *text)
+{
+	static const struct {
+		const char *name;
+		int level;
+	} levels[] = {
+		{ "error", LOG_ERR },     { "err", LOG_ERR },   { "warning", LOG_WARNING },
+		{ "notice", LOG_NOTICE }, { "info", LOG_INFO }, { "debug", LOG_DEBUG },
+	};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+		if (strcmp(text, levels[i].name) == 0)
+			return levels[i].level;
+	return -1;
+}
+
+struct log_fields {
+	struct iovec iov[12];
+	int n;
+	char *text[12]; /* what to free */
+};
+
+static void log_field(struct log_fields *f, const char *fmt, ...) PRINTF(2, 3);
+
+static void log_field(struct log_fields *f, const char *fmt, ...)
+{
+	char *s = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	if (n < 0) /* out of memory: the line goes out with a field less */
+		return;
+	f->text[f->n] = s;
+	f->iov[f->n].iov_base = s;
+	f->iov[f->n].iov_len = (size_t)n;
+	f->n++;
+}
+
+static void log_to_journal(int priority, const struct log_about *a, const char *text)
+{
+	struct log_fields f = { .n = 0 };
+
+	log_field(&f, "PRIORITY=%d", priority);
+	log_field(&f, "SYSLOG_IDENTIFIER=kanband");
+	log_field(&f, "MESSAGE=%s", text);
+	if (a && a->id)
+		log_field(&f, "MESSAGE_ID=%s", a->id);
+	if (a && a->root)
+		log_field(&f, "KANBAN_ROOT=%s", a->root);
+	if (a && a->board)
+		log_field(&f, "KANBAN_BOARD=%s", a->board);
+	if (a && a->task)
+		log_field(&f, "KANBAN_TASK=%s", a->task);
+	if (a && a->run)
+		log_field(&f, "KANBAN_RUN=%" PRId64, a->run);
+	if (a && a->epoch)
+		log_field(&f, "KANBAN_EPOCH=%" PRId64, a->epoch);
+	if (a && a->errnum)
+		log_field(&f, "ERRNO=%d", a->errnum);
+	(void)sd_journal_sendv(f.iov, f.n); /* nowhere to report a failing log to */
+	for (int i = 0; i < f.n; i++)
+		free(f.text[i]);
+}
+
+static void log_to_stderr(int priority, const struct log_about *a, const char *text)
+{
+	static const char *const names[] = { "emerg",   "alert",  "critical", "error",
+					     "warning", "notice", "info",     "debug" };
+	char where[256] = "";
+
+	if (a && a->board)
+		(void)snprintf(where, sizeof(where), "[%s%s%s] ", a->board, a->task ? " " : "",
+			       a->task ? a->task : "");
+	/* one write per line, so that lines of several processes never mix */
+	(void)dprintf(STDERR_FILENO, "kanband: %s: %s%s\n", names[priority & 7], where, text);
+}
+
+void log_about(int priority, const struct log_about *about, const char *fmt, ...)
+{
+	struct error line = ERROR_NULL; /* its text is bounded and kept on one line */
+	char text[ERROR_TEXT_MAX];
+	va_list ap;
+
+	if (priority > log_sink.level)
+		return;
+	va_start(ap, fmt);
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		text[0] = '\0';
+	va_end(ap);
+	(void)error_set(&line, 0, "%s", text);
+	if (log_sink.journal)
+		log_to_journal(priority, about, line.text);
+	else
+		log_to_stderr(priority, about, line.text);
+}
