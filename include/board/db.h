@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,7 +42,7 @@ struct db_options {
 	int busy_timeout_ms; /* CONTRACT §3; 0 is allowed */
 	bool create;         /* make the file if missing; kanbanctl init only */
 	bool integrity;      /* run integrity_check before use: first open, after corruption */
-	const volatile void *cancel; /* atomic_bool *, or NULL: true ends long statements */
+	const atomic_bool *cancel; /* or NULL: true ends long statements and busy waits */
 };
 
 /**
