@@ -30,7 +30,8 @@ struct settings {
 	int64_t auto_decompose_per_tick;
 	bool profiles_limited; /* dispatch_profiles is present */
 	const char *const
-		*dispatch_profiles; /* NULL-terminated, canonical names; may be empty */
+		*dispatch_profiles; /* NULL-terminated, canonical names; never NULL, may be
+				       empty; says nothing unless profiles_limited */
 	bool guard_check_pr_state;  /* respawn_guard_check_pr_state */
 	bool paused;                /* [board] paused = yes: discovered, not dispatched */
 	/* timing, CONTRACT §6 */
@@ -84,12 +85,25 @@ const char *const *config_roots(const struct config *config);
 const char *config_socket(const struct config *config); /* or NULL: none possible */
 enum config_launcher config_launcher(const struct config *config);
 const char *const *
-config_command(const struct config *config); /* [worker] command split as words, or NULL */
+config_command(const struct config *config); /* [worker] command split as words; NULL unless the
+					      * launcher is LAUNCHER_COMMAND */
 int config_log_level(const struct config *config); /* LOG_* */
 
 /** config_settings() - what holds for @slug of @root (NULL slug: the root's own) */
 void config_settings(const struct config *config, const char *root, const char *slug,
 		     struct settings *out);
+
+/**
+ * config_default_in_progress() - what an unset max_in_progress (-1) stands for on this host:
+ * one running task per 512 MiB of memory, at least 2, at most 8
+ */
+int64_t config_default_in_progress(void);
+
+/**
+ * config_same_process() - do two configs have the same roots, in the same order, and the same
+ * socket? These are fixed while the process lives: a reload that changes them is refused.
+ */
+bool config_same_process(const struct config *a, const struct config *b);
 
 /** config_print() - --check-config: every effective value with where it came from.
  * @json: one object instead of lines.  Return: 0 or -errno (a failed write). */
