@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "daemon/config_impl.h"
@@ -220,17 +219,6 @@ void config_settings(const struct config *config, const char *root, const char *
 	out->profiles_limited = out->dispatch_profiles != NULL;
 	if (!out->profiles_limited)
 		out->dispatch_profiles = none;
-}
-
-int64_t config_default_in_progress(void)
-{
-	struct sysinfo si;
-	uint64_t n;
-
-	if (sysinfo(&si) < 0)
-		return 2;
-	n = (uint64_t)si.totalram * si.mem_unit / (UINT64_C(512) << 20);
-	return n < 2 ? 2 : n > 8 ? 8 : (int64_t)n;
 }
 
 bool config_same_process(const struct config *a, const struct config *b)

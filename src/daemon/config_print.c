@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/config_impl.h"
+#include "util/memory.h"
 
 /* Does the option have one value for the whole process? */
 static bool print_is_process(const struct config_option *option)
@@ -51,7 +52,7 @@ static int print_line(FILE *out, const char *section, const char *name,
 	(void)fputs("   # ", out);
 	print_clean(out, value->source);
 	if (strcmp(option->name, "max_in_progress") == 0 && value->number < 0)
-		(void)fprintf(out, ", here %lld", (long long)config_default_in_progress());
+		(void)fprintf(out, ", here %ld", memory_default_in_progress());
 	(void)fputc('\n', out);
 	return 0;
 }
@@ -180,7 +181,7 @@ static int print_json_value(json_t *group, const struct config_option *option,
 	if (unit && json_object_set_new(entry, "unit", json_string(unit)) < 0)
 		return -ENOMEM;
 	if (strcmp(option->name, "max_in_progress") == 0 && value->number < 0 &&
-	    json_object_set_new(entry, "here", json_integer(config_default_in_progress())) < 0)
+	    json_object_set_new(entry, "here", json_integer(memory_default_in_progress())) < 0)
 		return -ENOMEM;
 	if (json_object_set_new(entry, "source", print_json_string(value->source)) < 0)
 		return -ENOMEM;
