@@ -162,6 +162,7 @@ static void scan_done(struct job *job)
 	struct log_about about = root_about(root, NULL);
 
 	root->scanning = false;
+	root->scanned_once = true;
 	for (size_t i = 0; i < root->disc.n_notes; i++)
 		log_about(LOG_NOTICE, &about, "%s", root->disc.notes[i]);
 	if (root->scan_result < 0) {
