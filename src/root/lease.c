@@ -75,8 +75,10 @@ static void lease_move(struct lease *lease, enum lease_state next, const char *w
 					 [LEASE_STATE_CLOSING] = true },
 	};
 	const struct log_about about = { .root = lease->paths.root };
+	bool ok = allowed[lease->state][next];
 
-	assert(allowed[lease->state][next]);
+	assert(ok);
+	(void)ok; /* without assertions */
 	log_about(LOG_DEBUG, &about, "lease of %s: %s → %s: %s", lease->paths.root,
 		  names[lease->state], names[next], why);
 	lease->state = next;
