@@ -99,6 +99,7 @@ struct dispatch {
 	bool once_reclaimed; /* --once: the reclaim steps are done */
 	bool once_over;      /* --once: tried often enough in vain */
 	unsigned locked;     /* visits in a row that found `<db>.dispatch.lock` held */
+	bool in_done;  /* visit_done() is at work on bj: no new visit before its end */
 	bool handles;        /* the timer is open */
 	bool closing;
 	struct dispatch_report report; /* --once only */

@@ -346,7 +346,7 @@ static bool dispatch_may_visit(const struct dispatch *d)
 	const struct root *root = d->root;
 	bool bring_home = d->finished || d->n_settle > 0 || (d->want & WANT_CLOSE);
 
-	if (d->board.busy || d->closing || !atomic_load(&root->owner))
+	if (d->board.busy || d->in_done || d->closing || !atomic_load(&root->owner))
 		return false;
 	if (d->once_over)
 		return false;
@@ -415,7 +415,7 @@ void dispatch_next(struct dispatch *d)
 	struct root_env *env = d->root->env;
 	uint64_t now = uv_now(env->loop), gap;
 	struct board_job *bj = &d->bj;
-	bool had = d->board.db != NULL;
+	bool had;
 	int r;
 
 	if ((!d->want && !d->finished && d->n_settle == 0) || !dispatch_may_visit(d))
@@ -426,6 +426,7 @@ void dispatch_next(struct dispatch *d)
 		dispatch_arm(d, LOOK_GAP_MS - gap);
 		return;
 	}
+	had = d->board.db != NULL;
 	exits_forget(d);
 	r = visit_take(d);
 	if (r == 0) {
@@ -568,6 +569,7 @@ static void visit_done(struct job *job)
 	bool ok, changed;
 
 	board_publish(bj, &changed);
+	d->in_done = true;
 	d->visited_ms = uv_now(root->env->loop);
 	if (!d->board.db)
 		root->env->open_boards--;
@@ -582,8 +584,8 @@ static void visit_done(struct job *job)
 		once_visited(d, bj);
 	visit_give_back(d, bj->settled, bj->recorded);
 	visit_victims(d, &bj->plan);
-	launches_start(d,
-		       &bj->plan); /* claimed rows are committed even if a later step failed */
+	/* claimed rows are committed even if a later step failed */
+	launches_start(d, &bj->plan);
 	if (ok)
 		visit_ticked(d, bj);
 	if (bj->outcome == BOARD_LOCKED)
@@ -591,10 +593,14 @@ static void visit_done(struct job *job)
 	else
 		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
-	if (bj->outcome == BOARD_LEASE_LOST)
-		root_lease_lost(root, bj->error.text);
 	plan_deinit(&bj->plan);
-	if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED)
+	d->in_done = false;
+	if (bj->outcome == BOARD_LEASE_LOST) {
+		struct error why = bj->error; /* the board may be closed by this */
+
+		root_lease_lost(root, why.text);
+	} else if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED) {
 		dispatch_next(d);
+	}
 	root_visit_ended(root);
 }
