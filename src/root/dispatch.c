@@ -211,6 +211,36 @@ void dispatch_want(struct dispatch *d, unsigned want)
 	dispatch_next(d);
 }
 
+/*
+ * Ready work that has not moved for some sweeps, although no cap explains it: say why, once in
+ * a while.
+ */
+static void dispatch_stuck(struct dispatch *d)
+{
+	struct log_about about = dispatch_about(d, LOG_ID_STUCK_READY);
+	uint64_t now = uv_now(d->root->env->loop);
+	bool capped = (d->waits & (WAIT_CAPACITY | WAIT_BOARD)) || d->memory[0];
+
+	if (d->ready <= 0 || capped || d->board.state != BOARD_HEALTHY) {
+		d->stuck_sweeps = 0;
+		return;
+	}
+	d->stuck_sweeps++;
+	if (d->stuck_sweeps < STUCK_SWEEPS ||
+	    (d->stuck_told_ms && now - d->stuck_told_ms < STUCK_EVERY_MS))
+		return;
+	d->stuck_told_ms = now;
+	log_about(LOG_WARNING, &about,
+		  "%lld ready task%s of board %s not started for %llu sweeps: %zu without an "
+		  "assignee, "
+		  "%zu for an assignee without a profile here, %zu scheduled for later, %zu "
+		  "held back "
+		  "by the respawn guard",
+		  (long long)d->ready, d->ready == 1 ? "" : "s", d->board.place.slug,
+		  (unsigned long long)d->stuck_sweeps, d->left.unassigned, d->left.nonspawnable,
+		  d->left.scheduled, d->left.guarded);
+}
+
 void dispatch_sweep(struct dispatch *d, bool changed)
 {
 	uint64_t now = uv_now(d->root->env->loop);
@@ -218,6 +248,7 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 
 	if (!d->dispatched)
 		return;
+	dispatch_stuck(d);
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
@@ -523,8 +554,14 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 	fell = plan->running < d->running;
 	d->last_event = plan->last_event;
 	d->running = plan->running;
-	d->ready = plan->ready - (int64_t)plan->n_launches;
+	d->ready = plan->ready - plan->claimed;
 	d->waits = plan->waits;
+	d->left.unassigned = plan->unassigned.n;
+	d->left.nonspawnable = plan->nonspawnable.n;
+	d->left.scheduled = plan->scheduled.n;
+	d->left.guarded = plan->n_guarded;
+	if (plan->claimed > 0)
+		d->stuck_sweeps = 0;
 	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
 	d->adopted = true;
 	if (plan->memory)
