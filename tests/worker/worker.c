@@ -10,7 +10,8 @@
  *     wait NAME     until $RIG_DIR/NAME exists       touch NAME    make $RIG_DIR/NAME
  *     ignore N      ignore that signal from now on   ctl WORDS…    run $KANBANCTL with the words
  *     child         a child in the same group        escape        a child in a session of its own
- *     sql TEXT      run it on $HERMES_KANBAN_DB
+ *     sql TEXT      run it on $HERMES_KANBAN_DB      done         report the task as completed
+ *     alone         hold a lock named after the task; if somebody has it, make $RIG_DIR/DOUBLE
  *
  * Children only wait for $RIG_DIR/stop; their pids go to $RIG_DIR/ran/TASK.RUN.child and .escape.
  *
@@ -30,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -256,6 +258,48 @@ static void worker_sql(const char *text)
 	(void)sqlite3_close(db);
 }
 
+/* Complete the task as a Hermes worker does; a run that is not the current one any more may not. */
+static void worker_done(void)
+{
+	const char *task = worker_env("HERMES_KANBAN_TASK", "");
+	const long long run = atoll(worker_env("HERMES_KANBAN_RUN_ID", "0"));
+	char *sql = sqlite3_mprintf(
+		"BEGIN IMMEDIATE;"
+		"INSERT INTO task_events (task_id, run_id, kind, payload, created_at) SELECT id, "
+		"%lld, 'completed', '{\"summary\": \"rig\"}', unixepoch() FROM tasks WHERE id=%Q "
+		"AND status='running' AND current_run_id=%lld;"
+		"UPDATE task_runs SET status='done', outcome='completed', ended_at=unixepoch(), "
+		"claim_lock=NULL, claim_expires=NULL, worker_pid=NULL WHERE id=%lld AND ended_at "
+		"IS NULL;"
+		"UPDATE tasks SET status='done', completed_at=unixepoch(), claim_lock=NULL, "
+		"claim_expires=NULL, worker_pid=NULL, current_run_id=NULL WHERE id=%Q AND "
+		"status='running' AND current_run_id=%lld;"
+		"COMMIT",
+		run, task, run, run, task, run);
+
+	if (!sql)
+		worker_die("out of memory");
+	worker_sql(sql);
+	sqlite3_free(sql);
+}
+
+/* Two workers of one task at once are what must never be. */
+static void worker_alone(void)
+{
+	char *path = worker_path("%s/alone.%s", worker_dir(),
+				 worker_env("HERMES_KANBAN_TASK", "none"));
+	const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		worker_die("worker: %s: %s", path, strerror(errno));
+	free(path);
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		path = worker_path("%s/DOUBLE", worker_dir());
+		worker_publish(path, worker_env("HERMES_KANBAN_TASK", "none"));
+		free(path);
+	}
+}
+
 static void worker_step(char *line, const char *stem)
 {
 	char *words = line;
@@ -275,6 +319,10 @@ static void worker_step(char *line, const char *stem)
 
 		worker_publish(path, "");
 		free(path);
+	} else if (!strcmp(verb, "done")) {
+		worker_done();
+	} else if (!strcmp(verb, "alone")) {
+		worker_alone();
 	} else if (!strcmp(verb, "ignore")) {
 		(void)signal(n, SIG_IGN);
 	} else if (!strcmp(verb, "child") || !strcmp(verb, "escape")) {
