@@ -41,8 +41,9 @@ static void rig_exec_program(const char *const *argv, const char *out, const cha
 	e = open(err, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644);
 	if (in < 0 || o < 0 || e < 0 || dup2(in, 0) < 0 || dup2(o, 1) < 0 || dup2(e, 2) < 0)
 		_exit(126);
-	for (int fd = 3; fd < 64; fd++)
-		(void)close(fd);
+	(void)close_range(3, ~0U, 0);
+	/* One that kanband was handed by whoever started it; no worker may see it. */
+	(void)dup2(0, 33);
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)execvpe(words[0], (char *const *)(uintptr_t)words, rig.env);
 	_exit(127);
