@@ -67,7 +67,9 @@ struct root {
 	struct discovery disc; /* owned by the scan job while scanning */
 	struct job scan;
 	bool scanning, rescan, scanned;
-	bool scanned_once; /* a scan has come to its end, well or not */
+	bool scanned_once;          /* a scan has come to its end, well or not */
+	struct file_stamp profiles; /* of `<root>/profiles` at the last scan; the scan job's */
+	bool profiles_changed;      /* and whether it differs from the one before */
 	int scan_result;
 	struct error scan_error;
 	bool scan_told; /* the error was logged */

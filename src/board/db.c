@@ -455,6 +455,15 @@ void db_trim(struct db *db)
 		(void)sqlite3_db_release_memory(db->sqlite);
 }
 
+void db_leave_wal(struct db *db, bool leave)
+{
+	int persist = leave;
+
+	/* both only fail for a database that is not there */
+	(void)sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
+	(void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, (int)leave, NULL);
+}
+
 unsigned db_features(const struct db *db)
 {
 	unsigned f = 0;

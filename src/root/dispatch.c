@@ -252,7 +252,8 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
-		 (d->waits & (WAIT_CAPACITY | WAIT_PROFILE | WAIT_ASSIGNEE)))
+		 ((d->waits & WAIT_CAPACITY) ||
+		  (d->root->profiles_changed && (d->waits & (WAIT_PROFILE | WAIT_ASSIGNEE)))))
 		want = WANT_TICK;
 	if (d->board.db && d->board.state == BOARD_HEALTHY)
 		want |= d->running == 0 && d->ready == 0 && !changed &&
@@ -422,6 +423,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.only_if_changed = tick && !(d->want & (WANT_TICK | WANT_FULL)),
 		.checkpoint = d->want & (WANT_CHECKPOINT | WANT_CLOSE),
 		.close = d->want & WANT_CLOSE,
+		.last = root->stopping,
 		.dry_run = env->dry_run,
 	};
 	if (env->once && tick)

@@ -21,6 +21,7 @@
 #include "root/dispatch.h"
 #include "root/watchdir.h"
 #include "util/clock.h"
+#include "util/fs.h"
 #include "util/log.h"
 
 #define SCAN_LIMIT_MS    60000
@@ -151,7 +152,11 @@ static void root_scanned(struct root *root)
 static void scan_work(struct job *job)
 {
 	struct root *root = (struct root *)((char *)job - offsetof(struct root, scan));
+	CLEANUP(freep) char *profiles = fs_path("%s/profiles", root->path);
+	struct file_stamp now = profiles ? file_stamp_of(profiles) : (struct file_stamp){ 0 };
 
+	root->profiles_changed = !profiles || !file_stamp_equal(&now, &root->profiles);
+	root->profiles = now;
 	root->scan_result = discover_boards(&root->disc, root->path, root->set.pinned_db,
 					    &root->scan_error);
 	for (size_t i = 0;
