@@ -133,7 +133,10 @@ MUST_CHECK int config_value_parse(const struct config_option *option,
 /** config_value_number() - range check of a number that is already in the unit of the kind */
 MUST_CHECK int config_value_number(const struct config_option *option, int64_t number,
 				   struct config_value *value, struct error *e);
-/** config_value_profile() - add a profile name to the list of @value; "" is refused */
+/**
+ * config_value_profile() - add a profile name to the list of @value
+ * Return: 0; -EINVAL no such name is possible; -E2BIG the list is full; -ENOMEM.
+ */
 MUST_CHECK int config_value_profile(struct config_value *value, const char *name,
 				    struct error *e);
 /** config_value_bool() - yes, true, on, 1, … ; -EINVAL without a message */
