@@ -90,10 +90,10 @@ static json_t *once_board_json(const struct dispatch *d)
 					   p->guarded[i].task ? p->guarded[i].task : "",
 					   "reason", p->guarded[i].reason));
 	return json_pack(
-		"{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o,"
+		"{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:o,"
 		" s:{s:o, s:o, s:o, s:o}, s:o}",
 		"slug", d->board.place.slug, "state", once_state(d), "reclaimed",
-		(json_int_t)p->reclaimed, "stale", once_ids(&p->stale), "crashed",
+		(json_int_t)p->reclaimed, "stale", (json_int_t)p->stale.n, "crashed",
 		once_ids(&p->crashed), "rate_limited", once_ids(&p->rate_limited), "timed_out",
 		once_ids(&p->timed_out), "promoted", (json_int_t)p->promoted, "spawned",
 		once_spawned_json(&d->report), "auto_blocked", once_ids(&p->auto_blocked),
