@@ -34,7 +34,10 @@ START_TEST(precedence_of_layers)
 				     .env = config_values_new(),
 				     .base = config_values_new(),
 				     .def = config_values_new() };
-		/* others, which must not be asked */
+		/* the first root's config.yaml is that of /r; the others must not be asked */
+		s = config_section_get(&c.yaml, &c.yaml_count, IN_ROOT, "/r", true);
+		if (have & 32)
+			layer_fill(s->values, "yaml");
 		s = config_section_get(&c.sections, &c.section_count, IN_BOARD, "other", true);
 		layer_fill(s->values, "other board");
 		s = config_section_get(&c.sections, &c.section_count, IN_ROOT, "/other", true);
@@ -54,9 +57,6 @@ START_TEST(precedence_of_layers)
 			layer_fill(s->values, "root");
 		if (have & 16)
 			layer_fill(c.base, "base");
-		s = config_section_get(&c.yaml, &c.yaml_count, IN_ROOT, "/r", true);
-		if (have & 32)
-			layer_fill(s->values, "yaml");
 		while (strongest < 6 && !(have & 1u << strongest))
 			strongest++;
 		for (size_t i = 0; i < config_option_count; i++)
@@ -478,6 +478,32 @@ START_TEST(bad_command_line)
 }
 END_TEST
 
+START_TEST(one_value_for_all_roots)
+{
+	struct settings s;
+
+	put("a/config.yaml", "kanban: {max_in_progress: 3}\n");
+	put("b/config.yaml", "kanban: {max_in_progress: 4}\n");
+	put("c/config.yaml", "kanban: {max_in_progress: 3}\n");
+	put("k.conf", here("[root %/a]\n[root %/b]\n[root %/c]\n"));
+	load_ok();
+	for (int i = 0; i < 3; i++) {
+		config_settings(config, config_roots(config)[i], NULL, &s);
+		ck_assert_int_eq(s.max_in_progress, 3);
+	}
+	ck_assert_uint_eq(warning_count(), 1);
+	ck_assert_str_eq(config_warnings(config)[0],
+			 here("%/b/config.yaml:1: kanban.max_in_progress is one for all roots "
+			      "and taken from the first (%/a/config.yaml:1); set it in "
+			      "[kanband]"));
+	put("k.conf", here("[kanband]\nmax_in_progress = 5\n[root %/a]\n[root %/b]\n"));
+	load_ok();
+	ck_assert_uint_eq(warning_count(), 0);
+	config_settings(config, config_roots(config)[1], NULL, &s);
+	ck_assert_int_eq(s.max_in_progress, 5);
+}
+END_TEST
+
 /* ---- reload ---- */
 
 START_TEST(same_process)
@@ -524,7 +550,7 @@ static void print_load(void)
 
 	put("k.conf", here("[kanband]\nclaim_ttl = 90s\nbusy_timeout = 1500ms\n"
 			   "dispatch_profiles = a b\n[worker]\nlauncher = command\n"
-			   "command = srun 'a b'\n[root %/r\xFF]\nmax_in_progress = 5\n"
+			   "command = srun 'a b'\n[root %/r\xFF]\nfailure_limit = 5\n"
 			   "[root %/root]\n[board x]\npaused = yes\nclaim_ttl = 2h\n"));
 	put("root/config.yaml", "kanban:\n  failure_limit: 6\n  max_spawn: no\n");
 	ck_assert_int_eq(load_with((struct config_cli){ 0 }, env), 0);
@@ -538,7 +564,7 @@ START_TEST(prints_text)
 		"[kanband] socket =   # default\n",
 		"[worker] command = srun 'a b'   # %/k.conf:7\n",
 		"\n[root %/r\xFF] dispatch_interval_seconds = 1min   # default\n",
-		"[root %/r\xFF] max_in_progress = 5   # %/k.conf:9\n",
+		"[root %/r\xFF] failure_limit = 5   # %/k.conf:9\n",
 		"[root %/root] failure_limit = 6   # %/root/config.yaml:2\n",
 		"[root %/root] max_spawn = none   # default\n",
 		"[root %/root] claim_ttl = 90s   # %/k.conf:2\n",
@@ -558,7 +584,7 @@ START_TEST(prints_text)
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
 		ck_assert_msg(strstr(text, here(lines[i])) != NULL, "missing: %s in\n%s",
 			      here(lines[i]), text);
-	in_progress = fs_path("] max_in_progress = auto   # default, here %ld\n",
+	in_progress = fs_path("[kanband] max_in_progress = auto   # default, here %ld\n",
 			      memory_default_in_progress());
 	ck_assert_ptr_nonnull(strstr(text, in_progress));
 	/* every option, once per root or once at all */
@@ -571,8 +597,8 @@ START_TEST(prints_text)
 		ck_assert_msg(count > 0, "%s is not printed", config_options[i].name);
 		n += count;
 	}
-	/* 5 of the process, 25 for each root but paused, 2 of the board */
-	ck_assert_uint_eq(n, 5 + 2 * (config_option_count - 6) + 2);
+	/* 6 of the process, the rest but paused for each root, 2 of the board */
+	ck_assert_uint_eq(n, 6 + 2 * (config_option_count - 7) + 2);
 }
 END_TEST
 
@@ -612,11 +638,11 @@ START_TEST(prints_json)
 	ck_assert(json_is_false(json_object_get(v, "value")));
 	v = json_at(json, "roots", here("%/root"), "hermes");
 	ck_assert_str_eq(json_string_value(json_object_get(v, "value")), "/opt/hermes");
-	v = json_at(json, "roots", here("%/root"), "max_in_progress");
+	v = json_object_get(json_object_get(json, "process"), "max_in_progress");
 	ck_assert_int_eq(json_integer_value(json_object_get(v, "here")),
 			 memory_default_in_progress());
 	/* bytes that are not UTF-8 */
-	v = json_at(json, "roots", here("%/r?"), "max_in_progress");
+	v = json_at(json, "roots", here("%/r?"), "failure_limit");
 	ck_assert_int_eq(json_integer_value(json_object_get(v, "value")), 5);
 	v = json_at(json, "boards", "x", "paused");
 	ck_assert(json_is_true(json_object_get(v, "value")));
@@ -627,7 +653,7 @@ START_TEST(prints_json)
 	ck_assert_uint_eq(json_array_size(json_object_get(json, "warnings")), 1);
 	ck_assert_uint_eq(json_object_size(json_object_get(json_object_get(json, "roots"),
 							   here("%/root"))),
-			  config_option_count - 6);
+			  config_option_count - 7);
 }
 END_TEST
 
@@ -665,6 +691,7 @@ int main(void)
 	tcase_add_test(tc, default_file_is_read);
 	tcase_add_test(tc, socket_path);
 	tcase_add_test(tc, bad_command_line);
+	tcase_add_test(tc, one_value_for_all_roots);
 	tcase_add_test(tc, same_process);
 	tcase_add_test(tc, prints_text);
 	tcase_add_test(tc, prints_json);
