@@ -30,6 +30,7 @@ struct engine {
 	struct root_env env;
 	char host[256];
 	char claim_lock[300]; /* "host:pid" */
+	char unit[256];       /* systemd unit, "" if none */
 	char *const *environ; /* our environment at the start */
 	struct rlimit nofile; /* RLIMIT_NOFILE at the start, for workers */
 	bool loop_open;

@@ -27,8 +27,10 @@ struct root_env {
 	const char *host;       /* gethostname() */
 	const char *claim_lock; /* "host:pid" */
 	struct lease_identity who;
-	unsigned open_boards; /* connections that are open now */
-	unsigned open_max;    /* and how many may stay open */
+	unsigned open_boards;              /* connections that are open now */
+	unsigned open_max;                 /* and how many may stay open */
+	unsigned slow_running;             /* launches that may take long, on the pool now */
+	struct launch_batch *slow_waiting; /* those that wait for a thread of the pool */
 	bool once, dry_run;
 	const char *only; /* --board: this slug alone, or NULL */
 	/* --dry-run: point a place at a copy of its database, in the scan job; NULL otherwise

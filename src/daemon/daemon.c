@@ -347,7 +347,6 @@ int daemon_run(struct config *config, const struct config_cli *cli, char *const 
 	d.engine.env.changed = daemon_changed;
 	d.engine.env.freed = daemon_freed;
 	d.engine.env.worker_ended = daemon_worker_ended;
-	d.engine.env.who.unit = getenv("KANBAND_UNIT");
 	r = orphans_adopt();
 	if (r < 0)
 		log_warning("cannot become the reaper of what workers leave behind: %s",

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "board/db.h"
+#include "util/fs.h"
 #include "util/log.h"
 #include "util/memory.h"
 
@@ -129,6 +130,23 @@ static int engine_host(struct engine *engine, struct error *e)
 	return 0;
 }
 
+/* The systemd unit that we run in, by the last service or scope of our cgroup; "" if none. */
+static void engine_unit(struct engine *engine)
+{
+	CLEANUP(freep) char *text = NULL;
+	char *line, *save = NULL;
+
+	if (fs_read_file("/proc/self/cgroup", 65536, &text, NULL) < 0)
+		return;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		const char *name = strrchr(line, '/');
+		bool systemd = strncmp(line, "0::", 3) == 0 || strstr(line, ":name=systemd:");
+
+		if (systemd && name && (strstr(name, ".service") || strstr(name, ".scope")))
+			(void)snprintf(engine->unit, sizeof(engine->unit), "%s", name + 1);
+	}
+}
+
 static void engine_ignore(void *arg)
 {
 	(void)arg;
@@ -144,6 +162,7 @@ int engine_init(struct engine *engine, struct config *config, char *const *env, 
 	r = bundle_new(&engine->bundle, engine, config);
 	if (r < 0)
 		return error_errno(e, r, "cannot start");
+	engine_unit(engine);
 	r = engine_host(engine, e);
 	if (r < 0) {
 		engine->bundle = bundle_free(engine->bundle);
@@ -163,7 +182,9 @@ int engine_init(struct engine *engine, struct config *config, char *const *env, 
 		.caps = &engine->caps,
 		.host = engine->host,
 		.claim_lock = engine->claim_lock,
-		.who = { .host = engine->host, .unit = NULL, .socket = config_socket(config) },
+		.who = { .host = engine->host,
+			 .unit = engine->unit,
+			 .socket = config_socket(config) },
 		.open_max = ENGINE_OPEN_BOARDS,
 		.settings = engine_settings,
 		.launcher = engine_launcher,

@@ -216,8 +216,7 @@ static int once_own(struct once *o, const char *path, struct root *root)
 	}
 	r = lease_try(&lease, path, &o->engine.env.who, &epoch, &e);
 	if (r == LEASE_HELD) {
-		log_error("%s: the lease is held by %s; stop it, or let it do the work", path,
-			  e.text);
+		log_error("%s", e.text);
 		return EX_TEMPFAIL;
 	}
 	if (r < 0) {

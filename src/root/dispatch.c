@@ -211,6 +211,36 @@ void dispatch_want(struct dispatch *d, unsigned want)
 	dispatch_next(d);
 }
 
+/*
+ * Ready work that has not moved for some sweeps, although no cap explains it: say why, once in
+ * a while.
+ */
+static void dispatch_stuck(struct dispatch *d)
+{
+	struct log_about about = dispatch_about(d, LOG_ID_STUCK_READY);
+	uint64_t now = uv_now(d->root->env->loop);
+	bool capped = (d->waits & (WAIT_CAPACITY | WAIT_BOARD)) || d->memory[0];
+
+	if (d->ready <= 0 || capped || d->board.state != BOARD_HEALTHY) {
+		d->stuck_sweeps = 0;
+		return;
+	}
+	d->stuck_sweeps++;
+	if (d->stuck_sweeps < STUCK_SWEEPS ||
+	    (d->stuck_told_ms && now - d->stuck_told_ms < STUCK_EVERY_MS))
+		return;
+	d->stuck_told_ms = now;
+	log_about(LOG_WARNING, &about,
+		  "%lld ready task%s of board %s not started for %llu sweeps: %zu without an "
+		  "assignee, "
+		  "%zu for an assignee without a profile here, %zu scheduled for later, %zu "
+		  "held back "
+		  "by the respawn guard",
+		  (long long)d->ready, d->ready == 1 ? "" : "s", d->board.place.slug,
+		  (unsigned long long)d->stuck_sweeps, d->left.unassigned, d->left.nonspawnable,
+		  d->left.scheduled, d->left.guarded);
+}
+
 void dispatch_sweep(struct dispatch *d, bool changed)
 {
 	uint64_t now = uv_now(d->root->env->loop);
@@ -218,6 +248,7 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 
 	if (!d->dispatched)
 		return;
+	dispatch_stuck(d);
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
@@ -346,7 +377,7 @@ static bool dispatch_may_visit(const struct dispatch *d)
 	const struct root *root = d->root;
 	bool bring_home = d->finished || d->n_settle > 0 || (d->want & WANT_CLOSE);
 
-	if (d->board.busy || d->closing || !atomic_load(&root->owner))
+	if (d->board.busy || d->in_done || d->closing || !atomic_load(&root->owner))
 		return false;
 	if (d->once_over)
 		return false;
@@ -415,7 +446,7 @@ void dispatch_next(struct dispatch *d)
 	struct root_env *env = d->root->env;
 	uint64_t now = uv_now(env->loop), gap;
 	struct board_job *bj = &d->bj;
-	bool had = d->board.db != NULL;
+	bool had;
 	int r;
 
 	if ((!d->want && !d->finished && d->n_settle == 0) || !dispatch_may_visit(d))
@@ -426,6 +457,7 @@ void dispatch_next(struct dispatch *d)
 		dispatch_arm(d, LOOK_GAP_MS - gap);
 		return;
 	}
+	had = d->board.db != NULL;
 	exits_forget(d);
 	r = visit_take(d);
 	if (r == 0) {
@@ -522,8 +554,14 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 	fell = plan->running < d->running;
 	d->last_event = plan->last_event;
 	d->running = plan->running;
-	d->ready = plan->ready - (int64_t)plan->n_launches;
+	d->ready = plan->ready - plan->claimed;
 	d->waits = plan->waits;
+	d->left.unassigned = plan->unassigned.n;
+	d->left.nonspawnable = plan->nonspawnable.n;
+	d->left.scheduled = plan->scheduled.n;
+	d->left.guarded = plan->n_guarded;
+	if (plan->claimed > 0)
+		d->stuck_sweeps = 0;
 	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
 	d->adopted = true;
 	if (plan->memory)
@@ -568,6 +606,7 @@ static void visit_done(struct job *job)
 	bool ok, changed;
 
 	board_publish(bj, &changed);
+	d->in_done = true;
 	d->visited_ms = uv_now(root->env->loop);
 	if (!d->board.db)
 		root->env->open_boards--;
@@ -582,8 +621,8 @@ static void visit_done(struct job *job)
 		once_visited(d, bj);
 	visit_give_back(d, bj->settled, bj->recorded);
 	visit_victims(d, &bj->plan);
-	launches_start(d,
-		       &bj->plan); /* claimed rows are committed even if a later step failed */
+	/* claimed rows are committed even if a later step failed */
+	launches_start(d, &bj->plan);
 	if (ok)
 		visit_ticked(d, bj);
 	if (bj->outcome == BOARD_LOCKED)
@@ -591,10 +630,14 @@ static void visit_done(struct job *job)
 	else
 		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
-	if (bj->outcome == BOARD_LEASE_LOST)
-		root_lease_lost(root, bj->error.text);
 	plan_deinit(&bj->plan);
-	if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED)
+	d->in_done = false;
+	if (bj->outcome == BOARD_LEASE_LOST) {
+		struct error why = bj->error; /* the board may be closed by this */
+
+		root_lease_lost(root, why.text);
+	} else if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED) {
 		dispatch_next(d);
+	}
 	root_visit_ended(root);
 }

@@ -196,8 +196,6 @@ void workers_seen(struct dispatch *d, const struct plan *plan)
 
 		for (size_t i = 0; !running && i < plan->n_workers; i++)
 			running = plan->workers[i].run == w->run;
-		for (size_t i = 0; !running && i < plan->n_launches; i++)
-			running = plan->launches[i].run == w->run;
 		if (running || launches_pending(d, w->run))
 			w->left_ms = 0;
 		else if (!w->left_ms)
