@@ -124,6 +124,10 @@ bool dispatch_idle(const struct dispatch *d);
 /** dispatch_place() - what a scan says of the board; @place is taken over */
 void dispatch_place(struct dispatch *d, struct board_place *place);
 
+/** dispatch_uncounted() - its running tasks are (not) known; the last one to be counted opens
+ * the gate for claims on all boards */
+void dispatch_uncounted(struct dispatch *d, bool uncounted);
+
 /** dispatch_reload() - settings may have changed */
 void dispatch_reload(struct dispatch *d);
 

@@ -383,6 +383,8 @@ static int db_integrity(struct db *db, struct error *e)
 		const char *text = (const char *)sqlite3_column_text(stmt, 0);
 
 		r = 0;
+		if (text && strncmp(text, "***", 3) == 0 && strchr(text, '\n'))
+			text = strchr(text, '\n') + 1; /* a heading that names no fault */
 		if (!text || strcmp(text, "ok") != 0)
 			r = error_set(e, DB_CORRUPT, "integrity_check: %s",
 				      text ? text : "no answer");
