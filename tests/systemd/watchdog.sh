@@ -1,0 +1,29 @@
+#!/bin/bash
+# A daemon that stands still is ended by the watchdog and started again; its workers live.
+. "$(dirname "$0")/lib.sh"
+install_kanband
+make_root
+drop_in watchdog WatchdogSec=2 TimeoutAbortSec=2
+
+systemctl start "$unit" || fail "start"
+task=$(add "meanwhile")
+wait_for 30 "no worker" test -n "$(db "select worker_pid from tasks where id = '$task' and worker_pid > 0")"
+pid=$(main_pid)
+# Three times as long as the watchdog waits: a daemon that is well is left alone.
+before=$(cut -d. -f1 /proc/uptime)
+wait_for 20 "time does not pass" eval '(($(cut -d. -f1 /proc/uptime) >= before + 6))'
+[[ $(main_pid) == "$pid" && $(property NRestarts) == 0 ]] || fail "a daemon that is well was ended"
+ok "a daemon that turns pings"
+
+kill -STOP "$pid"
+wait_for 30 "a stopped daemon is not ended" dead "$pid"
+wait_for 30 "not restarted" is NRestarts 1
+wait_for 30 "not active again" is ActiveState active
+logged 'Watchdog timeout' _PID=1 || fail "not by the watchdog"
+ok "a stopped daemon is ended by the watchdog and started again"
+
+worker=$(db "select worker_pid from tasks where id = '$task'")
+alive "$worker" || fail "the watchdog ended the worker too"
+touch "$home/release"
+wait_for 30 "the new daemon does not see the worker's end" task_is status "done" "$task"
+ok "the worker lives and is adopted"
