@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,7 +42,7 @@ struct db_options {
 	int busy_timeout_ms; /* CONTRACT §3; 0 is allowed */
 	bool create;         /* make the file if missing; kanbanctl init only */
 	bool integrity;      /* run integrity_check before use: first open, after corruption */
-	const volatile void *cancel; /* atomic_bool *, or NULL: true ends long statements */
+	const atomic_bool *cancel; /* or NULL: true ends long statements and busy waits */
 };
 
 /**
@@ -76,6 +77,7 @@ bool db_has_column(const struct db *db, const char *table, const char *column);
  * db_prepare() - the statement for @sql, compiled once per connection and cached by address
  * @sql: static text. Two forms are expanded so that one text serves every release's columns:
  *       `{tasks.col}`      → the column, or NULL where the board lacks it
+ *       `{tasks.col@t}`    → the same with an alias: t.col
  *       `{tasks.col?text}` → text where the column is there, nothing where it is not
  *       and {failures}, {failure_error} → the two columns renamed since the first release
  *       (unqualified; write `t.{failures}` with an alias).
