@@ -23,6 +23,7 @@ chown -R tester:tester /home/tester
 systemctl start user@1999.service || fail "no user manager"
 user() { systemctl --user -M tester@ "$@"; }
 timeout 30 systemctl --user -M tester@ start kanband || fail "start of the user unit"
+# shellcheck disable=SC2053  # a pattern
 is_user() { [[ $(user show --value -p "$1" kanband) == $2 ]]; }
 wait_for 10 "the user unit does not stand by: $(user show --value -p StatusText kanband)" \
 	is_user StatusText '*standby*'

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the tests under a real systemd share. Sourced first; boots one and runs the test inside.
 #
 # A test says `ok "what holds"` for each thing it has seen, and ends by `fail "what does not"`,
