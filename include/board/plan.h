@@ -106,6 +106,12 @@ struct plan {
 
 void plan_deinit(struct plan *plan);
 
+/**
+ * plan_add() - add up counters and ids, for a report over several visits
+ * @lanes: @from walked the lanes: its skipped and guarded tasks replace those in @sum
+ */
+void plan_add(struct plan *sum, const struct plan *from, bool lanes);
+
 /** strings_free() - free the texts and the list, which is empty then */
 void strings_free(struct strings *s);
 

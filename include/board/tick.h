@@ -24,6 +24,7 @@ struct tick_worker {
 	int64_t run;            /* 0 unknown */
 	const char *started;    /* worker_started_at, or NULL */
 	int64_t run_started_at; /* Unix seconds */
+	const char *db; /* path of the board's database: copies of one board share ids */
 };
 
 /* The outside, handed in, so that a unit test runs without processes or folders. */
@@ -37,7 +38,7 @@ struct tick_outside {
 	/* is the pull request still open: 1, 0, or -1 unknown; NULL = never asked */
 	int (*pr_open)(void *arg, const char *url);
 	/* a live process that carries this task and run in its environment, or 0 */
-	int64_t (*find)(void *arg, const char *task, int64_t run);
+	int64_t (*find)(void *arg, const char *db, const char *task, int64_t run);
 	/* first scratch workspace of this root: true exactly once */
 	bool (*first_scratch)(void *arg);
 	void *arg;
@@ -69,6 +70,7 @@ struct tick_request {
 	unsigned steps;             /* bits of enum tick_step */
 	int64_t now;                /* Unix seconds */
 	const char *host;           /* gethostname() */
+	const char *db;             /* path of the board's database */
 	const char *claim_lock;     /* ours: "host:pid" */
 	const struct settings *set; /* borrowed, read only */
 	const struct tick_outside *outside;

@@ -342,6 +342,8 @@ int lane_find(struct db *db, const struct tick_request *rq, struct lane_plan *la
 		w.budget = budget == INT64_MAX ? budget : budget - w.chosen;
 		r = lane_walk(&w);
 	}
+	if (r == 0 && ready > w.chosen && w.budget <= 0 && budget > 0)
+		plan->waits |= WAIT_CAPACITY | WAIT_BOARD; /* it ran out on the way */
 	for (size_t i = 0; i < w.n_profiles; i++)
 		free(w.profiles[i].assignee);
 	free(w.profiles);

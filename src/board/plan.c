@@ -160,3 +160,41 @@ void plan_deinit(struct plan *plan)
 	free(plan->memory);
 	*plan = (struct plan){ 0 };
 }
+
+static void strings_add(struct plan *sum, struct strings *to, const struct strings *from)
+{
+	for (size_t i = 0; i < from->n; i++)
+		if (from->v[i])
+			plan_id(sum, to, from->v[i]);
+}
+
+static void strings_replace(struct plan *sum, struct strings *to, const struct strings *from)
+{
+	strings_free(to);
+	strings_add(sum, to, from);
+}
+
+void plan_add(struct plan *sum, const struct plan *from, bool lanes)
+{
+	sum->reclaimed += from->reclaimed;
+	sum->promoted += from->promoted;
+	strings_add(sum, &sum->stale, &from->stale);
+	strings_add(sum, &sum->crashed, &from->crashed);
+	strings_add(sum, &sum->rate_limited, &from->rate_limited);
+	strings_add(sum, &sum->timed_out, &from->timed_out);
+	strings_add(sum, &sum->auto_blocked, &from->auto_blocked);
+	if (!lanes)
+		return;
+	strings_replace(sum, &sum->unassigned, &from->unassigned);
+	strings_replace(sum, &sum->nonspawnable, &from->nonspawnable);
+	strings_replace(sum, &sum->profile_capped, &from->profile_capped);
+	strings_replace(sum, &sum->scheduled, &from->scheduled);
+	for (size_t i = 0; i < sum->n_guarded; i++)
+		free(sum->guarded[i].task);
+	free(sum->guarded);
+	sum->guarded = NULL;
+	sum->n_guarded = 0;
+	for (size_t i = 0; i < from->n_guarded; i++)
+		if (from->guarded[i].task)
+			plan_guarded(sum, from->guarded[i].task, from->guarded[i].reason);
+}

@@ -297,7 +297,7 @@ static int reclaim_orphan(struct db *db, const struct tick_request *rq, struct r
 static int reclaim_cut_off(struct db *db, const struct tick_request *rq, struct running *row,
 			   struct plan *plan, struct error *e)
 {
-	int64_t pid = rq->outside->find(rq->outside->arg, row->task, row->run);
+	int64_t pid = rq->outside->find(rq->outside->arg, rq->db, row->task, row->run);
 	struct release release = { .status = "reclaimed", .error = "dispatcher restarted" };
 	int r;
 

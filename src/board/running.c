@@ -123,8 +123,8 @@ int running_load(struct db *db, const struct tick_request *rq, struct running_se
 	}
 	for (size_t i = 0; r == 0 && i < set->n; i++) {
 		struct running *row = &set->v[i];
-		struct tick_worker w = { row->pid, row->task, row->run, row->started,
-					 row->run_started_at };
+		struct tick_worker w = { row->pid,     row->task,           row->run,
+					 row->started, row->run_started_at, rq->db };
 
 		/* a claim that lost its lock may still have a live worker here: step 4 asks */
 		if (row->pid && !row->busy && (row->host_local || !row->lock))
