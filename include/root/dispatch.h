@@ -95,9 +95,11 @@ struct dispatch {
 	unsigned waits;
 	uint64_t stuck_sweeps, stuck_told_ms;
 	char memory[160];
-	bool adopted;                    /* a full tick of this epoch is done */
-	bool once_reclaimed, once_again; /* --once: see once.c */
-	bool handles;                    /* the timer is open */
+	bool adopted;        /* a full tick of this epoch is done */
+	bool once_reclaimed; /* --once: the reclaim steps are done */
+	bool once_over;      /* --once: tried often enough in vain */
+	unsigned locked;     /* visits in a row that found `<db>.dispatch.lock` held */
+	bool handles;        /* the timer is open */
 	bool closing;
 	struct dispatch_report report; /* --once only */
 };

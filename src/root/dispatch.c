@@ -29,6 +29,8 @@
 #define RETRY_MAX_MS    60000
 #define LOCKED_RETRY_MS 250
 #define MEMORY_RETRY_S  5
+#define ONCE_TRIES      4 /* --once: so often, then the board is reported as it is */
+#define ONCE_LOCKED     40
 #define EXIT_KEEP_MS    (10 * 60 * 1000) /* the board contract, §6.1 */
 #define CLOSE_LIMIT_MS  60000
 #define STUCK_SWEEPS    6
@@ -346,6 +348,8 @@ static bool dispatch_may_visit(const struct dispatch *d)
 
 	if (d->board.busy || d->closing || !atomic_load(&root->owner))
 		return false;
+	if (d->once_over)
+		return false;
 	if (root->env->once && d->ending) /* one sweep settles everything before it claims */
 		return false;
 	if (root->stopping)
@@ -367,7 +371,8 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 			.steps = tick ? TICK_ALL : 0,
 			.now = clock_wall_s(),
 			.host = env->host,
-			.db = d->board.place.db_path,
+			/* a dry run works on a copy: its path says nothing about workers */
+			.db = env->dry_run ? NULL : d->board.place.db_path,
 			.claim_lock = env->claim_lock,
 			.set = &d->bj_set,
 			.outside = &root->outside,
@@ -534,7 +539,25 @@ static void visit_failed(struct dispatch *d)
 	for (unsigned i = 0; i < d->failures && ms < RETRY_MAX_MS; i++)
 		ms *= 2;
 	d->failures++;
-	dispatch_arm(d, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+	d->once_over = d->root->env->once && d->failures >= ONCE_TRIES;
+	if (!d->once_over)
+		dispatch_arm(d, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+}
+
+/* Another process's tick has the board: a little later, then. */
+static void visit_locked(struct dispatch *d, const struct board_job *bj)
+{
+	d->locked++;
+	if (d->root->env->once && d->locked >= ONCE_LOCKED) {
+		d->once_over = true;
+		(void)snprintf(d->board.reason, sizeof(d->board.reason),
+			       "another process holds %s.dispatch.lock",
+			       d->board.place.db_path);
+		return;
+	}
+	d->want |= bj->rq.steps ? WANT_TICK : 0;
+	d->want |= bj->close ? WANT_CLOSE : 0;
+	dispatch_arm(d, LOCKED_RETRY_MS);
 }
 
 static void visit_done(struct job *job)
@@ -563,11 +586,10 @@ static void visit_done(struct job *job)
 		       &bj->plan); /* claimed rows are committed even if a later step failed */
 	if (ok)
 		visit_ticked(d, bj);
-	if (bj->outcome == BOARD_LOCKED) {
-		d->want |= bj->rq.steps ? WANT_TICK : 0;
-		d->want |= bj->close ? WANT_CLOSE : 0;
-		dispatch_arm(d, LOCKED_RETRY_MS);
-	}
+	if (bj->outcome == BOARD_LOCKED)
+		visit_locked(d, bj);
+	else
+		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
 	if (bj->outcome == BOARD_LEASE_LOST)
 		root_lease_lost(root, bj->error.text);

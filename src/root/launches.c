@@ -192,7 +192,7 @@ static struct launch_batch *batch_new(struct dispatch *d, size_t n)
 	if (!b)
 		return NULL;
 	b->dispatch = d;
-	b->launcher = d->root->env->launcher;
+	b->launcher = d->root->env->launcher(d->root->env->arg, d->root->path);
 	b->dry_run = d->root->env->dry_run;
 	return b;
 }

@@ -117,6 +117,7 @@ static void worker_ended(void *arg, struct watch *watch, struct ending ending)
 		worker_leftovers(d, w);
 	worker_unlink(w);
 	worker_free(w);
+	d->root->env->worker_ended(d->root->env->arg);
 	dispatch_want(d, WANT_TICK);
 }
 
