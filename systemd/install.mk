@@ -45,5 +45,5 @@ install: $(PROGS) ## install under DESTDIR and prefix (/usr/local)
 uninstall: ## take away what install put there; a changed kanband.conf stays
 	rm -f $(foreach p,$(PROGS),$(DESTDIR)$(bindir)/$(notdir $(p))) $(foreach f,$(INSTALL_FILES),$(call target,$(f)))
 	$(if $(INSTALL_CONF),@if cmp -s $(INSTALL_CONF) $(DESTDIR)$(confdir)/kanband.conf; then rm -f $(DESTDIR)$(confdir)/kanband.conf; \
-	elif test -e $(DESTDIR)$(confdir)/kanband.conf; then echo 'kept: $(DESTDIR)$(confdir)/kanband.conf, it was changed'; fi)
+	elif test -e $(DESTDIR)$(confdir)/kanband.conf; then echo 'kept: $(DESTDIR)$(confdir)/kanband.conf (it was changed)'; fi)
 	@rmdir $(DESTDIR)$(confdir)/kanband.conf.d $(DESTDIR)$(confdir) 2>/dev/null || true

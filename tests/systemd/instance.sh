@@ -2,7 +2,7 @@
 # kanband@NAME for a person, and the user unit in that person's own service manager.
 . "$(dirname "$0")/lib.sh"
 install_kanband
-printf 'u tester 1999 "A person" /home/tester /bin/sh\n' | systemd-sysusers -
+printf 'u tester 1999 "A person" /home/tester /bin/sh\n' | systemd-sysusers - 2>/dev/null
 install -d -o tester -g tester /home/tester /home/tester/.hermes
 owner=tester home=/home/tester root=/home/tester/.hermes unit=kanband@tester.service
 make_root

@@ -69,7 +69,7 @@ drop_in() {
 # install_kanband : as an operator does, with prefix=/usr
 install_kanband() {
 	make -s -C "$top" --no-print-directory MODE="${MODE:-release}" prefix=/usr install >/dev/null
-	systemd-sysusers kanband.conf
+	systemd-sysusers kanband.conf 2>/dev/null
 	systemd-tmpfiles --create kanband.conf
 	journalctl --update-catalog
 	systemctl daemon-reload
@@ -106,3 +106,6 @@ add() {
 task_is() { # COLUMN VALUE ID
 	[[ $(db "select $1 from tasks where id = '$3'") == "$2" ]]
 }
+
+worker_of() { db "select worker_pid from tasks where id = '$1' and worker_pid > 0"; }
+has_worker() { [[ $(worker_of "$1") ]]; }

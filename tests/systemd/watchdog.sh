@@ -7,7 +7,7 @@ drop_in watchdog WatchdogSec=2 TimeoutAbortSec=2
 
 systemctl start "$unit" || fail "start"
 task=$(add "meanwhile")
-wait_for 30 "no worker" test -n "$(db "select worker_pid from tasks where id = '$task' and worker_pid > 0")"
+wait_for 30 "no worker" has_worker "$task"
 pid=$(main_pid)
 # Three times as long as the watchdog waits: a daemon that is well is left alone.
 until=$((SECONDS + 7))
@@ -23,7 +23,7 @@ wait_for 30 "not active again" is ActiveState active
 logged 'Watchdog timeout' _PID=1 || fail "not by the watchdog"
 ok "a stopped daemon is ended by the watchdog and started again"
 
-worker=$(db "select worker_pid from tasks where id = '$task'")
+worker=$(worker_of "$task")
 alive "$worker" || fail "the watchdog ended the worker too"
 touch "$home/release"
 wait_for 30 "the new daemon does not see the worker's end" task_is status "done" "$task"

@@ -6,9 +6,8 @@ make_root
 
 systemctl start "$unit" || fail "start"
 task=$(add "a long one")
-wait_for 30 "no worker" db "select 1 / (worker_pid > 0) from tasks where id = '$task'"
-wait_for 30 "no worker pid" test -n "$(db "select worker_pid from tasks where id = '$task'")"
-worker=$(db "select worker_pid from tasks where id = '$task'")
+wait_for 30 "no worker" has_worker "$task"
+worker=$(worker_of "$task")
 alive "$worker" || fail "the worker $worker is not alive"
 ok "a worker runs"
 
@@ -45,14 +44,13 @@ ok "the adopted worker finishes its only run"
 # One that ends while nobody watches is not a crash of the task.
 rm "$home/release"
 task=$(add "dies unseen")
-wait_for 30 "no third worker" test -n "$(db "select worker_pid from tasks where id = '$task'")"
-wait_for 30 "not running" task_is status running "$task"
-wait_for 30 "no pid" db "select 1 / (worker_pid > 0) from tasks where id = '$task'"
-worker=$(db "select worker_pid from tasks where id = '$task'")
+wait_for 30 "no third worker" has_worker "$task"
+worker=$(worker_of "$task")
 timeout 60 systemctl stop "$unit" || fail "second stop"
 kill -KILL "$worker"
 systemctl start "$unit" || fail "third start"
-wait_for 30 "not started again" test "$worker" != "$(db "select worker_pid from tasks where id = '$task'")"
+runs() { [[ $(db "select count(*) from task_runs where task_id = '$task'") == "$1" ]]; }
+wait_for 30 "not started again" runs 2
 task_is consecutive_failures 0 "$task" || fail "it was counted as a failure"
 touch "$home/release"
 wait_for 60 "never done" task_is status "done" "$task"
