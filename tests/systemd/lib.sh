@@ -91,7 +91,7 @@ until [ -e "$HOME/release" ]; do sleep 0.05; done
 exec kanbanctl complete
 EOW
 	chmod 755 /usr/bin/test-worker
-	echo HERMES_BIN=/usr/bin/test-worker >/etc/kanband/environment
+	printf '%s\n' HERMES_BIN=/usr/bin/test-worker HERMES_KANBAN_CRASH_GRACE_SECONDS=0 >/etc/kanband/environment
 }
 
 db() {
