@@ -10,5 +10,3 @@ $(OUT)/tests/rig-worker: $(OUT)/tests/worker/worker.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 $(RIG_TESTS): | $(OUT)/tests/rig-worker $(PROGS)
 -include $(OUT)/tests/worker/worker.d
-
-include $(sort $(wildcard tests/bench.mk tests/demo.mk))
