@@ -98,6 +98,7 @@ struct dispatch {
 	} left; /* why ready tasks were not started */
 	uint64_t stuck_sweeps, stuck_told_ms;
 	char memory[160];
+	bool uncounted;      /* its running tasks are not known yet in this epoch */
 	bool adopted;        /* a full tick of this epoch is done */
 	bool once_reclaimed; /* --once: the reclaim steps are done */
 	bool once_over;      /* --once: tried often enough in vain */
