@@ -77,6 +77,7 @@ bool db_has_column(const struct db *db, const char *table, const char *column);
  * db_prepare() - the statement for @sql, compiled once per connection and cached by address
  * @sql: static text. Two forms are expanded so that one text serves every release's columns:
  *       `{tasks.col}`      → the column, or NULL where the board lacks it
+ *       `{tasks.col@t}`    → the same with an alias: t.col
  *       `{tasks.col?text}` → text where the column is there, nothing where it is not
  *       and {failures}, {failure_error} → the two columns renamed since the first release
  *       (unqualified; write `t.{failures}` with an alias).

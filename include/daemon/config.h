@@ -47,12 +47,19 @@ const char *const *config_roots(const struct config *config);
 const char *config_socket(const struct config *config); /* or NULL: none possible */
 enum config_launcher config_launcher(const struct config *config);
 const char *const *
-config_command(const struct config *config); /* [worker] command split as words, or NULL */
+config_command(const struct config *config); /* [worker] command split as words; NULL unless the
+					      * launcher is LAUNCHER_COMMAND */
 int config_log_level(const struct config *config); /* LOG_* */
 
 /** config_settings() - what holds for @slug of @root (NULL slug: the root's own) */
 void config_settings(const struct config *config, const char *root, const char *slug,
 		     struct settings *out);
+
+/**
+ * config_same_process() - do two configs have the same roots, in the same order, and the same
+ * socket? These are fixed while the process lives: a reload that changes them is refused.
+ */
+bool config_same_process(const struct config *a, const struct config *b);
 
 /** config_print() - --check-config: every effective value with where it came from.
  * @json: one object instead of lines.  Return: 0 or -errno (a failed write). */

@@ -9,6 +9,13 @@
 #define CLEANUP(fn)     __attribute__((cleanup(fn)))
 #define PRINTF(fmt, va) __attribute__((format(printf, fmt, va)))
 
+/* A result that is deliberately not looked at; say why beside it. */
+#define IGNORE(call)                                                                           \
+	do {                                                                                   \
+		__typeof__(call) ignored_ = (call);                                            \
+		(void)ignored_;                                                                \
+	} while (0)
+
 /* Give an owned pointer away: the local becomes NULL, its cleanup does nothing. */
 #define STEAL(p)                                                                               \
 	({                                                                                     \

@@ -63,11 +63,8 @@ static const char *const db_columns[] = {
 	"tasks.project_id",
 	"tasks.idempotency_key",
 	"task_runs.worker_started_at",
-	"task_runs.step_key",
-	"task_runs.max_runtime_seconds",
 	"task_runs.last_heartbeat_at",
 	"task_runs.summary",
-	"task_events.run_id",
 	"kanban_notify_subs.notifier_profile",
 	"kanban_notify_subs.chat_type",
 	"kanban_notify_subs.delivery_mode",
@@ -104,8 +101,11 @@ static const char *const db_required[] = {
 	"task_runs.outcome",
 	"task_runs.metadata",
 	"task_runs.error",
+	"task_runs.step_key",
+	"task_runs.max_runtime_seconds",
 	"task_events.id",
 	"task_events.task_id",
+	"task_events.run_id",
 	"task_events.kind",
 	"task_events.payload",
 	"task_events.created_at",
@@ -494,7 +494,7 @@ static void db_expand_one(const struct db *db, const char *token, size_t len, FI
 	char name[64];
 	const char *text = memchr(token, '?', len);
 	size_t n = text ? (size_t)(text - token) : len;
-	char *dot;
+	char *dot, *alias;
 
 	(void)snprintf(name, sizeof(name), "%.*s", (int)n, token);
 	if (strcmp(name, "failures") == 0) {
@@ -515,11 +515,16 @@ static void db_expand_one(const struct db *db, const char *token, size_t len, FI
 	if (!dot)
 		return;
 	*dot = '\0';
-	if (text) {
-		if (db_has_column(db, name, dot + 1))
-			(void)fwrite(text + 1, 1, len - n - 1, out);
+	alias = strchr(dot + 1, '@');
+	if (alias)
+		*alias = '\0';
+	if (!db_has_column(db, name, dot + 1)) {
+		if (!text)
+			(void)fputs("NULL", out);
+	} else if (text) {
+		(void)fwrite(text + 1, 1, len - n - 1, out);
 	} else {
-		(void)fputs(db_has_column(db, name, dot + 1) ? dot + 1 : "NULL", out);
+		(void)fprintf(out, "%s%s%s", alias ? alias + 1 : "", alias ? "." : "", dot + 1);
 	}
 }
 
