@@ -130,7 +130,7 @@ int ctl_root(const struct ctl *ctl, char **root)
 	}
 	r = config_root_from_env(ctl->env, root, &e);
 	if (r == -ENOENT)
-		return ctl_say(ctl, CTL_CONFIG, "%s; give --root", e.text);
+		return ctl_say(ctl, CTL_CONFIG, "%s", e.text);
 	return r < 0 ? ctl_fail(ctl, r, &e) : 0;
 }
 

@@ -109,7 +109,8 @@ static int init_lock(const struct init *init, int *fd)
 {
 	CLEANUP(freep) char *path = fs_path("%s.init.lock", init->db_path);
 	const struct timespec pause = { .tv_nsec = 20000000 };
-	uint64_t end = clock_mono_ms() + INIT_LOCK_MS;
+	int most = ctl_busy_timeout_ms(init->ctl, true);
+	uint64_t end = clock_mono_ms() + (unsigned)(most < INIT_LOCK_MS ? most : INIT_LOCK_MS);
 	int r = path ? fs_lock_open(path) : -ENOMEM;
 
 	if (r < 0)

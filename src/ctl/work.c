@@ -49,7 +49,7 @@ static int ctl_work_open(struct ctl *ctl, struct ctl_work *w, const char *task, 
 			       "which task? name it, or set HERMES_KANBAN_TASK");
 	w->by.now = clock_wall_s();
 	if (!own || strcmp(own, w->task) == 0) {
-		if (run_text && !ctl_int(run_text, 1, INT64_MAX, &w->by.run))
+		if (run == 0 && run_text && !ctl_int(run_text, 1, INT64_MAX, &w->by.run))
 			return ctl_say(ctl, CTL_CONFIG,
 				       "HERMES_KANBAN_RUN_ID is \"%s\", which is no run",
 				       run_text);
