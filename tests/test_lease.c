@@ -3,6 +3,7 @@
  * measures N takeovers after a SIGKILL instead.
  */
 #include <check.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -13,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
+#include "../src/root/lease_internal.h"
 #include "lib/lease_world.h"
 #include "util/clock.h"
 
@@ -325,6 +327,42 @@ START_TEST(close_in_standby)
 }
 END_TEST
 
+/* SIGTERM and the others are the loop's: the waiter blocks all but its own */
+START_TEST(waiter_takes_no_signals)
+{
+	CLEANUP(freep) char *main_task = fs_path("%d", (int)getpid());
+	struct seen s = { 0 };
+	struct helper h;
+	struct lease *lease;
+	const struct dirent *d;
+	unsigned waiters = 0;
+	DIR *tasks;
+
+	helper_start(&h, "hold", fix.root);
+	lease = open_root(fix.root, &s);
+	RUN_UNTIL(s.standby);
+	tasks = opendir("/proc/self/task");
+	ck_assert_ptr_nonnull(tasks);
+	while ((d = readdir(tasks)) != NULL) {
+		CLEANUP(freep) char *path = fs_path("/proc/self/task/%s/status", d->d_name);
+		CLEANUP(freep) char *text = NULL;
+		unsigned long long blocked = 0;
+
+		if (d->d_name[0] == '.' || strcmp(d->d_name, main_task) == 0)
+			continue;
+		text = read_text(path);
+		ck_assert_int_eq(sscanf(strstr(text, "SigBlk:"), "SigBlk: %llx", &blocked), 1);
+		ck_assert(blocked >> (SIGTERM - 1) & 1);
+		ck_assert(blocked >> (SIGHUP - 1) & 1);
+		waiters++;
+	}
+	(void)closedir(tasks);
+	ck_assert_uint_ge(waiters, 1);
+	close_lease(lease, &s);
+	helper_kill(&h);
+}
+END_TEST
+
 /* a signal that comes when the thread is not yet in flock(2) must not be lost for good */
 START_TEST(close_while_going_into_standby)
 {
@@ -384,17 +422,25 @@ START_TEST(failed_is_told_once_and_tried_again)
 {
 	CLEANUP(freep) char *late = fs_path("%s/late", fix.folder);
 	CLEANUP(freep) char *kanban = fs_path("%s/late/kanban", fix.folder);
+	CLEANUP(freep) char *draft = fs_path("%s/kanban", fix.root);
 	struct seen s = { 0 };
 	struct lease *lease = open_root(late, &s);
+	uint64_t until;
 
+	ck_assert_uint_eq(lease->retry_ms, 5000);
+	lease->retry_ms = 5;
 	RUN_UNTIL(s.failed);
 	ck_assert_ptr_nonnull(strstr(s.error.text, "does not exist"));
-	ck_assert_int_eq(mkdir(late, 0755), 0);
-	write_text(kanban, "not a folder");
-	RUN_UNTIL(s.failed == 2); /* another reason is told */
+	until = uv_now(&fix.loop) + 200; /* about 30 more tries */
+	RUN_UNTIL(uv_now(&fix.loop) >= until);
+	ck_assert_int_eq(s.failed, 1);
+	write_text(draft, "not a folder");
+	ck_assert_int_eq(rename(fix.root, late), 0);
+	RUN_UNTIL(s.failed > 1);
+	ck_assert_int_eq(s.failed, 2);
+	ck_assert_ptr_nonnull(strstr(s.error.text, "Not a directory"));
 	ck_assert_int_eq(unlink(kanban), 0);
 	RUN_UNTIL(s.acquired);
-	ck_assert_int_eq(s.failed, 2);
 	close_lease(lease, &s);
 }
 END_TEST
@@ -659,6 +705,7 @@ static Suite *lease_suite(void)
 	tcase_add_test(tc, two_roots_in_one_loop);
 	tcase_add_test(tc, close_at_once);
 	tcase_add_test(tc, close_in_standby);
+	tcase_add_test(tc, waiter_takes_no_signals);
 	tcase_add_test(tc, close_while_going_into_standby);
 	tcase_add_test(tc, close_from_inside_an_event);
 	tcase_add_test(tc, failed_is_told_once_and_tried_again);

@@ -24,22 +24,30 @@ struct root_env {
 	uv_loop_t *loop;
 	struct jobs *jobs;
 	struct caps *caps;
-	const struct launcher
-		*launcher;      /* replaced by a reload; old ones stay until no job runs */
 	const char *host;       /* gethostname() */
 	const char *claim_lock; /* "host:pid" */
 	struct lease_identity who;
-	unsigned open_boards; /* connections that are open now */
-	unsigned open_max;    /* and how many may stay open */
+	unsigned open_boards;              /* connections that are open now */
+	unsigned open_max;                 /* and how many may stay open */
+	unsigned slow_running;             /* launches that may take long, on the pool now */
+	struct launch_batch *slow_waiting; /* those that wait for a thread of the pool */
 	bool once, dry_run;
 	const char *only; /* --board: this slug alone, or NULL */
+	/* --dry-run: point a place at a copy of its database, in the scan job; NULL otherwise
+	 */
+	int (*redirect)(void *arg, struct board_place *place, struct error *e);
+	void *redirect_arg;
 	/* settings of a board (slug NULL: of the root) */
 	void (*settings)(void *arg, const char *root, const char *slug, struct settings *out);
+	/* how workers of a root are started; stays valid until no job runs */
+	const struct launcher *(*launcher)(void *arg, const char *root);
 	/* something worth a new status sentence happened */
 	void (*changed)(void *arg);
 	/* places of the caps came free */
 	void (*freed)(void *arg);
-	void *arg;
+	/* a worker ended: what it left behind may have become our child */
+	void (*worker_ended)(void *arg);
+	void *arg; /* of settings(), changed() … */
 };
 
 enum root_role { ROOT_STARTING, ROOT_OWNER, ROOT_STANDBY, ROOT_FAILED };
@@ -59,6 +67,7 @@ struct root {
 	struct discovery disc; /* owned by the scan job while scanning */
 	struct job scan;
 	bool scanning, rescan, scanned;
+	bool scanned_once; /* a scan has come to its end, well or not */
 	int scan_result;
 	struct error scan_error;
 	bool scan_told; /* the error was logged */

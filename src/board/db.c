@@ -391,6 +391,14 @@ static int db_integrity(struct db *db, struct error *e)
 	return r;
 }
 
+void db_library_init(void)
+{
+	/* refused when SQLite is in use already, as in a test that opened a board itself */
+	(void)sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	(void)sqlite3_initialize();
+}
+
 int db_open(struct db **out, const struct db_options *opt, struct error *e)
 {
 	CLEANUP(db_freep) struct db *db = NULL;
@@ -595,9 +603,10 @@ int db_step(struct db *db, sqlite3_stmt *stmt, struct error *e)
 static int db_bind(struct db *db, sqlite3_stmt *stmt, const char *types, va_list ap,
 		   struct error *e)
 {
-	int rc = SQLITE_OK;
+	int n = sqlite3_bind_parameter_count(stmt), rc = SQLITE_OK;
 
-	for (int i = 1; *types && rc == SQLITE_OK; types++, i++) {
+	/* the last parameters may belong to columns that this board does not have */
+	for (int i = 1; *types && i <= n && rc == SQLITE_OK; types++, i++) {
 		switch (*types) {
 		case 'i':
 			rc = sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t));

@@ -75,8 +75,10 @@ static void lease_move(struct lease *lease, enum lease_state next, const char *w
 					 [LEASE_STATE_CLOSING] = true },
 	};
 	const struct log_about about = { .root = lease->paths.root };
+	bool ok = allowed[lease->state][next];
 
-	assert(allowed[lease->state][next]);
+	assert(ok);
+	(void)ok; /* without assertions */
 	log_about(LOG_DEBUG, &about, "lease of %s: %s → %s: %s", lease->paths.root,
 		  names[lease->state], names[next], why);
 	lease->state = next;
@@ -223,7 +225,7 @@ static void lease_on_finished(struct lease *lease, const struct lease_news *news
 		return;
 	}
 	lease_move(lease, LEASE_STATE_FAILED, news->error.text);
-	(void)uv_timer_start(&lease->timer, lease_on_timer, LEASE_RETRY_MS, 0);
+	(void)uv_timer_start(&lease->timer, lease_on_timer, lease->retry_ms, 0);
 	if (strcmp(lease->told_error.text, news->error.text) == 0)
 		return;
 	lease->told_error = news->error;
@@ -293,6 +295,7 @@ int lease_open(struct lease **out, uv_loop_t *loop, const char *root,
 	lease->loop = loop;
 	lease->events = *events;
 	lease->arg = arg;
+	lease->retry_ms = LEASE_RETRY_MS;
 	lease->state = LEASE_STATE_COMPETING;
 	lease_start(lease);
 	*out = STEAL(lease);

@@ -1,4 +1,4 @@
-/* What the files of the lease share among themselves; nobody else includes this. */
+/* What the files of the lease share among themselves; nobody else but a test includes this. */
 #pragma once
 
 #include <limits.h>
@@ -82,6 +82,7 @@ struct lease {
 	uv_async_t async;          /* the waiter has news */
 	uv_timer_t timer;          /* FAILED: next try; STANDBY: name again; CLOSING: kick */
 	struct lease_watch *watch; /* on the holder's end, or NULL */
+	uint64_t retry_ms;         /* FAILED → COMPETING; the tests shorten it */
 	unsigned handles;          /* uv handles not yet closed */
 	unsigned unsure_left;      /* more tries at naming the holder */
 	bool renaming;             /* the waiter was asked to name the holder again */

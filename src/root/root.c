@@ -154,6 +154,10 @@ static void scan_work(struct job *job)
 
 	root->scan_result = discover_boards(&root->disc, root->path, root->set.pinned_db,
 					    &root->scan_error);
+	for (size_t i = 0;
+	     root->env->redirect && root->scan_result == 0 && i < root->disc.count; i++)
+		root->scan_result = root->env->redirect(
+			root->env->redirect_arg, &root->disc.boards[i], &root->scan_error);
 }
 
 static void scan_done(struct job *job)
@@ -162,6 +166,7 @@ static void scan_done(struct job *job)
 	struct log_about about = root_about(root, NULL);
 
 	root->scanning = false;
+	root->scanned_once = true;
 	for (size_t i = 0; i < root->disc.n_notes; i++)
 		log_about(LOG_NOTICE, &about, "%s", root->disc.notes[i]);
 	if (root->scan_result < 0) {

@@ -121,7 +121,10 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 		tmp = fs_path(".%s.%d.tmp", path, (int)getpid());
 	if (!tmp)
 		return -ENOMEM;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	/* one left by a process that had our pid and was killed, with whatever mode it had */
+	if (unlink(tmp) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return -errno;
 	r = fs_write_all(fd, data, len);
@@ -142,6 +145,8 @@ int fs_mkdir_p(const char *path, mode_t mode)
 
 	if (!copy)
 		return -ENOMEM;
+	if (!copy[0])
+		return -ENOENT;
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/')
 			continue;
