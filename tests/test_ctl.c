@@ -84,6 +84,32 @@ START_TEST(help_and_version)
 }
 END_TEST
 
+/* Every verb, and every option that a help text names, is in the manual. */
+START_TEST(manual)
+{
+	CLEANUP(freep) char *page = NULL;
+
+	if (fs_read_file("man/kanbanctl.1", 1 << 20, &page, NULL) < 0)
+		return; /* run from elsewhere than the top of the source */
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		const char *help = ok(verbs[i], "--help");
+		char want[64];
+
+		(void)snprintf(want, sizeof(want), ".It Cm %s", verbs[i]);
+		ck_assert_msg(strstr(page, want) != NULL, "no %s", want);
+		while ((help = strstr(help, "\n  --")) != NULL) {
+			size_t n = strcspn(help + 5, " \n");
+
+			(void)snprintf(want, sizeof(want), "Fl -%.*s ", (int)n, help + 5);
+			if (!strstr(page, want))
+				want[strlen(want) - 1] = '\n';
+			ck_assert_msg(strstr(page, want) != NULL, "%s: no %s", verbs[i], want);
+			help += 5;
+		}
+	}
+}
+END_TEST
+
 START_TEST(mistakes)
 {
 	const struct ctl_result *r = kanbanctl("--json");
@@ -712,6 +738,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		help_and_version,
+		manual,
 		mistakes,
 		numbers,
 		words_and_options,

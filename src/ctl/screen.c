@@ -78,13 +78,25 @@ static size_t screen_char(uint32_t c, const char *raw, size_t n, unsigned flags,
 	return (size_t)snprintf(out, 16, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
 }
 
+/* Nothing in it needs another form */
+static bool screen_plain(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)s[i] < 0x20 || (unsigned char)s[i] >= 0x7F)
+			return false;
+	return true;
+}
+
 char *screen_text(const char *s, size_t len, size_t max_chars, unsigned flags)
 {
 	char *text = NULL;
 	size_t size = 0, chars = 0;
-	FILE *out = open_memstream(&text, &size);
+	FILE *out;
 	bool bad;
 
+	if ((max_chars == 0 || len <= max_chars) && screen_plain(s, len))
+		return strndup(s, len);
+	out = open_memstream(&text, &size);
 	if (!out)
 		return NULL;
 	for (size_t i = 0; i < len; chars++) {
