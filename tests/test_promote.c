@@ -169,7 +169,7 @@ static void fast_board(void)
 START_TEST(striking_out_is_exact)
 {
 	fast_board();
-	for (seed = 1; seed <= 60; seed++) {
+	for (seed = 1; seed <= 40; seed++) {
 		uint64_t start = seed;
 
 		kit.set.failure_limit = 1 + (int64_t)(seed % 3);
