@@ -126,6 +126,11 @@ MUST_CHECK int db_query(struct db *db, struct error *e, struct sqlite3_stmt **st
 MUST_CHECK int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none,
 			  const char *sql, const char *types, ...);
 
+/** db_row_ints() - the first @n columns of the first row as integers; all 0 where there is no
+ * row */
+MUST_CHECK int db_row_ints(struct db *db, struct error *e, int64_t *values, int n,
+			   const char *sql, const char *types, ...);
+
 /** db_changes() - rows changed by the last statement */
 int db_changes(struct db *db);
 

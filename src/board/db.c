@@ -698,6 +698,29 @@ int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none, con
 	return r;
 }
 
+int db_row_ints(struct db *db, struct error *e, int64_t *values, int n, const char *sql,
+		const char *types, ...)
+{
+	sqlite3_stmt *stmt = NULL;
+	va_list ap;
+	int r;
+
+	va_start(ap, types);
+	r = db_vquery(db, e, &stmt, sql, types, ap);
+	va_end(ap);
+	if (r != 0)
+		return r;
+	r = db_step(db, stmt, e);
+	for (int i = 0; i < n; i++)
+		values[i] = r == DB_ROW ? sqlite3_column_int64(stmt, i) : 0;
+	if (r == DB_ROW) {
+		(void)sqlite3_reset(stmt); /* only the first row is wanted */
+		r = 0;
+	}
+	(void)sqlite3_clear_bindings(stmt);
+	return r;
+}
+
 int db_changes(struct db *db)
 {
 	return sqlite3_changes(db->sqlite);
