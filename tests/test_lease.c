@@ -57,7 +57,7 @@ START_TEST(try_says_what_is_wrong)
 	ck_assert_int_eq(lease_try(&lease, none, &who, &epoch, &e), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(e.text, "does not exist; create it with `kanbanctl init"));
 	ck_assert_int_eq(access(none, F_OK), -1);
-	write_text(none, "x");
+	files_write(none, "x");
 	ck_assert_int_eq(lease_try(&lease, none, &who, &epoch, &e), -ENOTDIR);
 	ck_assert_int_eq(fs_mkdir_p(fix.lock, 0755), 0);
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), -EINVAL);
@@ -350,7 +350,7 @@ START_TEST(waiter_takes_no_signals)
 
 		if (d->d_name[0] == '.' || strcmp(d->d_name, main_task) == 0)
 			continue;
-		text = read_text(path);
+		text = files_read(path);
 		ck_assert_int_eq(sscanf(strstr(text, "SigBlk:"), "SigBlk: %llx", &blocked), 1);
 		ck_assert(blocked >> (SIGTERM - 1) & 1);
 		ck_assert(blocked >> (SIGHUP - 1) & 1);
@@ -434,7 +434,7 @@ START_TEST(failed_is_told_once_and_tried_again)
 	until = uv_now(&fix.loop) + 200; /* about 30 more tries */
 	RUN_UNTIL(uv_now(&fix.loop) >= until);
 	ck_assert_int_eq(s.failed, 1);
-	write_text(draft, "not a folder");
+	files_write(draft, "not a folder");
 	ck_assert_int_eq(rename(fix.root, late), 0);
 	RUN_UNTIL(s.failed > 1);
 	ck_assert_int_eq(s.failed, 2);
