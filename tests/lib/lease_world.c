@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/file.h>
@@ -88,8 +89,12 @@ void helper_start_argv(struct helper *h, char *const argv[])
 
 void helper_start(struct helper *h, const char *role, const char *path)
 {
-	char *const argv[] = { (char *)"/proc/self/exe", (char *)role, (char *)path, NULL };
+	char self[PATH_MAX];
+	char *const argv[] = { self, (char *)role, (char *)path, NULL };
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
+	ck_assert_int_gt(n, 0);
+	self[n] = '\0';
 	helper_start_argv(h, argv);
 }
 
