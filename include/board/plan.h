@@ -80,7 +80,7 @@ enum plan_wait {
 };
 
 struct plan {
-	int64_t reclaimed, promoted;
+	int64_t reclaimed, promoted, claimed;
 	struct strings stale, crashed, rate_limited, timed_out, auto_blocked;
 	struct strings unassigned, nonspawnable, profile_capped, scheduled;
 	struct plan_guarded *guarded;

@@ -415,6 +415,7 @@ int lane_commit(struct db *db, const struct tick_request *rq, const struct lane_
 		db_rollback(db);
 	if (r == 0) {
 		plan->running = running;
+		plan->claimed = (int64_t)plan->n_launches;
 		caps_count(rq->caps, rq->caps_mine, running);
 		return 0;
 	}

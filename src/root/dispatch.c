@@ -29,8 +29,11 @@
 #define RETRY_MAX_MS    60000
 #define LOCKED_RETRY_MS 250
 #define MEMORY_RETRY_S  5
+#define ONCE_TRIES      4 /* --once: so often, then the board is reported as it is */
+#define ONCE_LOCKED     40
 #define EXIT_KEEP_MS    (10 * 60 * 1000) /* the board contract, §6.1 */
 #define CLOSE_LIMIT_MS  60000
+#define DAY_MS          86400000LL
 #define STUCK_SWEEPS    6
 #define STUCK_EVERY_MS  (5 * 60 * 1000)
 
@@ -58,6 +61,8 @@ static void dispatch_settings(struct dispatch *d)
 	if (root->env->only && strcmp(root->env->only, place->slug) != 0)
 		d->aside = "not asked for";
 	d->dispatched = d->aside == NULL;
+	if (!d->dispatched)
+		dispatch_uncounted(d, false);
 }
 
 int dispatch_new(struct dispatch **out, struct root *root, struct board_place *place)
@@ -128,6 +133,7 @@ void dispatch_close(struct dispatch *d)
 	struct root_env *env = d->root->env;
 
 	d->closing = true;
+	dispatch_uncounted(d, false);
 	workers_close(d);
 	launches_recorded(d, true); /* what could not be recorded is found by the next owner */
 	caps_count(env->caps, &d->board.caps_mine, 0);
@@ -191,15 +197,15 @@ static void dispatch_timer(uv_timer_t *t)
 
 static void dispatch_deadline(struct dispatch *d, int64_t at_s)
 {
-	int64_t now_us = clock_wall_us(), in_ms;
+	int64_t now_us = clock_wall_us(), in_ms = DAY_MS;
 
 	if (at_s <= 0)
 		return;
-	in_ms = (at_s * 1000000 - now_us) / 1000 + 1;
+	/* wall and monotonic time drift, and rows hold any number: look again after a day */
+	if (at_s < now_us / 1000000 + DAY_MS / 1000)
+		in_ms = (at_s * 1000000 - now_us) / 1000 + 1;
 	if (in_ms < 1)
 		in_ms = 1;
-	if (in_ms > 86400000) /* wall and monotonic time drift: look again after a day */
-		in_ms = 86400000;
 	dispatch_arm(d, (uint64_t)in_ms);
 }
 
@@ -209,6 +215,36 @@ void dispatch_want(struct dispatch *d, unsigned want)
 	dispatch_next(d);
 }
 
+/*
+ * Ready work that has not moved for some sweeps, although no cap explains it: say why, once in
+ * a while.
+ */
+static void dispatch_stuck(struct dispatch *d)
+{
+	struct log_about about = dispatch_about(d, LOG_ID_STUCK_READY);
+	uint64_t now = uv_now(d->root->env->loop);
+	bool capped = (d->waits & (WAIT_CAPACITY | WAIT_BOARD)) || d->memory[0];
+
+	if (d->ready <= 0 || capped || d->board.state != BOARD_HEALTHY) {
+		d->stuck_sweeps = 0;
+		return;
+	}
+	d->stuck_sweeps++;
+	if (d->stuck_sweeps < STUCK_SWEEPS ||
+	    (d->stuck_told_ms && now - d->stuck_told_ms < STUCK_EVERY_MS))
+		return;
+	d->stuck_told_ms = now;
+	log_about(LOG_WARNING, &about,
+		  "%lld ready task%s of board %s not started for %llu sweeps: %zu without an "
+		  "assignee, "
+		  "%zu for an assignee without a profile here, %zu scheduled for later, %zu "
+		  "held back "
+		  "by the respawn guard",
+		  (long long)d->ready, d->ready == 1 ? "" : "s", d->board.place.slug,
+		  (unsigned long long)d->stuck_sweeps, d->left.unassigned, d->left.nonspawnable,
+		  d->left.scheduled, d->left.guarded);
+}
+
 void dispatch_sweep(struct dispatch *d, bool changed)
 {
 	uint64_t now = uv_now(d->root->env->loop);
@@ -216,10 +252,12 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 
 	if (!d->dispatched)
 		return;
+	dispatch_stuck(d);
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
-		 (d->waits & (WAIT_CAPACITY | WAIT_PROFILE | WAIT_ASSIGNEE)))
+		 ((d->waits & WAIT_CAPACITY) ||
+		  (d->root->profiles_changed && (d->waits & (WAIT_PROFILE | WAIT_ASSIGNEE)))))
 		want = WANT_TICK;
 	if (d->board.db && d->board.state == BOARD_HEALTHY)
 		want |= d->running == 0 && d->ready == 0 && !changed &&
@@ -344,8 +382,12 @@ static bool dispatch_may_visit(const struct dispatch *d)
 	const struct root *root = d->root;
 	bool bring_home = d->finished || d->n_settle > 0 || (d->want & WANT_CLOSE);
 
-	if (d->board.busy || d->closing || !atomic_load(&root->owner))
+	if (d->board.busy || d->in_done || d->closing || !atomic_load(&root->owner))
 		return false;
+	if (d->once_over)
+		return false;
+	if (root->env->once && d->once_reclaimed && root->env->uncounted > 0)
+		return bring_home;
 	if (root->env->once && d->ending) /* one sweep settles everything before it claims */
 		return false;
 	if (root->stopping)
@@ -367,7 +409,8 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 			.steps = tick ? TICK_ALL : 0,
 			.now = clock_wall_s(),
 			.host = env->host,
-			.db = d->board.place.db_path,
+			/* a dry run works on a copy: its path says nothing about workers */
+			.db = env->dry_run ? NULL : d->board.place.db_path,
 			.claim_lock = env->claim_lock,
 			.set = &d->bj_set,
 			.outside = &root->outside,
@@ -386,8 +429,11 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.only_if_changed = tick && !(d->want & (WANT_TICK | WANT_FULL)),
 		.checkpoint = d->want & (WANT_CHECKPOINT | WANT_CLOSE),
 		.close = d->want & WANT_CLOSE,
+		.last = root->stopping,
 		.dry_run = env->dry_run,
 	};
+	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
+		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
 		bj->rq.steps = d->once_reclaimed ? TICK_PROMOTE | TICK_DISPATCH : TICK_RECLAIM;
 }
@@ -410,7 +456,7 @@ void dispatch_next(struct dispatch *d)
 	struct root_env *env = d->root->env;
 	uint64_t now = uv_now(env->loop), gap;
 	struct board_job *bj = &d->bj;
-	bool had = d->board.db != NULL;
+	bool had;
 	int r;
 
 	if ((!d->want && !d->finished && d->n_settle == 0) || !dispatch_may_visit(d))
@@ -421,6 +467,7 @@ void dispatch_next(struct dispatch *d)
 		dispatch_arm(d, LOOK_GAP_MS - gap);
 		return;
 	}
+	had = d->board.db != NULL;
 	exits_forget(d);
 	r = visit_take(d);
 	if (r == 0) {
@@ -503,6 +550,20 @@ static void visit_victims(struct dispatch *d, struct plan *plan)
 	plan->n_victims = 0;
 }
 
+/* The caps hold for all boards: nothing is claimed before the running tasks of each are known.
+ */
+void dispatch_uncounted(struct dispatch *d, bool uncounted)
+{
+	struct root_env *env = d->root->env;
+
+	if (d->uncounted == uncounted)
+		return;
+	d->uncounted = uncounted;
+	env->uncounted += uncounted ? 1U : -1U;
+	if (env->uncounted == 0)
+		env->counted(env->arg);
+}
+
 static void visit_ticked(struct dispatch *d, struct board_job *bj)
 {
 	struct plan *plan = &bj->plan;
@@ -512,13 +573,21 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		workers_seen(d, plan);
 		workers_overdue(d);
 	}
-	if (!(bj->rq.steps & TICK_DISPATCH))
+	if (!(bj->rq.steps & TICK_DISPATCH)) {
+		d->running = plan->running;
 		return;
+	}
 	fell = plan->running < d->running;
 	d->last_event = plan->last_event;
 	d->running = plan->running;
-	d->ready = plan->ready - (int64_t)plan->n_launches;
+	d->ready = plan->ready - plan->claimed;
 	d->waits = plan->waits;
+	d->left.unassigned = plan->unassigned.n;
+	d->left.nonspawnable = plan->nonspawnable.n;
+	d->left.scheduled = plan->scheduled.n;
+	d->left.guarded = plan->n_guarded;
+	if (plan->claimed > 0)
+		d->stuck_sweeps = 0;
 	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
 	d->adopted = true;
 	if (plan->memory)
@@ -534,7 +603,25 @@ static void visit_failed(struct dispatch *d)
 	for (unsigned i = 0; i < d->failures && ms < RETRY_MAX_MS; i++)
 		ms *= 2;
 	d->failures++;
-	dispatch_arm(d, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+	d->once_over = d->root->env->once && d->failures >= ONCE_TRIES;
+	if (!d->once_over)
+		dispatch_arm(d, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+}
+
+/* Another process's tick has the board: a little later, then. */
+static void visit_locked(struct dispatch *d, const struct board_job *bj)
+{
+	d->locked++;
+	if (d->root->env->once && d->locked >= ONCE_LOCKED) {
+		d->once_over = true;
+		(void)snprintf(d->board.reason, sizeof(d->board.reason),
+			       "another process holds %s.dispatch.lock",
+			       d->board.place.db_path);
+		return;
+	}
+	d->want |= bj->rq.steps ? WANT_TICK : 0;
+	d->want |= bj->close ? WANT_CLOSE : 0;
+	dispatch_arm(d, LOCKED_RETRY_MS);
 }
 
 static void visit_done(struct job *job)
@@ -545,6 +632,7 @@ static void visit_done(struct job *job)
 	bool ok, changed;
 
 	board_publish(bj, &changed);
+	d->in_done = true;
 	d->visited_ms = uv_now(root->env->loop);
 	if (!d->board.db)
 		root->env->open_boards--;
@@ -559,20 +647,24 @@ static void visit_done(struct job *job)
 		once_visited(d, bj);
 	visit_give_back(d, bj->settled, bj->recorded);
 	visit_victims(d, &bj->plan);
-	launches_start(d,
-		       &bj->plan); /* claimed rows are committed even if a later step failed */
+	/* claimed rows are committed even if a later step failed */
+	launches_start(d, &bj->plan);
 	if (ok)
 		visit_ticked(d, bj);
-	if (bj->outcome == BOARD_LOCKED) {
-		d->want |= bj->rq.steps ? WANT_TICK : 0;
-		d->want |= bj->close ? WANT_CLOSE : 0;
-		dispatch_arm(d, LOCKED_RETRY_MS);
-	}
+	if (bj->outcome == BOARD_LOCKED)
+		visit_locked(d, bj);
+	else
+		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
-	if (bj->outcome == BOARD_LEASE_LOST)
-		root_lease_lost(root, bj->error.text);
 	plan_deinit(&bj->plan);
-	if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED)
+	d->in_done = false;
+	dispatch_uncounted(d, false); /* counted, or not to be had now */
+	if (bj->outcome == BOARD_LEASE_LOST) {
+		struct error why = bj->error; /* the board may be closed by this */
+
+		root_lease_lost(root, why.text);
+	} else if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED) {
 		dispatch_next(d);
+	}
 	root_visit_ended(root);
 }

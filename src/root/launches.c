@@ -13,6 +13,7 @@
 #include "util/fs.h"
 #include "util/log.h"
 
+#define SLOW_MAX       2 /* of the pool's threads may be with git at a time */
 #define BATCH_MAX      32
 #define BATCH_LIMIT_MS (30 * 60 * 1000) /* git calls are bounded one by one */
 
@@ -27,8 +28,10 @@ struct launch_one {
 
 struct launch_batch {
 	struct job job;
-	struct launch_batch *next;
+	struct launch_batch *next;      /* in a list of the dispatch */
+	struct launch_batch *next_slow; /* in root_env.slow_waiting */
 	struct dispatch *dispatch;
+	bool slow;
 	const struct launcher *launcher;
 	bool dry_run;
 	size_t n;
@@ -144,10 +147,28 @@ static void launch_hold(struct dispatch *d, const char *task)
 		h->until = INT64_MAX; /* one sweep tries each task once */
 }
 
+static void batch_submit(struct dispatch *d, struct launch_batch *b);
+
+/* A thread is free for the next slow launch. */
+static void batch_slow_next(struct root_env *env)
+{
+	struct launch_batch *b = env->slow_waiting;
+
+	env->slow_running--;
+	if (!b)
+		return;
+	env->slow_waiting = b->next_slow;
+	env->slow_running++;
+	batch_submit(b->dispatch, b);
+}
+
 static void batch_done(struct job *job)
 {
 	struct launch_batch *b = (struct launch_batch *)job;
 	struct dispatch *d = b->dispatch;
+
+	if (b->slow)
+		batch_slow_next(d->root->env);
 
 	batch_unlink(&d->launching, b);
 	for (size_t i = 0; i < b->n; i++) {
@@ -192,7 +213,7 @@ static struct launch_batch *batch_new(struct dispatch *d, size_t n)
 	if (!b)
 		return NULL;
 	b->dispatch = d;
-	b->launcher = d->root->env->launcher;
+	b->launcher = d->root->env->launcher(d->root->env->arg, d->root->path);
 	b->dry_run = d->root->env->dry_run;
 	return b;
 }
@@ -209,13 +230,11 @@ static void batch_add(struct dispatch *d, struct launch_batch *b, struct plan_la
 		(void)error_set(&one->error, one->outcome, "out of memory");
 }
 
-static void batch_start(struct dispatch *d, struct launch_batch *b)
+static void batch_submit(struct dispatch *d, struct launch_batch *b)
 {
-	int r;
+	int r = job_submit(d->root->env->jobs, &b->job, "launch", batch_work, batch_done,
+			   BATCH_LIMIT_MS);
 
-	batch_append(&d->launching, b);
-	r = job_submit(d->root->env->jobs, &b->job, "launch", batch_work, batch_done,
-		       BATCH_LIMIT_MS);
 	if (r == 0)
 		return;
 	for (size_t i = 0; i < b->n; i++) {
@@ -223,6 +242,23 @@ static void batch_start(struct dispatch *d, struct launch_batch *b)
 		(void)error_errno(&b->v[i].error, r, "cannot start a launch");
 	}
 	batch_done(&b->job);
+}
+
+static void batch_start(struct dispatch *d, struct launch_batch *b, bool slow)
+{
+	struct root_env *env = d->root->env;
+	struct launch_batch **p = &env->slow_waiting;
+
+	batch_append(&d->launching, b);
+	b->slow = slow;
+	if (slow && env->slow_running >= SLOW_MAX) {
+		while (*p)
+			p = &(*p)->next_slow;
+		*p = b;
+		return;
+	}
+	env->slow_running += slow;
+	batch_submit(d, b);
 }
 
 static bool launch_slow(const struct plan_launch *c)
@@ -239,7 +275,7 @@ void launches_start(struct dispatch *d, struct plan *plan)
 		bool slow = launch_slow(c);
 
 		if (b && (slow || b->n == BATCH_MAX)) {
-			batch_start(d, b);
+			batch_start(d, b, false);
 			b = NULL;
 		}
 		if (!b)
@@ -254,12 +290,12 @@ void launches_start(struct dispatch *d, struct plan *plan)
 		}
 		batch_add(d, b, c);
 		if (slow) {
-			batch_start(d, b);
+			batch_start(d, b, true);
 			b = NULL;
 		}
 	}
 	if (b)
-		batch_start(d, b);
+		batch_start(d, b, false);
 	plan->n_launches = 0;
 }
 

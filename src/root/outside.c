@@ -57,8 +57,9 @@ static int64_t outside_find(void *arg, const char *db, const char *task, int64_t
 	for (size_t i = 0; i < n; i++) {
 		bool child = false;
 
-		if (found[i].run != run || strcmp(found[i].task, task) != 0 || !found[i].db ||
-		    strcmp(found[i].db, db) != 0)
+		if (found[i].run != run || strcmp(found[i].task, task) != 0)
+			continue;
+		if (db && (!found[i].db || strcmp(found[i].db, db) != 0))
 			continue;
 		for (size_t k = 0; k < n; k++)
 			child |= found[k].pid == found[i].ppid && found[k].run == run;

@@ -117,6 +117,7 @@ static void worker_ended(void *arg, struct watch *watch, struct ending ending)
 		worker_leftovers(d, w);
 	worker_unlink(w);
 	worker_free(w);
+	d->root->env->worker_ended(d->root->env->arg);
 	dispatch_want(d, WANT_TICK);
 }
 
@@ -195,8 +196,6 @@ void workers_seen(struct dispatch *d, const struct plan *plan)
 
 		for (size_t i = 0; !running && i < plan->n_workers; i++)
 			running = plan->workers[i].run == w->run;
-		for (size_t i = 0; !running && i < plan->n_launches; i++)
-			running = plan->launches[i].run == w->run;
 		if (running || launches_pending(d, w->run))
 			w->left_ms = 0;
 		else if (!w->left_ms)
