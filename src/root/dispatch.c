@@ -386,8 +386,6 @@ static bool dispatch_may_visit(const struct dispatch *d)
 		return false;
 	if (d->once_over)
 		return false;
-	if (root->env->once && d->once_reclaimed && root->env->uncounted > 0)
-		return bring_home;
 	if (root->env->once && d->ending) /* one sweep settles everything before it claims */
 		return false;
 	if (root->stopping)
@@ -435,7 +433,9 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
 		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
-		bj->rq.steps = d->once_reclaimed ? TICK_PROMOTE | TICK_DISPATCH : TICK_RECLAIM;
+		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
+			       : d->once_reclaimed ? 0
+						   : TICK_RECLAIM;
 }
 
 /*

@@ -411,6 +411,8 @@ void root_visit_ended(struct root *root)
 	root_settle_claimants(root);
 	if (!atomic_load(&root->owner) && !root->env->once)
 		root_drop_gone(root);
+	if (root->env->once)
+		once_step(root);
 	if (root->stopping)
 		root_stop_step(root);
 	root->env->changed(root->env->arg);
