@@ -11,5 +11,3 @@ $(OUT)/tests/rig-worker: $(OUT)/tests/worker/worker.o
 $(RIG_TESTS): | $(OUT)/tests/rig-worker $(PROGS)
 $(OUT)/tests/test_ctl $(OUT)/tests/test_ctl_hostile: | $(OUT)/kanbanctl
 -include $(OUT)/tests/worker/worker.d
-
-include $(sort $(wildcard tests/bench.mk tests/demo.mk))

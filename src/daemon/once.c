@@ -316,6 +316,14 @@ static void once_teardown(struct once *o)
 	engine_deinit(&o->engine);
 }
 
+static void once_counted(void *arg)
+{
+	struct once *o = arg;
+
+	for (size_t i = 0; i < o->n_roots; i++)
+		root_counted(o->roots[i]);
+}
+
 int once_run(struct config *config, const struct once_options *opt, char *const *env)
 {
 	struct once o = { .opt = opt };
@@ -328,6 +336,7 @@ int once_run(struct config *config, const struct once_options *opt, char *const 
 		return EX_OSERR;
 	}
 	o.engine.env.once = true;
+	o.engine.env.counted = once_counted;
 	o.engine.env.dry_run = opt->dry_run;
 	o.engine.env.only = opt->board;
 	if (opt->dry_run) {

@@ -99,8 +99,14 @@ static void worker_wait(const char *name)
 	char *path = worker_path("%s/%s", worker_dir(), name);
 	const time_t since = time(NULL);
 
-	while (access(path, F_OK))
+	while (access(path, F_OK)) {
+		char *stop = worker_path("%s/stop", worker_dir());
+
+		if (!access(stop, F_OK))
+			_exit(99); /* the case is over */
+		free(stop);
 		worker_breathe(since);
+	}
 	free(path);
 }
 
