@@ -121,7 +121,7 @@ END_TEST
 START_TEST(test_malformed_board_json_is_no_error)
 {
 	static const char *const texts[] = { "", "{", "[1]", "\"archived\"", "null", "\xff\xfe",
-					     "{\"archived\": \"no\"}" };
+					     "{\"archived\": tru" };
 	struct rig_out *out;
 
 	for (int i = 0; i < 7; i++) {
