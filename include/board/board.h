@@ -65,6 +65,7 @@ struct board_job {
 	bool only_if_changed; /* a wake-up: skip the tick when the echo was our own */
 	bool checkpoint;      /* a WAL board's checkpoint, if due or @close */
 	bool close;           /* close the connection at the end */
+	bool last;            /* and for good: leave no -wal behind */
 	bool dry_run;         /* never wait for locks of others */
 	/* what came of it */
 	enum board_outcome outcome;

@@ -68,6 +68,14 @@ MUST_CHECK int db_open(struct db **out, const struct db_options *opt, struct err
 struct db *db_free(struct db *db);
 DEFINE_FREEP(struct db, db_free)
 
+/**
+ * db_leave_wal() - whether closing leaves the -wal and -shm of a WAL board as they are
+ * SQLite's last connection checkpoints and removes them, which looks like a change to whoever
+ * compares file stamps, and would be made again at the next visit. On from db_open() of a
+ * dispatcher until the last close.
+ */
+void db_leave_wal(struct db *db, bool leave);
+
 /** db_features() - bits of enum db_feature */
 unsigned db_features(const struct db *db);
 

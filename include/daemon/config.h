@@ -13,6 +13,7 @@
 #include "util/error.h"
 #include "util/settings.h"
 
+/* LAUNCHER_AUTO is as LAUNCHER_FORK in this version. */
 enum config_launcher { LAUNCHER_AUTO, LAUNCHER_FORK, LAUNCHER_COMMAND };
 
 struct config;
@@ -51,7 +52,12 @@ config_command(const struct config *config); /* [worker] command split as words;
 					      * launcher is LAUNCHER_COMMAND */
 int config_log_level(const struct config *config); /* LOG_* */
 
-/** config_settings() - what holds for @slug of @root (NULL slug: the root's own) */
+/**
+ * config_settings() - what holds for @slug of @root
+ * @root: as config_roots() says it
+ * @slug: NULL for the root's own
+ * @out:  strings are borrowed from @config
+ */
 void config_settings(const struct config *config, const char *root, const char *slug,
 		     struct settings *out);
 
@@ -62,7 +68,9 @@ void config_settings(const struct config *config, const char *root, const char *
 bool config_same_process(const struct config *a, const struct config *b);
 
 /** config_print() - --check-config: every effective value with where it came from.
- * @json: one object instead of lines.  Return: 0 or -errno (a failed write). */
+ * @json: one object instead of lines: {"process":{KEY:…},"roots":{PATH:{KEY:…}},
+ * "boards":{SLUG:{KEY:…}},"files":[…],"warnings":[…]} with {"value":…,"unit":…,"source":…} for
+ * each key.  Return: 0 or -errno (a failed write). */
 MUST_CHECK int config_print(const struct config *config, FILE *out, bool json);
 
 /**

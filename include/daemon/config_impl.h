@@ -108,6 +108,11 @@ struct config_syntax {
 };
 
 /* config_table.c */
+/** config_is_process() - does @option have one value for the whole process? */
+static inline bool config_is_process(const struct config_option *option)
+{
+	return option->sections && !(option->sections & (IN_ROOT | IN_BOARD));
+}
 const struct config_option *config_option_find(const char *name);
 static inline size_t config_option_index(const struct config_option *option)
 {
@@ -133,7 +138,10 @@ MUST_CHECK int config_value_parse(const struct config_option *option,
 /** config_value_number() - range check of a number that is already in the unit of the kind */
 MUST_CHECK int config_value_number(const struct config_option *option, int64_t number,
 				   struct config_value *value, struct error *e);
-/** config_value_profile() - add a profile name to the list of @value; "" is refused */
+/**
+ * config_value_profile() - add a profile name to the list of @value
+ * Return: 0; -EINVAL no such name is possible; -E2BIG the list is full; -ENOMEM.
+ */
 MUST_CHECK int config_value_profile(struct config_value *value, const char *name,
 				    struct error *e);
 /** config_value_bool() - yes, true, on, 1, … ; -EINVAL without a message */
@@ -196,7 +204,12 @@ MUST_CHECK int config_warn(struct config *config, const char *fmt, ...) PRINTF(2
 /** config_section() - the section of that name in an array, made if @make */
 struct config_section *config_section_get(struct config_section **sections, size_t *count,
 					  unsigned where, const char *name, bool make);
-/** config_lookup() - the value that holds; never NULL.  @root, @slug may be NULL */
+/**
+ * config_lookup() - the value that holds; never NULL
+ * @root: or NULL; not asked for what is one for the whole process, where config.yaml of the
+ *        first root speaks
+ * @slug: or NULL
+ */
 const struct config_value *config_lookup(const struct config *config,
 					 const struct config_option *option, const char *root,
 					 const char *slug);

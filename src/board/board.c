@@ -143,8 +143,10 @@ static int board_open_db(struct board *b, struct board_job *bj)
 			return init;
 	}
 	r = db_open(&b->db, &opt, &bj->error);
-	if (r == 0)
+	if (r == 0) {
 		b->checked = true;
+		db_leave_wal(b->db, true);
+	}
 	return r;
 }
 
@@ -289,8 +291,10 @@ void board_job_run(struct board_job *bj)
 		b->seen_racy = false;
 	else if (r != 0)
 		b->seen_racy = true;
-	if (bj->close)
+	if (bj->close && b->db) {
+		db_leave_wal(b->db, !bj->last);
 		b->db = db_free(b->db);
+	}
 }
 
 static void board_work(struct job *job)

@@ -383,6 +383,8 @@ static int db_integrity(struct db *db, struct error *e)
 		const char *text = (const char *)sqlite3_column_text(stmt, 0);
 
 		r = 0;
+		if (text && strncmp(text, "***", 3) == 0 && strchr(text, '\n'))
+			text = strchr(text, '\n') + 1; /* a heading that names no fault */
 		if (!text || strcmp(text, "ok") != 0)
 			r = error_set(e, DB_CORRUPT, "integrity_check: %s",
 				      text ? text : "no answer");
@@ -453,6 +455,15 @@ void db_trim(struct db *db)
 	db->n_statements = 0;
 	if (db->sqlite)
 		(void)sqlite3_db_release_memory(db->sqlite);
+}
+
+void db_leave_wal(struct db *db, bool leave)
+{
+	int persist = leave;
+
+	/* both only fail for a database that is not there */
+	(void)sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_PERSIST_WAL, &persist);
+	(void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, (int)leave, NULL);
 }
 
 unsigned db_features(const struct db *db)

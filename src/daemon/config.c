@@ -97,6 +97,7 @@ struct config_scope {
 	const struct config_value *board; /* or NULL */
 	const struct config_value *root;  /* or NULL */
 	const struct config_value *yaml;  /* or NULL */
+	const struct config_value *yaml0; /* of the first root, or NULL */
 };
 
 static const struct config_value *config_find(const struct config_section *sections,
@@ -115,6 +116,7 @@ static struct config_scope config_scope(const struct config *config, const char 
 		.board = config_find(config->sections, config->section_count, IN_BOARD, slug),
 		.root = config_find(config->sections, config->section_count, IN_ROOT, root),
 		.yaml = config_find(config->yaml, config->yaml_count, IN_ROOT, root),
+		.yaml0 = config->yaml_count ? config->yaml[0].values : NULL,
 	};
 }
 
@@ -123,8 +125,11 @@ static const struct config_value *config_scope_value(const struct config *config
 						     const struct config_scope *scope,
 						     const struct config_option *option)
 {
-	const struct config_value *const layers[] = { config->cli, config->env,  scope->board,
-						      scope->root, config->base, scope->yaml };
+	const struct config_value *const layers[] = {
+		config->cli,  config->env,
+		scope->board, scope->root,
+		config->base, config_is_process(option) ? scope->yaml0 : scope->yaml,
+	};
 	size_t i = config_option_index(option);
 
 	for (size_t n = 0; n < sizeof(layers) / sizeof(layers[0]); n++)
@@ -313,6 +318,10 @@ static int config_add_root(struct config *config, char *path, struct error *e)
 {
 	char *real = realpath(path, NULL);
 
+	if (!real && errno == ENOMEM) {
+		free(path);
+		return error_set(e, -ENOMEM, "out of memory");
+	}
 	if (real) {
 		free(path);
 		path = real;
@@ -403,6 +412,29 @@ static int config_check_command(struct config *config, struct error *e)
 	return 0;
 }
 
+/* What is one for all roots is taken from the first; another root that differs is told so. */
+static int config_check_yaml(struct config *config)
+{
+	for (size_t n = 1; n < config->yaml_count; n++)
+		for (size_t i = 0; i < config_option_count; i++) {
+			const struct config_option *option = &config_options[i];
+			const struct config_value *other = &config->yaml[n].values[i];
+			const struct config_value *holds;
+
+			if (!config_is_process(option) || !other->set)
+				continue;
+			holds = config_lookup(config, option, NULL, NULL);
+			if (config->base[i].set || holds->number == other->number)
+				continue;
+			if (config_warn(config,
+					"%s: kanban.%s is one for all roots and taken from the "
+					"first (%s); set it in [kanband]",
+					other->source, option->name, holds->source) < 0)
+				return -ENOMEM;
+		}
+	return 0;
+}
+
 static struct config *config_new(char *const *env)
 {
 	struct config *config = calloc(1, sizeof(*config));
@@ -444,6 +476,8 @@ int config_load(struct config **out, const struct config_cli *cli, char *const *
 	for (size_t i = 0; r == 0 && i < config->roots.n; i++)
 		if (config_yaml_load(config, config->roots.v[i]) < 0)
 			r = error_set(e, -ENOMEM, "out of memory");
+	if (r == 0 && config_check_yaml(config) < 0)
+		r = error_set(e, -ENOMEM, "out of memory");
 	if (r < 0)
 		return r;
 	*out = STEAL(config);

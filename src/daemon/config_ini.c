@@ -117,20 +117,23 @@ static int ini_unknown_section(struct ini_file *f)
 static int ini_root_section(struct ini_file *f, const char *arg)
 {
 	CLEANUP(freep) char *path = NULL;
+	struct config_section *s = NULL;
 	char *real;
 	int r = config_path(arg, f->config->home, false, &path, f->e);
 
 	if (r < 0)
 		return ini_fail(f, r, f->line, "[root PATH]");
 	real = realpath(path, NULL);
+	r = !real && errno == ENOMEM ? -ENOMEM : 0;
 	if (real) {
 		free(path);
 		path = real;
 	}
-	struct config_section *s = config_section_get(
-		&f->config->sections, &f->config->section_count, IN_ROOT, path, true);
-
-	r = s ? 0 : -ENOMEM;
+	if (r == 0)
+		s = config_section_get(&f->config->sections, &f->config->section_count, IN_ROOT,
+				       path, true);
+	if (!s)
+		r = -ENOMEM;
 	for (size_t i = 0; s && i < f->config->section_roots.n; i++)
 		if (strcmp(f->config->section_roots.v[i], path) == 0)
 			r = 1;

@@ -15,16 +15,10 @@
 #include "daemon/config_impl.h"
 #include "util/memory.h"
 
-/* Does the option have one value for the whole process? */
-static bool print_is_process(const struct config_option *option)
-{
-	return option->sections && !option->yaml && !(option->sections & (IN_ROOT | IN_BOARD));
-}
-
 /* Does it have one per root? What only a board may say is told with the boards. */
 static bool print_is_root(const struct config_option *option)
 {
-	return !print_is_process(option) && option->sections != IN_BOARD;
+	return !config_is_process(option) && option->sections != IN_BOARD;
 }
 
 /* ---- text ---- */
@@ -67,7 +61,7 @@ static int print_text(const struct config *config, FILE *out)
 		(void)fputc('\n', out);
 	}
 	for (size_t i = 0; r == 0 && i < config_option_count; i++)
-		if (print_is_process(&config_options[i]))
+		if (config_is_process(&config_options[i]))
 			r = print_line(out,
 				       config_options[i].sections & IN_KANBAND ? "kanband"
 									       : "worker",
@@ -248,7 +242,7 @@ static int print_json(const struct config *config, FILE *out)
 	if (json_object_set_new(all, "process", process) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < config_option_count; i++)
-		if (print_is_process(&config_options[i]) &&
+		if (config_is_process(&config_options[i]) &&
 		    print_json_value(process, &config_options[i],
 				     config_lookup(config, &config_options[i], NULL, NULL)) < 0)
 			return -ENOMEM;

@@ -54,8 +54,9 @@ const struct config_option config_options[] = {
 	{ "paused", KIND_BOOL, IN_BOARD, .def = "no", FLAG(paused) },
 	{ "dispatch_interval_seconds", KIND_SECONDS, IN_KANBAND | IN_ROOT, .def = "1min",
 	  .min = 1, .max = YEAR, .yaml = true, INT(dispatch_interval_s) },
-	{ "max_in_progress", KIND_NUMBER, IN_KANBAND | IN_ROOT, .def = "auto", .unset = "auto",
-	  .min = 1, .max = MANY, .yaml = true, INT(max_in_progress) },
+	/* one for all roots: of several config.yaml files the first root's counts */
+	{ "max_in_progress", KIND_NUMBER, IN_KANBAND, .def = "auto", .unset = "auto", .min = 1,
+	  .max = MANY, .yaml = true, INT(max_in_progress) },
 	{ "max_spawn", KIND_NUMBER, EVERYWHERE, .def = "none", .unset = "none", .min = 0,
 	  .max = MANY, .yaml = true, INT(max_spawn) },
 	{ "max_in_progress_per_profile", KIND_NUMBER, EVERYWHERE, .def = "none",

@@ -16,6 +16,8 @@
 
 #include "util/fs.h"
 
+#define PROFILES_MAX 1024
+
 struct value_unit {
 	const char *suffix; /* NULL ends the list; "" when the number stands alone */
 	int64_t factor;     /* to the unit of the kind */
@@ -226,12 +228,15 @@ int config_value_profile(struct config_value *value, const char *name, struct er
 {
 	struct config_strv strv = { value->list, 0 };
 	CLEANUP(freep) char *canonical = NULL;
-	int r = value_profile_name(name, &canonical, e);
+	int r;
 
-	if (r < 0)
-		return r;
 	while (strv.v && strv.v[strv.n])
 		strv.n++;
+	if (strv.n >= PROFILES_MAX)
+		return error_set(e, -E2BIG, "more than %d names", PROFILES_MAX);
+	r = value_profile_name(name, &canonical, e);
+	if (r < 0)
+		return r;
 	r = config_strv_push(&strv, STEAL(canonical));
 	value->list = strv.v;
 	return r < 0 ? error_set(e, r, "out of memory") : 0;
@@ -254,7 +259,7 @@ static int value_parse_profiles(const char *text, struct config_value *value, st
 		int r = *name ? config_value_profile(value, name, e) : 0;
 
 		if (r < 0)
-			return r;
+			return r == -E2BIG ? -EINVAL : r;
 	}
 	return 0;
 }

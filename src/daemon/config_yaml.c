@@ -25,7 +25,7 @@
 
 #define YAML_FILE_MAX  (1024 * 1024)
 #define YAML_WARNINGS  16 /* of one file; the rest is counted */
-#define YAML_NAMESPACE "tag:yaml.org,2002:"
+#define YAML_DEPTH_MAX 100
 
 struct yaml_file {
 	yaml_parser_t parser;
@@ -35,12 +35,18 @@ struct yaml_file {
 	struct config_value *values; /* read so far, one per option */
 	struct config_strv warnings; /* said so far */
 	unsigned more;               /* warnings that were only counted */
+	unsigned depth;              /* of nesting, at the last event */
 	unsigned blocks;             /* `kanban:` keys seen */
 	int r;                       /* 0; -EINVAL: the file is no use, why is in @e; -ENOMEM */
 	struct error e;
 };
 
 /* ---- events ---- */
+
+static size_t yaml_line(const yaml_event_t *ev)
+{
+	return ev->start_mark.line + 1;
+}
 
 static int yaml_broken(struct yaml_file *f, size_t line, const char *what)
 {
@@ -75,6 +81,13 @@ static int yaml_next(struct yaml_file *f, yaml_event_t *ev)
 	yaml_event_delete(ev);
 	if (!yaml_parser_parse(&f->parser, ev))
 		return yaml_syntax(f);
+	if (ev->type == YAML_MAPPING_START_EVENT || ev->type == YAML_SEQUENCE_START_EVENT)
+		f->depth++;
+	else if (ev->type == YAML_MAPPING_END_EVENT || ev->type == YAML_SEQUENCE_END_EVENT)
+		f->depth--;
+	/* libyaml's work per token grows with the depth */
+	if (f->depth > YAML_DEPTH_MAX)
+		return yaml_broken(f, yaml_line(ev), "nested too deeply");
 	return 0;
 }
 
@@ -95,11 +108,6 @@ static int yaml_skip(struct yaml_file *f, yaml_event_t *ev)
 		if (yaml_next(f, ev) < 0)
 			return f->r;
 	}
-}
-
-static size_t yaml_line(const yaml_event_t *ev)
-{
-	return ev->start_mark.line + 1;
 }
 
 static int yaml_warn(struct yaml_file *f, size_t line, const char *fmt, ...) PRINTF(3, 4);
@@ -179,13 +187,16 @@ static int yaml_digits(const char *s, int base, int64_t *number)
 static int yaml_sexagesimal(char *s, int64_t *number)
 {
 	int64_t n = 0, part = 0;
-	char *piece;
+	char *first = s, *piece;
 
 	while ((piece = strsep(&s, ":"))) {
 		int r = yaml_digits(piece, 10, &part);
 
 		if (r < 0)
 			return r;
+		/* behind the first colon at most two digits, and less than 60 */
+		if (piece != first && (part > 59 || strlen(piece) > 2 || strchr(piece, '_')))
+			return -EINVAL;
 		if (__builtin_mul_overflow(n, 60, &n) || __builtin_add_overflow(n, part, &n))
 			return -ERANGE;
 	}
@@ -207,11 +218,11 @@ static int yaml_integer(const char *text, int64_t *number)
 	if (dot && dot > s && dot[1] && dot[1 + strspn(dot + 1, "0")] == '\0')
 		*dot = '\0';
 	if (s[0] == '0' && s[1] == 'x')
-		r = yaml_digits(s + 2, 16, number);
+		r = yaml_digits(s + 2 + strspn(s + 2, "_"), 16, number);
 	else if (s[0] == '0' && s[1] == 'b')
-		r = yaml_digits(s + 2, 2, number);
+		r = yaml_digits(s + 2 + strspn(s + 2, "_"), 2, number);
 	else if (s[0] == '0' && s[1])
-		r = yaml_digits(s + 1, 8, number);
+		r = yaml_digits(s, 8, number);
 	else if (strchr(s, ':'))
 		r = yaml_sexagesimal(s, number);
 	else
@@ -223,6 +234,18 @@ static int yaml_integer(const char *text, int64_t *number)
 
 /* ---- values ---- */
 
+/* Tags of plain data. Others would make PyYAML build objects, or refuse. */
+static bool yaml_tag_known(const char *tag)
+{
+	static const char *const known[] = { "!",           YAML_STR_TAG,  YAML_INT_TAG,
+					     YAML_BOOL_TAG, YAML_NULL_TAG, YAML_FLOAT_TAG };
+
+	for (size_t i = 0; tag && i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(tag, known[i]) == 0)
+			return true;
+	return !tag;
+}
+
 /* Return: 0, or -EINVAL with the reason in @e, or -ENOMEM. */
 static int yaml_scalar(const struct config_option *option, const yaml_event_t *ev,
 		       struct config_value *value, struct error *e)
@@ -233,8 +256,7 @@ static int yaml_scalar(const struct config_option *option, const yaml_event_t *e
 	int64_t number = 0;
 	int r;
 
-	if (tag && strcmp(tag, "!") != 0 &&
-	    strncmp(tag, YAML_NAMESPACE, strlen(YAML_NAMESPACE)) != 0)
+	if (!yaml_tag_known(tag))
 		return error_set(e, -EINVAL, "the tag %s is not known", config_short(tag, buf));
 	if (strlen(text) != ev->data.scalar.length)
 		return error_set(e, -EINVAL, "a NUL character does not belong there");
@@ -261,6 +283,8 @@ static int yaml_scalar(const struct config_option *option, const yaml_event_t *e
 static int yaml_profiles(struct yaml_file *f, const struct config_option *option,
 			 yaml_event_t *ev, struct config_value *value)
 {
+	bool full = false; /* no room for the rest, which was said once */
+
 	value->set = true;
 	value->list = calloc(1, sizeof(*value->list));
 	if (!value->list)
@@ -275,13 +299,16 @@ static int yaml_profiles(struct yaml_file *f, const struct config_option *option
 		if (ev->type == YAML_SEQUENCE_END_EVENT)
 			return 0;
 		line = yaml_line(ev);
-		if (ev->type == YAML_SCALAR_EVENT &&
-		    strlen(yaml_text(ev)) == ev->data.scalar.length)
+		if (full)
+			r = 0;
+		else if (ev->type == YAML_SCALAR_EVENT &&
+			 strlen(yaml_text(ev)) == ev->data.scalar.length)
 			r = config_value_profile(value, yaml_text(ev), &e);
 		else
 			r = error_set(&e, -EINVAL, "an entry is not a plain name");
 		if (r == -ENOMEM)
 			return f->r = r;
+		full = full || r == -E2BIG;
 		if (r < 0)
 			r = yaml_warn(f, line, "kanban.%s: %s; it is left out", option->name,
 				      e.text);

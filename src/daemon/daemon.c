@@ -171,6 +171,14 @@ static void daemon_freed(void *arg)
 		root_capacity(d->roots[i]);
 }
 
+static void daemon_counted(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_roots; i++)
+		root_counted(d->roots[i]);
+}
+
 static void daemon_worker_ended(void *arg)
 {
 	struct daemon *d = arg;
@@ -346,6 +354,7 @@ int daemon_run(struct config *config, const struct config_cli *cli, char *const 
 	}
 	d.engine.env.changed = daemon_changed;
 	d.engine.env.freed = daemon_freed;
+	d.engine.env.counted = daemon_counted;
 	d.engine.env.worker_ended = daemon_worker_ended;
 	r = orphans_adopt();
 	if (r < 0)

@@ -384,13 +384,12 @@ static void ladder_kill(struct ladder *l)
 
 static void ladder_wait(struct ladder *l, unsigned ms)
 {
-	uint64_t end = clock_mono_ms() + ms;
+	uint64_t now = clock_mono_ms(), end = now + ms;
 
-	for (uint64_t now = clock_mono_ms();; now = clock_mono_ms()) {
-		uint64_t left = now < end ? end - now : 0;
-
-		if (ladder_collect(l, left > INT_MAX ? INT_MAX : (int)left) == 0 || left == 0)
-			return;
+	/* with nobody left there is nothing that would end the wait */
+	while (ladder_collect(l, 0) > 0 && now < end) {
+		(void)ladder_collect(l, end - now > INT_MAX ? INT_MAX : (int)(end - now));
+		now = clock_mono_ms();
 	}
 }
 

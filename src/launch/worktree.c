@@ -224,7 +224,9 @@ static bool worktree_again(struct worktree *w, const char *top, int try)
 		/* its folder was removed without telling git */
 		return git_run(&w->git, prune, output) == 0 && output->status == 0;
 	}
-	if (!strstr(output->err, ".lock") && !strstr(output->err, "cannot lock ref"))
+	/* "failed to read …/commondir": it met another's worktree half made */
+	if (!strstr(output->err, ".lock") && !strstr(output->err, "cannot lock ref") &&
+	    !strstr(output->err, "failed to read"))
 		return false;
 	worktree_pause(WORKTREE_WAIT_MS << try);
 	return true;
