@@ -290,7 +290,6 @@ END_TEST
 
 START_TEST(test_nofile)
 {
-	CLEANUP(freep) char *state = NULL;
 	struct launch_result result;
 	struct help_launch h;
 	struct rlimit limit, raised;
