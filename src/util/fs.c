@@ -141,12 +141,13 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 
 int fs_mkdir_p(const char *path, mode_t mode)
 {
-	CLEANUP(freep) char *copy = strdup(path);
+	CLEANUP(freep) char *copy = NULL;
 
+	if (!path[0])
+		return -ENOENT;
+	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
-	if (!copy[0])
-		return -ENOENT;
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/')
 			continue;
