@@ -481,6 +481,19 @@ static int help_reap(pid_t pid)
 	return status;
 }
 
+/* Start, wait for the exit, check its status. */
+static void help_run(struct help_launch *h, struct launch_result *result)
+{
+	struct error e = ERROR_NULL;
+	int r = launch_worker(&h->launcher, &h->spec, result, &e);
+	int status;
+
+	ck_assert_msg(r == 0, "%s", e.text);
+	ck_assert_int_gt(result->pid, 0);
+	status = help_reap(result->pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+}
+
 static void help_set(char **field, const char *text)
 {
 	free(*field);

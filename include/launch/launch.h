@@ -74,7 +74,9 @@ struct launch_result {
 
 /**
  * launcher_init() - do once what is the same for every worker: the environment less what no
- * worker gets. Call it when the other fields are set, and again after changing @environ.
+ * worker gets, where the program is, which boot this is. Call it when the other fields are set,
+ * and again after a change of them. A program that is not there yet, or moves, is found all the
+ * same.
  * Return: 0 or -ENOMEM, then the launcher works as without.
  */
 MUST_CHECK int launcher_init(struct launcher *launcher);

@@ -39,6 +39,18 @@ DEFINE_FREEP(struct launch_env, environ_free)
 MUST_CHECK char **environ_build(const struct launch_env *env, const struct launch_spec *spec,
 				const char *workspace, const char *branch);
 
+/**
+ * environ_keep_more() - look up once what each launch needs besides: where @program is, and
+ * which boot this is. Return: 0 or -ENOMEM.
+ */
+MUST_CHECK int environ_keep_more(struct launch_env *env, const char *program);
+
+/** environ_find() - spawn_find() on the PATH of @env, with what environ_keep_more() found */
+MUST_CHECK int environ_find(const struct launch_env *env, const char *program, char **file);
+
+/** environ_boot() - the kept identity_boot(), or NULL */
+const char *environ_boot(const struct launch_env *env);
+
 /** environ_plain() - @env without per-task variables, for git; NULL-terminated, borrowed */
 char *const *environ_plain(const struct launch_env *env);
 const char *environ_path(const struct launch_env *env); /* PATH, or a default */

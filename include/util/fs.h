@@ -41,6 +41,10 @@ MUST_CHECK int fs_read_file(const char *path, size_t max, char **data, size_t *l
  */
 MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
+/** fs_sync_parent() - fsync the folder that @path is in, so that its name is durable. 0 or
+ * -errno. */
+MUST_CHECK int fs_sync_parent(const char *path);
+
 /**
  * fs_mkdir_p() - make a folder and its missing parents
  * @path: absolute or relative; an existing folder is success, an existing non-folder -ENOTDIR

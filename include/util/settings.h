@@ -33,6 +33,7 @@ struct settings {
 	int64_t busy_timeout_ms;       /* 120000 */
 	int64_t checkpoint_interval_s; /* 300 */
 	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
+	int64_t integrity_interval_s;  /* between checks of a sound board, 6 h */
 	/* workers */
 	int64_t worker_log_rotate_bytes; /* 2 MiB */
 	int64_t worker_log_backup_count; /* 1 */

@@ -95,6 +95,9 @@ const struct config_option config_options[] = {
 	{ "checkpoint_interval", KIND_SECONDS, EVERYWHERE, .def = "5min", .min = 1, .max = YEAR,
 	  INT(checkpoint_interval_s) },
 
+	{ "integrity_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "6h",
+	  .min = 60, .max = YEAR, INT(integrity_interval_s) },
+
 	/* workers */
 	{ "launcher", KIND_CHOICE, IN_WORKER, .def = "auto", .choices = launchers,
 	  .field = NO_FIELD },

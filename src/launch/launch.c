@@ -21,17 +21,22 @@
 
 #include "launch/identity.h"
 #include "launch/parts.h"
+#include "launch/proc.h"
 #include "util/fs.h"
 
 int launcher_init(struct launcher *launcher)
 {
-	struct launch_env *env = NULL;
+	CLEANUP(environ_freep) struct launch_env *env = NULL;
 	int r = environ_prepare(&env, launcher->environ);
 
+	if (r == 0)
+		r = environ_keep_more(env, launcher->command && launcher->command[0]
+						   ? launcher->command[0]
+						   : launcher->hermes);
 	if (r < 0)
 		return r;
 	launcher_deinit(launcher);
-	launcher->prepared = env;
+	launcher->prepared = STEAL(env);
 	return 0;
 }
 
@@ -122,7 +127,7 @@ static int launch_check_profile(const char *profile, struct error *e)
 static int launch_find(const struct launch_env *env, char *const *argv, char **file,
 		       struct error *e)
 {
-	int r = spawn_find(argv[0], environ_path(env), file);
+	int r = environ_find(env, argv[0], file);
 
 	if (r == 0)
 		return 0;
@@ -171,9 +176,10 @@ static void launch_undo(pid_t pid)
 		;
 }
 
-static int launch_spawn(const struct launcher *launcher, const struct spawn *how,
-			struct launch_result *result, struct error *e)
+static int launch_spawn(const struct launcher *launcher, const struct launch_env *env,
+			const struct spawn *how, struct launch_result *result, struct error *e)
 {
+	const char *boot = environ_boot(env);
 	pid_t pid;
 	int r = spawn_process(how, &pid);
 
@@ -194,7 +200,10 @@ static int launch_spawn(const struct launcher *launcher, const struct spawn *how
 				 strerror(-r));
 	}
 	result->pid = pid;
-	identity_started(pid, result->started);
+	if (boot)
+		identity_started_in(boot, pid, result->started);
+	else
+		identity_started(pid, result->started);
 	return 0;
 }
 
@@ -236,7 +245,7 @@ static int launch_process(const struct launcher *launcher, const struct launch_e
 			.err = log,
 		};
 
-		r = launch_spawn(launcher, &how, result, e);
+		r = launch_spawn(launcher, env, &how, result, e);
 	}
 	(void)launch_strv_free(argv);
 	return r;

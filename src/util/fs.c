@@ -88,7 +88,7 @@ static int fs_write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static int fs_sync_folder(const char *path)
+int fs_sync_parent(const char *path)
 {
 	CLEANUP(freep) char *dir = NULL;
 	CLEANUP(fs_closep) int fd = -1;
@@ -136,7 +136,7 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 		(void)unlink(tmp);
 		return r;
 	}
-	return fs_sync_folder(path);
+	return fs_sync_parent(path);
 }
 
 int fs_mkdir_p(const char *path, mode_t mode)

@@ -190,7 +190,7 @@ static int bench_bare(int argc, char **argv)
 	for (int i = 2; i < argc; i++) {
 		sqlite3 *db = NULL;
 
-		if (sqlite3_open(argv[i], &db) ||
+		if (sqlite3_open(argv[i], &db) || sqlite3_busy_timeout(db, 60000) ||
 		    sqlite3_exec(db, "SELECT count(*) FROM tasks WHERE status='todo'", NULL, NULL,
 				 NULL))
 			return 1;
