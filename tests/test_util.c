@@ -251,6 +251,10 @@ START_TEST(write_atomic_fails_without_a_trace)
 	ck_assert_int_eq(fs_write_atomic("file", "new", 3, 0600), -EFBIG);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 	ck_assert_int_eq(lstat(temp, &st), -1);
+	ck_assert_int_eq(fs_sync_parent("file"), 0);
+	ck_assert_int_eq(fs_sync_parent("/file"), 0);
+	ck_assert_int_eq(fs_sync_parent("none/file"), -ENOENT);
+	ck_assert_int_eq(fs_sync_parent("file/file"), -ENOTDIR);
 	{
 		CLEANUP(freep) char *now = files_read("file");
 
