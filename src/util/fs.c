@@ -206,12 +206,13 @@ int fs_copy(const char *from, const char *to, bool durable)
 
 int fs_mkdir_p(const char *path, mode_t mode)
 {
-	CLEANUP(freep) char *copy = strdup(path);
+	CLEANUP(freep) char *copy = NULL;
 
+	if (!path[0])
+		return -ENOENT;
+	copy = strdup(path);
 	if (!copy)
 		return -ENOMEM;
-	if (!copy[0])
-		return -ENOENT;
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/')
 			continue;
