@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ enum db_outcome {
 			* IOERR:  back off, copy nothing */
 	DB_MISSING,    /* no file, or a zero-length one: a fresh board, nothing to dispatch */
 	DB_SCHEMA_BAD, /* a table or column that must be there is not */
+	DB_LOST,       /* sound, but it went back in time (health.h) */
 	DB_CORRUPT,    /* CORRUPT*, NOTADB, or integrity_check said something but ok */
 };
 
@@ -41,8 +43,15 @@ struct db_options {
 	int busy_timeout_ms; /* CONTRACT §3; 0 is allowed */
 	bool create;         /* make the file if missing; kanbanctl init only */
 	bool integrity;      /* run integrity_check before use: first open, after corruption */
-	const volatile void *cancel; /* atomic_bool *, or NULL: true ends long statements */
+	const atomic_bool *cancel; /* or NULL: true ends long statements and busy waits */
 };
+
+/**
+ * db_library_init() - SQLite's process-wide settings, once, before the first connection
+ * No lookaside memory (120 KiB a connection) and no memory statistics (a lock per allocation):
+ * with 200 boards both matter. Without effect when SQLite is in use already.
+ */
+void db_library_init(void);
 
 /**
  * db_open() - open a board
@@ -60,6 +69,14 @@ MUST_CHECK int db_open(struct db **out, const struct db_options *opt, struct err
 struct db *db_free(struct db *db);
 DEFINE_FREEP(struct db, db_free)
 
+/**
+ * db_leave_wal() - whether closing leaves the -wal and -shm of a WAL board as they are
+ * SQLite's last connection checkpoints and removes them, which looks like a change to whoever
+ * compares file stamps, and would be made again at the next visit. On from db_open() of a
+ * dispatcher until the last close.
+ */
+void db_leave_wal(struct db *db, bool leave);
+
 /** db_features() - bits of enum db_feature */
 unsigned db_features(const struct db *db);
 
@@ -76,6 +93,7 @@ bool db_has_column(const struct db *db, const char *table, const char *column);
  * db_prepare() - the statement for @sql, compiled once per connection and cached by address
  * @sql: static text. Two forms are expanded so that one text serves every release's columns:
  *       `{tasks.col}`      → the column, or NULL where the board lacks it
+ *       `{tasks.col@t}`    → the same with an alias: t.col
  *       `{tasks.col?text}` → text where the column is there, nothing where it is not
  *       and {failures}, {failure_error} → the two columns renamed since the first release
  *       (unqualified; write `t.{failures}` with an alias).
@@ -93,10 +111,10 @@ MUST_CHECK int db_step(struct db *db, struct sqlite3_stmt *stmt, struct error *e
 
 /**
  * db_run() - prepare, bind and step a statement that returns no row
- * @types: one letter per bound parameter: 'i' int64_t, 't' const char * (NULL binds NULL),
- *         'n' binds NULL and takes no argument. Text is bound SQLITE_STATIC: it must live until
- *         the call returns.
- * Return: 0, or as db_step(); db_changes() tells how many rows changed.
+ * @types: one letter per bound parameter (further ones than the expanded text has are ignored):
+ * 'i' int64_t, 't' const char * (NULL binds NULL), 'n' binds NULL and takes no argument. Text
+ * is bound SQLITE_STATIC: it must live until the call returns. Return: 0, or as db_step();
+ * db_changes() tells how many rows changed.
  */
 MUST_CHECK int db_run(struct db *db, struct error *e, const char *sql, const char *types, ...);
 
@@ -108,6 +126,11 @@ MUST_CHECK int db_query(struct db *db, struct error *e, struct sqlite3_stmt **st
 /** db_one_int() - first column of the first row as an integer; @none where there is no row */
 MUST_CHECK int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none,
 			  const char *sql, const char *types, ...);
+
+/** db_row_ints() - the first @n columns of the first row as integers; all 0 where there is no
+ * row */
+MUST_CHECK int db_row_ints(struct db *db, struct error *e, int64_t *values, int n,
+			   const char *sql, const char *types, ...);
 
 /** db_changes() - rows changed by the last statement */
 int db_changes(struct db *db);
@@ -146,6 +169,13 @@ MUST_CHECK int db_data_version(struct db *db, int64_t *version, struct error *e)
  * file. Return: 0; DB_TRANSIENT when writer or readers were in the way; else as db_step().
  */
 MUST_CHECK int db_checkpoint(struct db *db, struct error *e);
+
+/** db_quick_check() - PRAGMA quick_check. Return: 0; DB_CORRUPT (@e: what it says); as
+ * db_step() */
+MUST_CHECK int db_quick_check(struct db *db, struct error *e);
+
+/** db_was_ioerr() - was the last failure of this connection an I/O error */
+bool db_was_ioerr(const struct db *db);
 
 /** db_trim() - finalize cached statements and give page-cache memory back */
 void db_trim(struct db *db);

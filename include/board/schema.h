@@ -1,4 +1,5 @@
-/* The tables and indexes of a board as of Hermes 0.21 (CONTRACT §4), for boards that we make. */
+/* The tables and indexes of a board as of Hermes 0.21 (CONTRACT §4), for boards that we make.
+ */
 #pragma once
 
 /** board_schema_sql - every CREATE statement, idempotent (IF NOT EXISTS) */

@@ -11,46 +11,10 @@
 #include <stdio.h>
 
 #include "util/error.h"
+#include "util/settings.h"
 
+/* LAUNCHER_AUTO is as LAUNCHER_FORK in this version. */
 enum config_launcher { LAUNCHER_AUTO, LAUNCHER_FORK, LAUNCHER_COMMAND };
-
-/* What holds for one board of one root. Borrowed from the config it came from. */
-struct settings {
-	/* dispatch */
-	int64_t dispatch_interval_s; /* full sweep; ≥ 1 */
-	int64_t max_spawn;           /* running tasks per board; -1 = no limit */
-	int64_t max_in_progress; /* all boards of this daemon; -1 = unset: clamp(MemTotal/512
-				    MiB, 2, 8) */
-	int64_t max_in_progress_per_profile; /* -1 = no limit */
-	int64_t failure_limit;               /* ≥ 1 */
-	int64_t stale_timeout_s;             /* dispatch_stale_timeout_seconds; ≤ 0 = off */
-	const char *default_assignee;        /* or NULL */
-	bool review_dispatch;
-	bool auto_decompose;
-	int64_t auto_decompose_per_tick;
-	bool profiles_limited; /* dispatch_profiles is present */
-	const char *const
-		*dispatch_profiles; /* NULL-terminated, canonical names; may be empty */
-	bool guard_check_pr_state;  /* respawn_guard_check_pr_state */
-	bool paused;                /* [board] paused = yes: discovered, not dispatched */
-	/* timing, CONTRACT §6 */
-	int64_t claim_ttl_s;           /* 900 */
-	int64_t heartbeat_stale_s;     /* 3600 */
-	int64_t reclaim_defer_s;       /* 120 */
-	int64_t crash_grace_s;         /* 30; 0 allowed */
-	int64_t rate_limit_cooldown_s; /* 300; 0 allowed */
-	int64_t busy_timeout_ms;       /* 120000 */
-	int64_t checkpoint_interval_s; /* 300 */
-	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
-	/* workers */
-	int64_t worker_log_rotate_bytes; /* 2 MiB */
-	int64_t worker_log_backup_count; /* 1 */
-	const char *hermes;              /* $HERMES_BIN, [worker] hermes, or "hermes" */
-	const char *workspaces_root;     /* $HERMES_KANBAN_WORKSPACES_ROOT or NULL */
-	const char *pinned_db;           /* $HERMES_KANBAN_DB or NULL */
-	/* memory guard, DESIGN §3 */
-	bool memory_guard; /* yes */
-};
 
 struct config;
 
@@ -84,15 +48,29 @@ const char *const *config_roots(const struct config *config);
 const char *config_socket(const struct config *config); /* or NULL: none possible */
 enum config_launcher config_launcher(const struct config *config);
 const char *const *
-config_command(const struct config *config); /* [worker] command split as words, or NULL */
+config_command(const struct config *config); /* [worker] command split as words; NULL unless the
+					      * launcher is LAUNCHER_COMMAND */
 int config_log_level(const struct config *config); /* LOG_* */
 
-/** config_settings() - what holds for @slug of @root (NULL slug: the root's own) */
+/**
+ * config_settings() - what holds for @slug of @root
+ * @root: as config_roots() says it
+ * @slug: NULL for the root's own
+ * @out:  strings are borrowed from @config
+ */
 void config_settings(const struct config *config, const char *root, const char *slug,
 		     struct settings *out);
 
+/**
+ * config_same_process() - do two configs have the same roots, in the same order, and the same
+ * socket? These are fixed while the process lives: a reload that changes them is refused.
+ */
+bool config_same_process(const struct config *a, const struct config *b);
+
 /** config_print() - --check-config: every effective value with where it came from.
- * @json: one object instead of lines.  Return: 0 or -errno (a failed write). */
+ * @json: one object instead of lines: {"process":{KEY:…},"roots":{PATH:{KEY:…}},
+ * "boards":{SLUG:{KEY:…}},"files":[…],"warnings":[…]} with {"value":…,"unit":…,"source":…} for
+ * each key.  Return: 0 or -errno (a failed write). */
 MUST_CHECK int config_print(const struct config *config, FILE *out, bool json);
 
 /**

@@ -63,8 +63,20 @@ MUST_CHECK int terminate_start(uv_loop_t *loop, const struct identity_claim *cla
 			       unsigned grace_ms, terminate_fn fn, void *arg);
 
 /**
+ * terminate_now() - terminate_start() that waits: for --once and for jobs
+ * @out: as @fn's result
+ * Thread: any but the loop.  Blocks: at most @grace_ms and 2 s more.
+ * Return: 0 or -errno, then nothing was signalled.
+ */
+MUST_CHECK int terminate_now(const struct identity_claim *claim, unsigned grace_ms,
+			     struct termination *out);
+
+/**
  * terminate_leftovers() - SIGKILL every descendant that outlived its run: each process that
  * carries the environment of @task and @run. Cheap when there is none.
  * Thread: pool (reads /proc).  Return: how many were signalled, or -errno.
  */
 MUST_CHECK int terminate_leftovers(const char *task, int64_t run);
+
+/** terminate_leftovers_of() - the same, only where HERMES_KANBAN_DB is @db (NULL: any) */
+MUST_CHECK int terminate_leftovers_of(const char *task, int64_t run, const char *db);

@@ -24,13 +24,16 @@ struct identity_claim {
 	int64_t run;         /* run id, 0 unknown */
 	const char *started; /* worker_started_at, or NULL where the board has no such column */
 	int64_t run_started_at; /* Unix seconds of the run's start */
+	const char *db; /* the board's database, or NULL: copies of one board on one host have
+			 * the same task and run ids, HERMES_KANBAN_DB tells them apart */
 };
 
 /**
  * identity_check() - is that pid, now, the worker of that run
  * In this order: no process or a zombie → dead. `started` present and not "unverified" → equal
  * to the process's own value or stranger. HERMES_KANBAN_TASK (and _RUN_ID, where both known) in
- * its environment → ours if equal, stranger if different. Neither → ours only if the process
+ * its environment → ours if equal, stranger if different (also where both databases are known
+ * and are not the same file). Neither → ours only if the process
  * began between 2 s before and 600 s after run_started_at. Thread: any.  Reads /proc only.
  */
 enum identity identity_check(const struct identity_claim *claim);
@@ -46,7 +49,7 @@ struct identity_found {
 	pid_t pid;
 	pid_t ppid;
 	pid_t session;
-	char task[80];
+	char task[LAUNCH_TASK_MAX + 1];
 	int64_t run;
 	char *db; /* HERMES_KANBAN_DB, malloc'd, or NULL */
 };

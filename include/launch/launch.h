@@ -6,9 +6,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "util/error.h"
+
+struct launch_env; /* an environment made ready by launcher_init() */
 
 /* Positive outcomes of launch_worker() */
 enum launch_outcome {
@@ -16,7 +19,7 @@ enum launch_outcome {
 	LAUNCH_SPAWN_FAILED,         /* workspace is ready, the process did not start */
 };
 
-/* How workers are started; one per root, read-only while jobs run. All borrowed. */
+/* How workers are started; one per root, read-only while jobs run. All borrowed but the last. */
 struct launcher {
 	const char *const
 		*command;         /* prefix of the `command` launcher with placeholders {board}
@@ -25,6 +28,9 @@ struct launcher {
 	int64_t log_rotate_bytes; /* CONTRACT §1; ≤ 0 never rotates */
 	int log_backup_count;     /* 0 = the old log is deleted */
 	char *const *environ;     /* environment to start from (the daemon's own at start) */
+	struct rlimit nofile;     /* RLIMIT_NOFILE of workers, where the daemon raised its own;
+				   * rlim_max 0 leaves it alone */
+	struct launch_env *prepared; /* owned: from launcher_init(); NULL works too, slower */
 };
 
 /* One worker to start. Strings are owned by the spec; launch_spec_deinit() frees them. */
@@ -55,14 +61,26 @@ struct launch_spec {
 };
 
 #define LAUNCH_STARTED_MAX 128
+#define LAUNCH_TASK_MAX    128 /* longest task id that is started, in bytes */
 
 struct launch_result {
 	pid_t pid;                        /* child of this process; the caller reaps it */
-	int pidfd;                        /* close-on-exec, owned by the caller; -1 if none */
+	int pidfd;                        /* close-on-exec, owned by the caller; -1 only where
+					   * the kernel has none (before 5.3) */
 	char started[LAUNCH_STARTED_MAX]; /* worker_started_at value (CONTRACT §8) */
 	char *workspace; /* malloc'd absolute path; set from workspace success on */
 	char *branch;    /* malloc'd; worktree only */
 };
+
+/**
+ * launcher_init() - do once what is the same for every worker: the environment less what no
+ * worker gets, where the program is, which boot this is. Call it when the other fields are set,
+ * and again after a change of them. A program that is not there yet, or moves, is found all the
+ * same.
+ * Return: 0 or -ENOMEM, then the launcher works as without.
+ */
+MUST_CHECK int launcher_init(struct launcher *launcher);
+void launcher_deinit(struct launcher *launcher); /* frees what launcher_init() made */
 
 void launch_spec_deinit(struct launch_spec *spec);
 void launch_result_deinit(struct launch_result *result); /* closes pidfd if still there */
@@ -73,7 +91,8 @@ void launch_result_deinit(struct launch_result *result); /* closes pidfd if stil
  * The child has its own session, default signal dispositions and mask, stdin /dev/null, stdout
  * and stderr appended to `<logs_dir>/<task>.log`, cwd = workspace, no inherited descriptor.
  * Task text never reaches a shell; a task id that is no plain file name is refused.
- * Return: 0; LAUNCH_WORKSPACE_FAILED; LAUNCH_SPAWN_FAILED; (@e holds the sentence) .
+ * @result: out, always set; launch_result_deinit() frees it also after a failure
+ * Return: 0; LAUNCH_WORKSPACE_FAILED; LAUNCH_SPAWN_FAILED (@e holds the sentence).
  */
 MUST_CHECK int launch_worker(const struct launcher *launcher, const struct launch_spec *spec,
 			     struct launch_result *result, struct error *e);

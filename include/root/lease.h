@@ -77,19 +77,23 @@ MUST_CHECK int lease_open(struct lease **lease, uv_loop_t *loop, const char *roo
 			  const struct lease_identity *who, const struct lease_events *events,
 			  void *arg);
 
-/** lease_close() - release, end the waiter, then call @done once; it frees the lease */
+/**
+ * lease_close() - release, end the waiter, free the lease, then call @done once, from the loop
+ * No job may use the lease any more. May be called from within an event.
+ */
 void lease_close(struct lease *lease, void (*done)(void *arg), void *arg);
 
 /**
  * lease_check() - does the path still name the inode that we hold
- * Thread: any, while the lease is open and owned (two stat calls, nothing shared is written).
- * Return: 0; LEASE_LOST (@e says how); -errno is LEASE_LOST too.
+ * Thread: any, until lease_close() or lease_free(): one stat call, nothing shared is written.
+ * Return: 0; LEASE_LOST (@e says how), also when not owner and when the path cannot be seen.
  */
 MUST_CHECK int lease_check(const struct lease *lease, struct error *e);
 
 /**
  * lease_step_down() - the loop side of LEASE_LOST: give up the orphaned lock, call lost(), and
- * compete for the new file. Does nothing when not owner.
+ * compete for the new file. Does nothing when not owner, nor when the path names our lock file
+ * after all: a late report of a loss that is over does not cost the new lease.
  */
 void lease_step_down(struct lease *lease, const char *why);
 
@@ -101,8 +105,11 @@ void lease_step_down(struct lease *lease, const char *why);
  */
 const char *const *lease_claimants(const struct lease *lease, size_t *count);
 
-/** lease_claimants_settled() - all boards were adopted: forget them (rewrites the owner file).
- * Blocks: two fsyncs; call it from a job. */
+/**
+ * lease_claimants_settled() - all boards were adopted: forget them (rewrites the owner file)
+ * Thread: any but the loop's.  Blocks: two fsyncs.
+ * Return: 0; LEASE_LOST; -errno. In both cases they stay for the next owner to settle.
+ */
 MUST_CHECK int lease_claimants_settled(struct lease *lease, struct error *e);
 
 /**
@@ -113,7 +120,9 @@ MUST_CHECK int lease_read_owner(const char *root, struct lease_owner *owner);
 
 /**
  * lease_is_held() - is `.dispatcher.lock` held by anybody, without taking or creating anything
- * @pid: out, may be NULL: the holder from /proc/locks, 0 if not found (needs no privilege)
- * Return: 1 held, 0 free, -errno.
+ * @pid: out, may be NULL: the holder, 0 if free (needs no privilege)
+ * Seen in /proc/locks: a holder in another pid namespace or on another host is not seen, nor,
+ * inside a container, one that inherited the lock from a process that has ended.
+ * Return: 1 held; 0 free; -ENOENT no such root; other -errno.
  */
 MUST_CHECK int lease_is_held(const char *root, pid_t *pid);

@@ -9,6 +9,13 @@
 #define CLEANUP(fn)     __attribute__((cleanup(fn)))
 #define PRINTF(fmt, va) __attribute__((format(printf, fmt, va)))
 
+/* A result that is deliberately not looked at; say why beside it. */
+#define IGNORE(call)                                                                           \
+	do {                                                                                   \
+		__typeof__(call) ignored_ = (call);                                            \
+		(void)ignored_;                                                                \
+	} while (0)
+
 /* Give an owned pointer away: the local becomes NULL, its cleanup does nothing. */
 #define STEAL(p)                                                                               \
 	({                                                                                     \
@@ -48,11 +55,19 @@ struct error {
 	}
 
 /**
+ * error_tidy() - make any bytes fit for a terminal, a log, a status line and JSON: one line of
+ * valid UTF-8 without control characters (each bad byte becomes '?')
+ * @text: changed in place; if it fills @size - 1 bytes it was cut, and a half character at its
+ *        end is dropped
+ */
+void error_tidy(char *text, size_t size);
+
+/**
  * error_set() - record a failure
  * @e:    where to record it; NULL is allowed and records nothing
  * @code: -errno or a positive outcome; returned unchanged so callers can `return error_set(…)`
  * @fmt:  the sentence; over-long text is cut at ERROR_TEXT_MAX, never in the middle of a UTF-8
- *        character; control characters (a newline in a path) are replaced by '?'
+ *        character; it goes through error_tidy(). e->text may be among the arguments
  * Return: @code.
  */
 int error_set(struct error *e, int code, const char *fmt, ...) PRINTF(3, 4);

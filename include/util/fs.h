@@ -23,7 +23,7 @@ MUST_CHECK char *fs_path(const char *fmt, ...) PRINTF(1, 2);
 
 /**
  * fs_read_file() - read a whole small file
- * @path: the file; a folder, FIFO or device is refused with -EINVAL, and never waited for
+ * @path: the file; a folder (-EISDIR), FIFO or device (-EINVAL) is refused, never waited for
  * @max:  most bytes to accept; a larger file is -EFBIG
  * @data: out; malloc'd and NUL-terminated (the NUL is not counted), the caller frees it
  * @len:  out, may be NULL; bytes read
@@ -36,9 +36,14 @@ MUST_CHECK int fs_read_file(const char *path, size_t max, char **data, size_t *l
  * @path: the file; its folder must exist. The temp file is beside it, `.NAME.PID.tmp`
  * @mode: permission bits of a new file, before the umask
  * Blocks: two fsyncs.
- * Return: 0 or -errno; on error the old content stands and no temp file stays.
+ * Return: 0 or -errno; on error no temp file stays and the old content stands, unless only
+ * the sync of the folder failed: then the new content is in place and may not survive a crash.
  */
 MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
+
+/** fs_sync_parent() - fsync the folder that @path is in, so that its name is durable. 0 or
+ * -errno. */
+MUST_CHECK int fs_sync_parent(const char *path);
 
 /**
  * fs_mkdir_p() - make a folder and its missing parents

@@ -1,31 +1,62 @@
 #include "util/error.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Cut at a UTF-8 boundary and keep the text on one line: it ends in logs and status lines. */
-static void error_tidy(char *text, size_t len)
+/*
+ * Bytes of the well-formed UTF-8 sequence at @s: 0 if there is none, -1 if the end of the text
+ * cuts it off. Overlong forms, surrogates and what lies above U+10FFFF are not well-formed.
+ */
+static int error_utf8(const unsigned char *s)
 {
-	size_t n = strnlen(text, len);
+	int len = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
 
-	if (n >= len - 1) {
-		while (n > 0 && ((unsigned char)text[n - 1] & 0xC0) == 0x80)
-			n--;
-		if (n > 0 && (unsigned char)text[n - 1] >= 0xC0)
-			n--;
-		text[n] = '\0';
+	if (s[0] > 0xF4)
+		return 0;
+	for (int i = 1; i < len; i++) {
+		if (s[i] == '\0')
+			return -1;
+		if ((s[i] & 0xC0) != 0x80)
+			return 0;
+		if (i == 1 && ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
+			       (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F)))
+			return 0;
 	}
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
-			text[i] = '?';
+	return len;
 }
 
-static void error_vset(struct error *e, int code, const char *fmt, va_list ap)
+void error_tidy(char *text, size_t size)
 {
+	size_t n = strnlen(text, size - 1);
+	unsigned char *s = (unsigned char *)text;
+
+	text[n] = '\0';
+	for (size_t i = 0; i < n;) {
+		int len = error_utf8(s + i);
+		bool control = s[i] < 0x20 || s[i] == 0x7F || (s[i] == 0xC2 && s[i + 1] < 0xA0);
+
+		if (len < 0 && n == size - 1) {
+			text[i] = '\0'; /* what was too long was cut inside a character */
+			return;
+		}
+		if (len > 0 && !control) {
+			i += (size_t)len;
+			continue;
+		}
+		s[i++] = '?'; /* the rest of a bad sequence follows, byte by byte */
+	}
+}
+
+static void PRINTF(3, 0) error_vset(struct error *e, int code, const char *fmt, va_list ap)
+{
+	char text[ERROR_TEXT_MAX]; /* an argument may be the old e->text */
+
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		text[0] = '\0';
+	error_tidy(text, sizeof(text));
 	e->code = code;
-	if (vsnprintf(e->text, sizeof(e->text), fmt, ap) < 0)
-		e->text[0] = '\0';
-	error_tidy(e->text, sizeof(e->text));
+	memcpy(e->text, text, strlen(text) + 1);
 }
 
 int error_set(struct error *e, int code, const char *fmt, ...)

@@ -88,7 +88,7 @@ static int fs_write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static int fs_sync_folder(const char *path)
+int fs_sync_parent(const char *path)
 {
 	CLEANUP(freep) char *dir = NULL;
 	CLEANUP(fs_closep) int fd = -1;
@@ -121,7 +121,10 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 		tmp = fs_path(".%s.%d.tmp", path, (int)getpid());
 	if (!tmp)
 		return -ENOMEM;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	/* one left by a process that had our pid and was killed, with whatever mode it had */
+	if (unlink(tmp) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return -errno;
 	r = fs_write_all(fd, data, len);
@@ -133,7 +136,7 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 		(void)unlink(tmp);
 		return r;
 	}
-	return fs_sync_folder(path);
+	return fs_sync_parent(path);
 }
 
 int fs_mkdir_p(const char *path, mode_t mode)
@@ -142,6 +145,8 @@ int fs_mkdir_p(const char *path, mode_t mode)
 
 	if (!copy)
 		return -ENOMEM;
+	if (!copy[0])
+		return -ENOENT;
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/')
 			continue;

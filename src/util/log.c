@@ -110,18 +110,24 @@ static void log_to_stderr(int priority, const struct log_about *a, const char *t
 {
 	static const char *const names[] = { "emerg",   "alert",  "critical", "error",
 					     "warning", "notice", "info",     "debug" };
+	char line[ERROR_TEXT_MAX + 512];
 	char where[256] = "";
+	int n;
 
 	if (a && a->board)
 		(void)snprintf(where, sizeof(where), "[%s%s%s] ", a->board, a->task ? " " : "",
 			       a->task ? a->task : "");
-	/* one write per line, so that lines of several processes never mix */
-	(void)dprintf(STDERR_FILENO, "kanband: %s: %s%s\n", names[priority & 7], where, text);
+	error_tidy(where, sizeof(where)); /* a task's id is its writer's choice */
+	/* one write per line, so that lines of several processes never mix; dprintf(3) makes
+	 * several of a long one */
+	n = snprintf(line, sizeof(line), "kanband: %s: %s%s\n", names[priority & 7], where,
+		     text);
+	if (n > 0)
+		(void)!write(STDERR_FILENO, line, (size_t)n); /* nowhere to report it to */
 }
 
 void log_about(int priority, const struct log_about *about, const char *fmt, ...)
 {
-	struct error line = ERROR_NULL; /* its text is bounded and kept on one line */
 	char text[ERROR_TEXT_MAX];
 	va_list ap;
 
@@ -131,9 +137,9 @@ void log_about(int priority, const struct log_about *about, const char *fmt, ...
 	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		text[0] = '\0';
 	va_end(ap);
-	(void)error_set(&line, 0, "%s", text);
+	error_tidy(text, sizeof(text)); /* one line, whatever is in it */
 	if (log_sink.journal)
-		log_to_journal(priority, about, line.text);
+		log_to_journal(priority, about, text);
 	else
-		log_to_stderr(priority, about, line.text);
+		log_to_stderr(priority, about, text);
 }

@@ -1,0 +1,107 @@
+/*
+ * A board and the only door to its database. The loop thread owns an idle board; a submitted
+ * board_job owns it until its completion: connection, locks and stamps are touched by exactly
+ * one thread at a time, so nothing here is locked.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "board/discover.h"
+#include "board/tick.h"
+#include "util/error.h"
+#include "util/job.h"
+
+struct db;
+
+enum board_state {
+	BOARD_NEW,      /* not looked at yet */
+	BOARD_HEALTHY,  /* may be worked on */
+	BOARD_MISSING,  /* no file yet, or an empty one: nothing to dispatch */
+	BOARD_TROUBLED, /* healthy as far as known, but the last try failed for a passing reason
+			 */
+	BOARD_SCHEMA,   /* a table or column that must be there is not */
+	BOARD_LOST,     /* sound, but it went back in time: fails closed */
+	BOARD_QUARANTINED, /* damaged: left alone until its bytes change or the daemon restarts
+			    */
+};
+
+struct board {
+	struct board_place place; /* copy: where its parts are */
+	enum board_state state;
+	char reason[ERROR_TEXT_MAX]; /* why it is not healthy, "" otherwise */
+	bool busy;                   /* a job has it */
+	bool gone;                   /* no longer in the root: dropped when idle */
+	int64_t caps_mine;           /* its share of the caps */
+	/* owned by the job while busy */
+	struct db *db;                       /* NULL when closed */
+	struct file_stamp seen_db, seen_wal; /* the bytes that the last tick has seen */
+	struct file_stamp opened;            /* of the file that @db has open */
+	int64_t data_version;                /* of the connection, after the last tick */
+	bool seen_racy;     /* written so recently that an equal stamp proves nothing */
+	bool checked;       /* integrity was checked since it was last in trouble */
+	int64_t checked_at; /* Unix seconds of the last check */
+	int64_t good_seq, good_tasks; /* as last recorded in its health record */
+	unsigned ioerrs;              /* visits in a row that ended with an I/O error */
+	int64_t checkpointed_at;      /* Unix seconds of the last checkpoint */
+};
+
+/* What a job came to. */
+enum board_outcome {
+	BOARD_DONE,      /* everything asked for was done */
+	BOARD_UNCHANGED, /* only_if_changed, and nothing had changed */
+	BOARD_LOCKED,    /* another process's tick holds `<db>.dispatch.lock` */
+	BOARD_FAILED,    /* job->error says why; board->state says what it is now */
+	BOARD_LEASE_LOST,
+};
+
+/* One visit to a board: settle, record, tick, checkpoint, close, in this order. */
+struct board_job {
+	struct job job;
+	struct board *board; /* borrowed; stays while busy */
+	/* what to do; arrays are owned by the submitter and must live until done */
+	struct tick_request rq;
+	const struct plan_victim *settle;
+	size_t n_settle;
+	const struct tick_launched *record;
+	size_t n_record;
+	bool only_if_changed; /* a wake-up: skip the tick when the echo was our own */
+	bool checkpoint;      /* a WAL board's checkpoint, if due or @close */
+	bool close;           /* close the connection at the end */
+	bool last;            /* and for good: leave no -wal behind */
+	int64_t epoch;        /* of the lease: one try each for a board in trouble */
+	bool force;           /* the operator asks: try a board in trouble now */
+	bool dry_run;         /* never wait for locks of others */
+	/* what came of it */
+	enum board_outcome outcome;
+	bool settled, recorded; /* those transactions are committed, whatever came later */
+	struct plan plan;
+	struct error error;
+	enum board_state state; /* what the board is now */
+};
+
+/** board_init() - @place is taken over */
+void board_init(struct board *board, struct board_place *place);
+
+/** board_deinit() - close and free; the board is idle. Blocks: closes the database. */
+void board_deinit(struct board *board);
+
+/**
+ * board_submit() - start a visit; the board is busy until @done
+ * Return: 0 or -errno, then the board stays idle.
+ */
+MUST_CHECK int board_submit(struct jobs *jobs, struct board_job *bj, job_fn done);
+
+/** board_publish() - loop side, first thing in @done: publish what the job found
+ * @changed: out: the state or the reason is not what it was */
+void board_publish(struct board_job *bj, bool *changed);
+
+/** board_job_run() - the visit itself, on the calling thread; what board_submit() runs */
+void board_job_run(struct board_job *bj);
+
+/** board_state_name() - "healthy", "missing" … */
+const char *board_state_name(enum board_state state);
+
+/** board_changed() - do fresh stamps differ from what the last tick has seen */
+bool board_changed(const struct board *board, const struct board_place *now);

@@ -1,0 +1,18 @@
+/* Step 8 of a tick: tasks whose parents are done become ready. */
+#pragma once
+
+#include "board/tick.h"
+
+/**
+ * promote_find() - which tasks are to be promoted; reads only
+ * @ids: out; freed by the caller with strings_free()
+ * With tick_request.promote_after > 0 only the tasks that newer events name and their children
+ * are looked at; otherwise every `todo` and `blocked` task.
+ * Return: 0, or as db_step().
+ */
+MUST_CHECK int promote_find(struct db *db, const struct tick_request *rq, struct strings *ids,
+			    struct error *e);
+
+/** promote_run() - promote @ids, each checked again; inside the caller's transaction */
+MUST_CHECK int promote_run(struct db *db, const struct tick_request *rq,
+			   const struct strings *ids, struct plan *plan, struct error *e);

@@ -1,0 +1,127 @@
+/*
+ * One dispatcher tick of one board, in the order of the board contract, §6: what ended, what
+ * expired, what may start. Jobs call this with the board's connection; nothing here starts or
+ * ends a process: the plan says what to do, and what came of it comes back by tick_settle()
+ * and tick_record().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "board/caps.h"
+#include "board/plan.h"
+#include "util/error.h"
+#include "util/settings.h"
+
+struct db;
+
+/* What a board knows about a worker, for the liveness seam. Borrowed. */
+struct tick_worker {
+	int64_t pid;
+	const char *task;
+	int64_t run;            /* 0 unknown */
+	const char *started;    /* worker_started_at, or NULL */
+	int64_t run_started_at; /* Unix seconds */
+	const char *db; /* path of the board's database: copies of one board share ids */
+};
+
+/* The outside, handed in, so that a unit test runs without processes or folders. */
+struct tick_outside {
+	/* is that worker alive (a zombie is dead, a stranger with its pid is not it) */
+	bool (*alive)(void *arg, const struct tick_worker *worker);
+	/* is there a profile of this canonical name */
+	bool (*profile)(void *arg, const char *canonical);
+	/* do we still own the lease; false stops the tick before its next write */
+	bool (*owner)(void *arg, struct error *why);
+	/* is the pull request still open: 1, 0, or -1 unknown; NULL = never asked */
+	int (*pr_open)(void *arg, const char *url);
+	/* a live process that carries this task and run in its environment, or 0 */
+	int64_t (*find)(void *arg, const char *db, const char *task, int64_t run);
+	/* first scratch workspace of this root: true exactly once */
+	bool (*first_scratch)(void *arg);
+	void *arg;
+};
+
+enum tick_exit_kind { TICK_EXITED, TICK_SIGNALED, TICK_UNKNOWN };
+
+/* How a watched worker ended. */
+struct tick_exit {
+	int64_t run, pid;
+	enum tick_exit_kind kind; /* TICK_UNKNOWN: seen ending, status not to be had */
+	int value;                /* exit status or signal */
+};
+
+/* A task that is not to be claimed again before a time: its spawn failed a moment ago. */
+struct tick_hold {
+	char task[80];
+	int64_t until; /* Unix seconds */
+};
+
+enum tick_step {
+	TICK_RECLAIM = 1 << 0,  /* steps 2 to 7 */
+	TICK_PROMOTE = 1 << 1,  /* step 8 */
+	TICK_DISPATCH = 1 << 2, /* steps 9 to 11 */
+	TICK_ALL = TICK_RECLAIM | TICK_PROMOTE | TICK_DISPATCH,
+};
+
+struct tick_request {
+	unsigned steps;             /* bits of enum tick_step */
+	int64_t now;                /* Unix seconds */
+	const char *host;           /* gethostname() */
+	const char *db;             /* path of the board's database */
+	const char *claim_lock;     /* ours: "host:pid" */
+	const struct settings *set; /* borrowed, read only */
+	const struct tick_outside *outside;
+	struct caps *caps;
+	int64_t *caps_mine;    /* this board's share */
+	bool once;             /* --once: an unknown end is a crash, as Hermes books it */
+	int64_t promote_after; /* 0: every waiting task; else only those that events with a
+				* greater id can have changed */
+	const struct tick_exit *exits;
+	size_t n_exits;
+	const int64_t *watched; /* runs whose worker the loop watches and has not seen ending */
+	size_t n_watched;
+	const int64_t *busy; /* runs that are being launched or ended right now */
+	size_t n_busy;
+	const struct tick_hold *holds;
+	size_t n_holds;
+	const char *const
+		*claimants; /* claim locks of earlier kanbands, NULL-terminated or NULL */
+};
+
+/* One launch that the loop tried. Borrowed from the launch job. */
+struct tick_launched {
+	const struct plan_launch *launch;
+	bool workspace_ok, spawned;
+	const char *error; /* where one of them is false */
+	int64_t pid;
+	const char *started;   /* worker_started_at */
+	const char *workspace; /* absolute path, or NULL */
+	const char *branch;    /* or NULL */
+};
+
+/**
+ * tick_run() - the steps asked for, each state change a compare-and-swap with its event in one
+ * transaction (the board contract, §5, §6)
+ * @plan: zeroed by the caller, plan_deinit() frees it; what was done before an error stays in
+ * it Thread: pool, with `<db>.dispatch.lock` held. Return: 0, or as db_open(); DB_CORRUPT and
+ * DB_SCHEMA_BAD say that the board needs examining.
+ */
+MUST_CHECK int tick_run(struct db *db, const struct tick_request *rq, struct plan *plan,
+			struct error *e);
+
+/** tick_settle() - book what came of ending workers: release, hold, or nothing to do */
+MUST_CHECK int tick_settle(struct db *db, const struct tick_request *rq,
+			   const struct plan_victim *victims, size_t n, struct plan *plan,
+			   struct error *e);
+
+/** tick_record() - book what came of launches: pids, workspaces, failures; one transaction */
+MUST_CHECK int tick_record(struct db *db, const struct tick_request *rq,
+			   const struct tick_launched *launched, size_t n, struct plan *plan,
+			   struct error *e);
+
+/** tick_profile_name() - trim and lower-case an assignee; false when nothing is left, it is
+ * longer than @size, or it could leave the profiles folder ('/', "." or "..") */
+bool tick_profile_name(const char *assignee, char *out, size_t size);

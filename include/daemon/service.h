@@ -1,0 +1,71 @@
+/*
+ * What the service manager is told: ready, reloading, stopping, a sentence for `systemctl
+ * status`, and the watchdog's pings. Without a manager (no $NOTIFY_SOCKET) every call does
+ * nothing. Nothing is taken out of the environment: the launcher keeps these variables from the
+ * workers. All on the loop thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "util/error.h"
+
+#define SERVICE_STATUS_MAX 512
+
+/**
+ * service_well_fn - may the watchdog be pinged
+ * @why: out when false: what is wrong, a sentence part ("job tick of board x is 40 s overdue");
+ *       borrowed until the next call
+ */
+typedef bool (*service_well_fn)(void *arg, const char **why);
+
+struct service {
+	uv_timer_t timer;                /* at half the watchdog's interval; else not started */
+	uint64_t watchdog_us;            /* the manager's interval in microseconds; 0 = none */
+	service_well_fn well;            /* the gate, or NULL: always well */
+	void *arg;                       /* its argument, borrowed */
+	bool silent;                     /* the gate said no and the pings have stopped */
+	bool mute;                       /* the last message could not be sent */
+	char status[SERVICE_STATUS_MAX]; /* what was told last */
+	void (*close_done)(void *arg);
+	void *close_arg;
+};
+
+/**
+ * service_init() - read $WATCHDOG_USEC and $WATCHDOG_PID and start the pings
+ * @service: embedded; service_close() before its memory goes away
+ * @well, @arg: the gate, asked before each ping; a gate that says no is logged once, with
+ *              LOG_ID_OVERDUE at critical, and once when it says yes again
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
+			    void *arg);
+
+/** service_close() - end the pings, then call @done once from the loop */
+void service_close(struct service *service, void (*done)(void *arg), void *arg);
+
+/** service_ready() - start-up or a reload is complete */
+void service_ready(struct service *service);
+
+/** service_reloading() - a reload begins; service_ready() ends it, however it went */
+void service_reloading(struct service *service);
+
+/** service_stopping() - the daemon is on its way out */
+void service_stopping(struct service *service);
+
+/**
+ * service_status() - the sentence of `systemctl status`; sent only when it differs from the
+ * last one. Kept on one line and cut to SERVICE_STATUS_MAX.
+ */
+void service_status(struct service *service, const char *fmt, ...) PRINTF(2, 3);
+
+/**
+ * service_extend_timeout() - ask for more time to start, to stop or to reload
+ * @usec: microseconds from now
+ */
+void service_extend_timeout(struct service *service, uint64_t usec);
+
+/** service_watchdog_period_ms() - milliseconds between pings, 0 if nobody watches */
+uint64_t service_watchdog_period_ms(const struct service *service);

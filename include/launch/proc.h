@@ -1,0 +1,79 @@
+/*
+ * Between the files of src/launch only: reading /proc. Every text in it may be hostile: a
+ * process chooses its own name, arguments and environment.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launch/launch.h"
+#include "util/error.h"
+
+#define PROC_ENVIRON_MAX ((size_t)256 * 1024) /* more of an environment is not read */
+
+/* The fields of /proc/PID/stat that matter here. */
+struct proc_stat {
+	char state;     /* 'R', 'S', … 'Z' zombie, 'X' dead */
+	pid_t ppid;     /* parent */
+	pid_t pgrp;     /* process group */
+	pid_t session;  /* session */
+	uint64_t start; /* field 22: clock ticks since boot */
+};
+
+/** proc_stat() - Return: 0; -ESRCH no such process; -EBADMSG; other -errno. */
+MUST_CHECK int proc_stat(pid_t pid, struct proc_stat *out);
+
+/** proc_is_dead() - a zombie has ended: only its parent has not looked yet */
+static inline bool proc_is_dead(const struct proc_stat *stat)
+{
+	return stat->state == 'Z' || stat->state == 'X' || stat->state == 'x';
+}
+
+/** proc_start_wall_ms() - Unix milliseconds of a start, as exact as a clock tick */
+int64_t proc_start_wall_ms(uint64_t start);
+
+/* A buffer for environments, reused from process to process. */
+struct proc_environ {
+	char *buf;  /* PROC_ENVIRON_MAX + 1 bytes, NULL before the first read */
+	size_t len; /* of it that was read */
+};
+
+void proc_environ_deinit(struct proc_environ *env);
+
+/** proc_environ_read() - Return: 0, -ESRCH, or another -errno: not readable. */
+MUST_CHECK int proc_environ_read(struct proc_environ *env, pid_t pid);
+
+/** proc_environ_get() - the value of @name as getenv() would find it, or NULL; borrowed */
+const char *proc_environ_get(const struct proc_environ *env, const char *name);
+
+/* What makes a process one of a run. */
+struct proc_mark {
+	const char *task; /* HERMES_KANBAN_TASK, or NULL */
+	const char *db;   /* HERMES_KANBAN_DB, or NULL */
+	int64_t run;      /* HERMES_KANBAN_RUN_ID, 0 if absent or no number */
+};
+
+/** proc_mark() - read the marks out of an environment; borrowed from @env */
+struct proc_mark proc_mark(const struct proc_environ *env);
+
+/** proc_same_db() - do two texts name one database (NULL: unknown, which is no difference) */
+bool proc_same_db(const char *a, const char *b);
+
+/**
+ * proc_pids() - the process ids of this host at some moment
+ * @pids: out, malloc'd, ascending
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int proc_pids(pid_t **pids, size_t *count);
+
+/*
+ * identity.c: the two halves of a worker_started_at, because the first is the same until the
+ * next boot: `<boot_id>:<start ticks of pid 1>|`, or "unverified".
+ */
+void identity_boot(char out[LAUNCH_STARTED_MAX]);
+
+/** identity_started_in() - identity_started() with @boot from identity_boot() */
+void identity_started_in(const char *boot, pid_t pid, char out[LAUNCH_STARTED_MAX]);

@@ -1,0 +1,138 @@
+/*
+ * One kanban root: its lease, the set of its boards, and when they are swept.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "board/caps.h"
+#include "board/discover.h"
+#include "board/tick.h"
+#include "launch/launch.h"
+#include "root/lease.h"
+#include "util/job.h"
+#include "util/settings.h"
+
+struct root;
+struct dispatch;
+
+/* What all roots of a process share. Filled by the daemon; read-only for jobs but the caps. */
+struct root_env {
+	uv_loop_t *loop;
+	struct jobs *jobs;
+	struct caps *caps;
+	const char *host;       /* gethostname() */
+	const char *claim_lock; /* "host:pid" */
+	struct lease_identity who;
+	unsigned open_boards;  /* connections that are open now */
+	unsigned open_max;     /* and how many may stay open */
+	unsigned uncounted;    /* roots and boards whose running tasks are not known yet:
+				* nothing is claimed before */
+	unsigned slow_running; /* launches that may take long, on the pool now */
+	struct launch_batch *slow_waiting; /* those that wait for a thread of the pool */
+	bool once, dry_run;
+	const char *only; /* --board: this slug alone, or NULL */
+	/* --dry-run: point a place at a copy of its database, in the scan job; NULL otherwise
+	 */
+	int (*redirect)(void *arg, struct board_place *place, struct error *e);
+	void *redirect_arg;
+	/* settings of a board (slug NULL: of the root) */
+	void (*settings)(void *arg, const char *root, const char *slug, struct settings *out);
+	/* how workers of a root are started; stays valid until no job runs */
+	const struct launcher *(*launcher)(void *arg, const char *root);
+	/* something worth a new status sentence happened */
+	void (*changed)(void *arg);
+	/* what runs on all boards is known: claims may begin */
+	void (*counted)(void *arg);
+	/* places of the caps came free */
+	void (*freed)(void *arg);
+	/* a worker ended: what it left behind may have become our child */
+	void (*worker_ended)(void *arg);
+	void *arg; /* of settings(), changed() … */
+};
+
+enum root_role { ROOT_STARTING, ROOT_OWNER, ROOT_STANDBY, ROOT_FAILED };
+
+struct root {
+	struct root_env *env; /* borrowed */
+	char *path;
+	struct settings set; /* of the root itself */
+	struct lease *lease;
+	enum root_role role;
+	char holder[ERROR_TEXT_MAX]; /* standby: who has the lease; failed: why */
+	int64_t epoch;
+	atomic_bool owner; /* read by jobs: false stops them before their next write */
+	atomic_bool first_scratch_done;
+	struct dispatch **boards; /* in discovery's order */
+	size_t n_boards;
+	struct discovery disc; /* owned by the scan job while scanning */
+	struct job scan;
+	bool scanning, rescan, scanned;
+	bool scanned_once;          /* a scan has come to its end, well or not */
+	struct file_stamp profiles; /* of `<root>/profiles` at the last scan; the scan job's */
+	bool profiles_changed;      /* and whether it differs from the one before */
+	int scan_result;
+	struct error scan_error;
+	bool scan_told; /* the error was logged */
+	uv_timer_t sweep;
+	struct job settled; /* lease_claimants_settled() */
+	bool settling, settled_done;
+	char **claimants; /* copy of lease_claimants() for jobs, NULL-terminated */
+	bool uncounted;   /* not scanned yet in this epoch */
+	bool handles, stopping, lease_closing;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+	struct folder_watch *watches; /* inotify, one per board folder */
+	struct tick_outside outside;
+};
+
+/** root_new() - @env and @path (copied) for one root. Return: 0 or -errno. */
+MUST_CHECK int root_new(struct root **out, struct root_env *env, const char *path);
+
+/** root_start() - compete for the lease; the sweep begins when it is ours. 0 or -errno. */
+MUST_CHECK int root_start(struct root *root);
+
+/** root_start_owned() - with a lease that is ours already (NULL: a dry run), for --once */
+MUST_CHECK int root_start_owned(struct root *root, struct lease *lease, int64_t epoch);
+
+/**
+ * root_stop() - stop claiming, let visits end, checkpoint and close every board, give up the
+ * lease, then call @done. Workers run on.
+ */
+void root_stop(struct root *root, void (*done)(void *arg), void *arg);
+
+/** root_free() - after root_stop()'s @done, or after root_new() alone; NULL is fine */
+struct root *root_free(struct root *root);
+
+/** root_reload() - settings may have changed */
+void root_reload(struct root *root);
+
+/** root_sweep() - look at every board now */
+void root_sweep(struct root *root);
+
+/** root_capacity() - places came free: visit the boards that wait for one */
+void root_capacity(struct root *root);
+
+/** root_counted() - the gate is open: visit every board that was held back by it */
+void root_counted(struct root *root);
+
+/** root_lease_lost() - a job found that the lease is gone */
+void root_lease_lost(struct root *root, const char *why);
+
+/** root_visit_ended() - bookkeeping after each visit of a board */
+void root_visit_ended(struct root *root);
+
+/** once_step() - --once: the next board's turn, if the one before is done */
+void once_step(struct root *root);
+
+/** root_idle() - no scan, no visit, no launch, no ending in flight */
+bool root_idle(const struct root *root);
+
+/** root_close_oldest() - close the connection of the board that was not visited for longest */
+void root_close_oldest(struct root *root);
+
+/** root_outside_init() - fill root->outside, the tick's view of the world; before any job */
+void root_outside_init(struct root *root);

@@ -1,0 +1,44 @@
+/*
+ * What holds for one board of one root, in plain values. Filled by config_settings(); the
+ * strings are borrowed from the config, which outlives every job that was given them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct settings {
+	/* dispatch */
+	int64_t dispatch_interval_s;         /* full sweep; ≥ 1 */
+	int64_t max_spawn;                   /* running tasks per board; -1 = no limit */
+	int64_t max_in_progress;             /* all boards of this daemon; -1 = unset */
+	int64_t max_in_progress_per_profile; /* -1 = no limit */
+	int64_t failure_limit;               /* ≥ 1 */
+	int64_t stale_timeout_s;             /* dispatch_stale_timeout_seconds; ≤ 0 = off */
+	const char *default_assignee;        /* or NULL */
+	bool review_dispatch;                /* dispatch the review lane */
+	bool auto_decompose;                 /* decompose triage tasks */
+	int64_t auto_decompose_per_tick;     /* at most so many */
+	bool profiles_limited;               /* dispatch_profiles is present */
+	const char *const
+		*dispatch_profiles; /* NULL-terminated, canonical names; may be empty */
+	bool guard_check_pr_state;  /* respawn_guard_check_pr_state */
+	bool paused;                /* [board] paused = yes: found, not dispatched */
+	/* timing */
+	int64_t claim_ttl_s;           /* 900 */
+	int64_t heartbeat_stale_s;     /* 3600 */
+	int64_t reclaim_defer_s;       /* 120 */
+	int64_t crash_grace_s;         /* 30; 0 allowed */
+	int64_t rate_limit_cooldown_s; /* 300; 0 allowed */
+	int64_t busy_timeout_ms;       /* 120000 */
+	int64_t checkpoint_interval_s; /* 300 */
+	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
+	int64_t integrity_interval_s;  /* between checks of a sound board, 6 h */
+	/* workers */
+	int64_t worker_log_rotate_bytes; /* 2 MiB */
+	int64_t worker_log_backup_count; /* 1 */
+	const char *hermes;              /* $HERMES_BIN, [worker] hermes, or "hermes" */
+	const char *workspaces_root;     /* $HERMES_KANBAN_WORKSPACES_ROOT or NULL */
+	const char *pinned_db;           /* $HERMES_KANBAN_DB or NULL */
+	bool memory_guard;               /* hold work back when memory is short */
+};

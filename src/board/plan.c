@@ -1,0 +1,200 @@
+#include "board/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Room for one more element; NULL when out of memory. The new element is zeroed. */
+static void *plan_grow(struct plan *plan, void **v, size_t *n, size_t size)
+{
+	/* capacity is the next power of two of the count, so no third field is needed */
+	if ((*n & (*n - 1)) == 0) {
+		void *more = reallocarray(*v, *n ? *n * 2 : 1, size);
+
+		if (!more) {
+			plan->oom = true;
+			return NULL;
+		}
+		*v = more;
+	}
+	void *e = (char *)*v + *n * size;
+
+	memset(e, 0, size);
+	(*n)++;
+	return e;
+}
+
+static char *plan_copy(struct plan *plan, const char *text)
+{
+	char *s = text ? strdup(text) : NULL;
+
+	if (text && !s)
+		plan->oom = true;
+	return s;
+}
+
+void plan_deadline(struct plan *plan, int64_t at)
+{
+	if (at > 0 && (plan->deadline == 0 || at < plan->deadline))
+		plan->deadline = at;
+}
+
+void plan_id(struct plan *plan, struct strings *list, const char *task)
+{
+	char **e = plan_grow(plan, (void **)&list->v, &list->n, sizeof(*e));
+
+	if (e)
+		*e = plan_copy(plan, task);
+}
+
+void plan_guarded(struct plan *plan, const char *task, const char *reason)
+{
+	struct plan_guarded *g =
+		plan_grow(plan, (void **)&plan->guarded, &plan->n_guarded, sizeof(*g));
+
+	if (g) {
+		g->task = plan_copy(plan, task);
+		g->reason = reason;
+	}
+}
+
+void plan_note(struct plan *plan, int priority, const char *id, const char *task, int64_t run,
+	       const char *fmt, ...)
+{
+	struct plan_note *note =
+		plan_grow(plan, (void **)&plan->notes, &plan->n_notes, sizeof(*note));
+	va_list ap;
+
+	if (!note)
+		return;
+	note->priority = priority;
+	note->id = id;
+	note->run = run;
+	note->task = plan_copy(plan, task);
+	va_start(ap, fmt);
+	if (vasprintf(&note->text, fmt, ap) < 0) {
+		note->text = NULL;
+		plan->oom = true;
+	}
+	va_end(ap);
+}
+
+struct plan_launch *plan_launch(struct plan *plan)
+{
+	return plan_grow(plan, (void **)&plan->launches, &plan->n_launches,
+			 sizeof(struct plan_launch));
+}
+
+struct plan_victim *plan_victim(struct plan *plan)
+{
+	return plan_grow(plan, (void **)&plan->victims, &plan->n_victims,
+			 sizeof(struct plan_victim));
+}
+
+struct plan_worker *plan_worker(struct plan *plan)
+{
+	return plan_grow(plan, (void **)&plan->workers, &plan->n_workers,
+			 sizeof(struct plan_worker));
+}
+
+void plan_launch_deinit(struct plan_launch *l)
+{
+	free(l->task);
+	free(l->assignee);
+	free(l->claim_lock);
+	free(l->tenant);
+	free(l->workspace_kind);
+	free(l->workspace_path);
+	free(l->branch_name);
+	free(l->skills);
+	free(l->model);
+	free(l->provider);
+	free(l->reasoning);
+	*l = (struct plan_launch){ 0 };
+}
+
+void plan_victim_deinit(struct plan_victim *v)
+{
+	free(v->task);
+	free(v->claim_lock);
+	free(v->started);
+	*v = (struct plan_victim){ 0 };
+}
+
+void strings_free(struct strings *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->v[i]);
+	free(s->v);
+	*s = (struct strings){ 0 };
+}
+
+void plan_deinit(struct plan *plan)
+{
+	struct strings *lists[] = { &plan->stale,        &plan->crashed,
+				    &plan->rate_limited, &plan->timed_out,
+				    &plan->auto_blocked, &plan->unassigned,
+				    &plan->nonspawnable, &plan->profile_capped,
+				    &plan->scheduled,    &plan->triage };
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		strings_free(lists[i]);
+	for (size_t i = 0; i < plan->n_guarded; i++)
+		free(plan->guarded[i].task);
+	for (size_t i = 0; i < plan->n_launches; i++)
+		plan_launch_deinit(&plan->launches[i]);
+	for (size_t i = 0; i < plan->n_victims; i++)
+		plan_victim_deinit(&plan->victims[i]);
+	for (size_t i = 0; i < plan->n_workers; i++) {
+		free(plan->workers[i].task);
+		free(plan->workers[i].started);
+	}
+	for (size_t i = 0; i < plan->n_notes; i++) {
+		free(plan->notes[i].task);
+		free(plan->notes[i].text);
+	}
+	free(plan->guarded);
+	free(plan->launches);
+	free(plan->victims);
+	free(plan->workers);
+	free(plan->notes);
+	free(plan->memory);
+	*plan = (struct plan){ 0 };
+}
+
+static void strings_add(struct plan *sum, struct strings *to, const struct strings *from)
+{
+	for (size_t i = 0; i < from->n; i++)
+		if (from->v[i])
+			plan_id(sum, to, from->v[i]);
+}
+
+static void strings_replace(struct plan *sum, struct strings *to, const struct strings *from)
+{
+	strings_free(to);
+	strings_add(sum, to, from);
+}
+
+void plan_add(struct plan *sum, const struct plan *from, bool lanes)
+{
+	sum->reclaimed += from->reclaimed;
+	sum->promoted += from->promoted;
+	strings_add(sum, &sum->stale, &from->stale);
+	strings_add(sum, &sum->crashed, &from->crashed);
+	strings_add(sum, &sum->rate_limited, &from->rate_limited);
+	strings_add(sum, &sum->timed_out, &from->timed_out);
+	strings_add(sum, &sum->auto_blocked, &from->auto_blocked);
+	if (!lanes)
+		return;
+	strings_replace(sum, &sum->unassigned, &from->unassigned);
+	strings_replace(sum, &sum->nonspawnable, &from->nonspawnable);
+	strings_replace(sum, &sum->profile_capped, &from->profile_capped);
+	strings_replace(sum, &sum->scheduled, &from->scheduled);
+	for (size_t i = 0; i < sum->n_guarded; i++)
+		free(sum->guarded[i].task);
+	free(sum->guarded);
+	sum->guarded = NULL;
+	sum->n_guarded = 0;
+	for (size_t i = 0; i < from->n_guarded; i++)
+		if (from->guarded[i].task)
+			plan_guarded(sum, from->guarded[i].task, from->guarded[i].reason);
+}

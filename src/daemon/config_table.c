@@ -1,0 +1,192 @@
+/*
+ * The one table of options, and what is read off it: names, sections, near misses.
+ *
+ * Keys that config.yaml has too bear the same name here, so that nobody has to learn two.
+ */
+#include "daemon/config_impl.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <syslog.h>
+
+#define MINUTE 60
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define YEAR   (366 * DAY)
+#define KI     INT64_C(1024)
+#define MANY   INT64_C(1000000)
+
+#define EVERYWHERE (IN_KANBAND | IN_ROOT | IN_BOARD)
+
+/* The offset of a field; the sum with 0 * sizeof makes a field of another type an error. */
+#define FIELD(type, name)                                                                      \
+	.field = offsetof(struct settings, name) +                                             \
+		 0 * sizeof(&((struct settings *)0)->name == (type *)0)
+#define INT(name)  FIELD(int64_t, name)
+#define FLAG(name) FIELD(bool, name)
+#define TEXT(name) FIELD(const char *, name)
+#define LIST(name) FIELD(const char *const *, name)
+
+static const struct config_choice launchers[] = {
+	{ "auto", LAUNCHER_AUTO, NULL },
+	{ "fork", LAUNCHER_FORK, NULL },
+	{ "command", LAUNCHER_COMMAND, NULL },
+	{ "systemd", -1,
+	  "this version has no systemd launcher yet; use auto, fork or command" },
+	{ NULL, 0, NULL },
+};
+
+static const struct config_choice log_levels[] = {
+	{ "error", LOG_ERR, NULL },     { "warning", LOG_WARNING, NULL },
+	{ "notice", LOG_NOTICE, NULL }, { "info", LOG_INFO, NULL },
+	{ "debug", LOG_DEBUG, NULL },   { NULL, 0, NULL },
+};
+
+/* clang-format off: one option, one paragraph */
+const struct config_option config_options[] = {
+	/* the process */
+	{ "socket", KIND_SOCKET, IN_KANBAND, .def = "", .fixed = true, .field = NO_FIELD },
+	{ "log_level", KIND_CHOICE, IN_KANBAND, .def = "info", .choices = log_levels,
+	  .field = NO_FIELD },
+	{ "memory_guard", KIND_BOOL, IN_KANBAND, .def = "yes", FLAG(memory_guard) },
+
+	/* dispatch */
+	{ "paused", KIND_BOOL, IN_BOARD, .def = "no", FLAG(paused) },
+	{ "dispatch_interval_seconds", KIND_SECONDS, IN_KANBAND | IN_ROOT, .def = "1min",
+	  .min = 1, .max = YEAR, .yaml = true, INT(dispatch_interval_s) },
+	/* one for all roots: of several config.yaml files the first root's counts */
+	{ "max_in_progress", KIND_NUMBER, IN_KANBAND, .def = "auto", .unset = "auto", .min = 1,
+	  .max = MANY, .yaml = true, INT(max_in_progress) },
+	{ "max_spawn", KIND_NUMBER, EVERYWHERE, .def = "none", .unset = "none", .min = 0,
+	  .max = MANY, .yaml = true, INT(max_spawn) },
+	{ "max_in_progress_per_profile", KIND_NUMBER, EVERYWHERE, .def = "none",
+	  .unset = "none", .min = 1, .max = MANY, .yaml = true,
+	  INT(max_in_progress_per_profile) },
+	{ "failure_limit", KIND_NUMBER, EVERYWHERE, .def = "2", .min = 1, .max = MANY,
+	  .yaml = true, INT(failure_limit) },
+	{ "dispatch_stale_timeout_seconds", KIND_SECONDS, EVERYWHERE, .def = "4h",
+	  .unset = "off", .min = -YEAR, .max = YEAR, .yaml = true, INT(stale_timeout_s) },
+	{ "default_assignee", KIND_PROFILE, EVERYWHERE, .def = "", .yaml = true,
+	  TEXT(default_assignee) },
+	{ "dispatch_profiles", KIND_PROFILES, EVERYWHERE, .def = "*", .yaml = true,
+	  LIST(dispatch_profiles) },
+	{ "review_dispatch", KIND_BOOL, EVERYWHERE, .def = "no", .yaml = true,
+	  FLAG(review_dispatch) },
+	{ "auto_decompose", KIND_BOOL, EVERYWHERE, .def = "yes", .yaml = true,
+	  FLAG(auto_decompose) },
+	{ "auto_decompose_per_tick", KIND_NUMBER, IN_KANBAND | IN_ROOT, .def = "3", .min = 1,
+	  .max = MANY, .yaml = true, INT(auto_decompose_per_tick) },
+	{ "respawn_guard_check_pr_state", KIND_BOOL, EVERYWHERE, .def = "no", .yaml = true,
+	  FLAG(guard_check_pr_state) },
+
+	/* timing */
+	{ "claim_ttl", KIND_SECONDS, EVERYWHERE, .def = "15min", .min = 1, .max = YEAR,
+	  .env = "HERMES_KANBAN_CLAIM_TTL_SECONDS", INT(claim_ttl_s) },
+	{ "heartbeat_stale", KIND_SECONDS, EVERYWHERE, .def = "1h", .min = 1, .max = YEAR,
+	  INT(heartbeat_stale_s) },
+	{ "reclaim_defer", KIND_SECONDS, EVERYWHERE, .def = "2min", .min = 1, .max = YEAR,
+	  INT(reclaim_defer_s) },
+	{ "crash_grace", KIND_SECONDS, EVERYWHERE, .def = "30s", .min = 0, .max = YEAR,
+	  .env = "HERMES_KANBAN_CRASH_GRACE_SECONDS", INT(crash_grace_s) },
+	{ "rate_limit_cooldown", KIND_SECONDS, EVERYWHERE, .def = "5min", .min = 0, .max = YEAR,
+	  .env = "HERMES_KANBAN_RATE_LIMIT_COOLDOWN_SECONDS", INT(rate_limit_cooldown_s) },
+	{ "busy_timeout", KIND_MS, EVERYWHERE, .def = "2min", .min = 0, .max = HOUR * 1000,
+	  .env = "HERMES_KANBAN_BUSY_TIMEOUT_MS", INT(busy_timeout_ms) },
+	{ "checkpoint_interval", KIND_SECONDS, EVERYWHERE, .def = "5min", .min = 1, .max = YEAR,
+	  INT(checkpoint_interval_s) },
+
+	{ "integrity_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "6h",
+	  .min = 60, .max = YEAR, INT(integrity_interval_s) },
+
+	/* workers */
+	{ "launcher", KIND_CHOICE, IN_WORKER, .def = "auto", .choices = launchers,
+	  .field = NO_FIELD },
+	{ "command", KIND_COMMAND, IN_WORKER, .def = "", .field = NO_FIELD },
+	{ "hermes", KIND_PROGRAM, IN_WORKER | IN_ROOT, .def = "hermes", .env = "HERMES_BIN",
+	  TEXT(hermes) },
+	{ "terminate_grace", KIND_MS, IN_WORKER | IN_ROOT | IN_BOARD, .def = "5s", .min = 0,
+	  .max = HOUR * 1000, INT(terminate_grace_ms) },
+	{ "worker_log_rotate_bytes", KIND_BYTES, IN_WORKER | IN_ROOT, .def = "2M", .min = 0,
+	  .max = KI * KI * KI * KI, .yaml = true, INT(worker_log_rotate_bytes) },
+	{ "worker_log_backup_count", KIND_NUMBER, IN_WORKER | IN_ROOT, .def = "1", .min = 0,
+	  .max = 1000, .yaml = true, INT(worker_log_backup_count) },
+
+	/* only from the environment: every process of the root has to see the same */
+	{ "workspaces_root", KIND_PATH, 0, .def = "", .env = "HERMES_KANBAN_WORKSPACES_ROOT",
+	  TEXT(workspaces_root) },
+	{ "pinned_db", KIND_PATH, 0, .def = "", .env = "HERMES_KANBAN_DB", TEXT(pinned_db) },
+};
+/* clang-format on */
+
+const size_t config_option_count = sizeof(config_options) / sizeof(config_options[0]);
+
+const struct config_option *config_option_find(const char *name)
+{
+	for (size_t i = 0; i < config_option_count; i++)
+		if (strcmp(config_options[i].name, name) == 0)
+			return &config_options[i];
+	return NULL;
+}
+
+unsigned config_sections_in_use(void)
+{
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < config_option_count; i++)
+		bits |= config_options[i].sections;
+	return bits;
+}
+
+const char *config_section_title(unsigned bit)
+{
+	static const char *const titles[] = { "[kanband]", "[worker]",    "[notify]",
+					      "[health]",  "[root PATH]", "[board SLUG]" };
+
+	for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+		if (bit == 1u << i)
+			return titles[i];
+	return NULL;
+}
+
+static unsigned config_min3(unsigned a, unsigned b, unsigned c)
+{
+	unsigned m = a < b ? a : b;
+
+	return m < c ? m : c;
+}
+
+/* Letters to insert, drop, change or swap with their neighbour between two short words. */
+static unsigned config_distance(const char *a, size_t la, const char *b, size_t lb)
+{
+	unsigned d[3][64];
+
+	for (size_t j = 0; j <= lb; j++)
+		d[0][j] = (unsigned)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned *now = d[i % 3], *last = d[(i - 1) % 3], *before = d[(i + 1) % 3];
+
+		now[0] = (unsigned)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned change = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+			now[j] = config_min3(last[j] + 1, now[j - 1] + 1, change);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    before[j - 2] + 1 < now[j])
+				now[j] = before[j - 2] + 1;
+		}
+	}
+	return d[la % 3][lb];
+}
+
+bool config_near(const char *text, const char *word)
+{
+	size_t lt = strlen(text), lw = strlen(word);
+	size_t shorter = lt < lw ? lt : lw;
+
+	if (lt >= 64 || lw >= 64 || shorter == 0)
+		return false;
+	/* claim_ttl_seconds for claim_ttl, dispatch_interval for dispatch_interval_seconds */
+	if (shorter >= 5 && strncmp(text, word, shorter) == 0)
+		return true;
+	return config_distance(text, lt, word, lw) <= (lw < 4 ? 1 : lw / 4);
+}

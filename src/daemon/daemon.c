@@ -1,0 +1,378 @@
+/*
+ * The daemon.
+ *
+ * Happy path: each root competes for its lease; READY=1 goes out when the role of every root is
+ * known (owner, standby, or why it cannot be had). From then on everything happens in the
+ * roots.
+ *
+ * Reload (SIGHUP): a whole new configuration is read, and put in force if it is good; otherwise
+ * the old one stays and the log says why. READY=1 either way.
+ *
+ * Shutdown: the first SIGTERM or SIGINT stops claiming, brings home what is in flight,
+ * checkpoints and closes the boards; a second one gives up on that and leaves at once, which
+ * loses nothing that was committed. Workers run on in both cases and are adopted at the next
+ * start.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "daemon/engine.h"
+#include "daemon/orphans.h"
+#include "daemon/service.h"
+#include "root/dispatch.h"
+#include "root/root.h"
+#include "util/log.h"
+
+#define STATUS_DELAY_MS 100 /* bursts of news make one status sentence */
+
+struct daemon {
+	struct engine engine; /* first: the callbacks' argument is both */
+	const struct config_cli *cli;
+	char *const *environ;
+	struct root **roots;
+	size_t n_roots;
+	size_t stopping; /* roots that have not stopped yet */
+	struct service service;
+	uv_signal_t term, intr, hup, chld;
+	uv_timer_t status;
+	bool status_due, is_stopping, ready;
+};
+
+/* ---- status --------------------------------------------------------------------------------
+ */
+
+struct daemon_counts {
+	size_t boards, quarantined, troubled;
+	int64_t running, ready;
+	const char *memory; /* why memory holds work back, or NULL */
+	const char *bad;    /* slug of the first damaged board */
+};
+
+static void daemon_count(const struct root *root, struct daemon_counts *c)
+{
+	for (size_t i = 0; i < root->n_boards; i++) {
+		const struct dispatch *d = root->boards[i];
+
+		if (!d->dispatched)
+			continue;
+		c->boards++;
+		c->running += d->running;
+		c->ready += d->ready;
+		if (d->memory[0])
+			c->memory = d->memory;
+		if (d->board.state == BOARD_QUARANTINED || d->board.state == BOARD_SCHEMA ||
+		    d->board.state == BOARD_LOST) {
+			c->quarantined++;
+			if (!c->bad)
+				c->bad = d->board.place.slug;
+		}
+		c->troubled += d->board.state == BOARD_TROUBLED;
+	}
+}
+
+static void daemon_root_sentence(const struct root *root, FILE *out)
+{
+	struct daemon_counts c = { 0 };
+
+	switch (root->role) {
+	case ROOT_STARTING:
+		(void)fprintf(out, "starting on %s", root->path);
+		return;
+	case ROOT_STANDBY:
+		(void)fprintf(out, "standby: %s is held by %s", root->path, root->holder);
+		return;
+	case ROOT_FAILED:
+		(void)fprintf(out, "not dispatching %s: %s", root->path, root->holder);
+		return;
+	case ROOT_OWNER:
+		break;
+	}
+	daemon_count(root, &c);
+	(void)fprintf(out,
+		      "owner of %s (epoch %" PRId64 "): %zu board%s, %" PRId64
+		      " running, %" PRId64 " ready",
+		      root->path, root->epoch, c.boards, c.boards == 1 ? "" : "s", c.running,
+		      c.ready);
+	if (c.quarantined)
+		(void)fprintf(out, ", %zu not dispatched (%s%s)", c.quarantined, c.bad,
+			      c.quarantined > 1 ? ", …" : "");
+	if (c.troubled)
+		(void)fprintf(out, ", %zu being retried", c.troubled);
+	if (c.memory)
+		(void)fprintf(out, ", work held back: %s", c.memory);
+}
+
+static void daemon_status(struct daemon *d)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return; /* the old sentence stays */
+	if (d->is_stopping)
+		(void)fputs("stopping; ", out);
+	for (size_t i = 0; i < d->n_roots; i++) {
+		if (i > 0)
+			(void)fputs("; ", out);
+		daemon_root_sentence(d->roots[i], out);
+	}
+	if (fclose(out) == 0 && text)
+		service_status(&d->service, "%s", text);
+	free(text);
+}
+
+static void daemon_status_timer(uv_timer_t *t)
+{
+	struct daemon *d = t->data;
+
+	d->status_due = false;
+	daemon_status(d);
+}
+
+/* READY once every root knows what it is. */
+static void daemon_ready(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_roots; i++)
+		if (d->roots[i]->role == ROOT_STARTING)
+			return;
+	if (d->ready)
+		return;
+	d->ready = true;
+	daemon_status(d);
+	service_ready(&d->service);
+}
+
+static void daemon_changed(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (!d->ready) {
+		daemon_ready(d);
+		return;
+	}
+	if (d->status_due || d->is_stopping)
+		return;
+	if (uv_timer_start(&d->status, daemon_status_timer, STATUS_DELAY_MS, 0) == 0)
+		d->status_due = true;
+}
+
+static void daemon_freed(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_roots; i++)
+		root_capacity(d->roots[i]);
+}
+
+static void daemon_counted(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_roots; i++)
+		root_counted(d->roots[i]);
+}
+
+static void daemon_worker_ended(void *arg)
+{
+	struct daemon *d = arg;
+
+	orphans_reap(d->roots, d->n_roots);
+}
+
+/* ---- signals -------------------------------------------------------------------------------
+ */
+
+static bool daemon_well(void *arg, const char **why)
+{
+	struct daemon *d = arg;
+	const struct job *job = jobs_overdue(&d->engine.jobs);
+
+	if (job)
+		*why = job->name;
+	return !job;
+}
+
+static void daemon_service_closed(void *arg)
+{
+	(void)arg; /* the loop ends when its last handle is closed */
+}
+
+static void daemon_handles_close(struct daemon *d)
+{
+	uv_close((uv_handle_t *)&d->term, NULL);
+	uv_close((uv_handle_t *)&d->intr, NULL);
+	uv_close((uv_handle_t *)&d->hup, NULL);
+	uv_close((uv_handle_t *)&d->chld, NULL);
+	uv_close((uv_handle_t *)&d->status, NULL);
+	service_close(&d->service, daemon_service_closed, d);
+}
+
+static void daemon_root_stopped(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (--d->stopping == 0)
+		daemon_handles_close(d);
+}
+
+static void daemon_stop_signal(uv_signal_t *handle, int signum)
+{
+	struct daemon *d = handle->data;
+
+	if (d->is_stopping) {
+		log_notice("second signal: leaving at once");
+		_exit(128 + signum);
+	}
+	log_info("stopping on %s; workers run on", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+	d->is_stopping = true;
+	daemon_status(d);
+	service_stopping(&d->service);
+	d->stopping = d->n_roots;
+	for (size_t i = 0; i < d->n_roots; i++)
+		root_stop(d->roots[i], daemon_root_stopped, d);
+}
+
+static void daemon_reload(struct daemon *d)
+{
+	struct log_about about = { .id = LOG_ID_CONFIG };
+	struct config *config = NULL;
+	struct error e = ERROR_NULL;
+	int r = config_load(&config, d->cli, d->environ, &e);
+
+	if (r < 0) {
+		log_about(LOG_ERR, &about, "reload: %s; the old configuration stays in force",
+			  e.text);
+		return;
+	}
+	if (!config_same_process(config, d->engine.bundle->config)) {
+		log_about(LOG_ERR, &about,
+			  "reload: roots and socket cannot change in a running "
+			  "process: restart it; the old configuration stays in force");
+		config_free(config);
+		return;
+	}
+	for (const char *const *w = config_warnings(config); *w; w++)
+		log_about(LOG_WARNING, &about, "%s", *w);
+	log_set_level(config_log_level(config));
+	r = engine_replace(&d->engine, config);
+	if (r < 0) {
+		log_about(LOG_ERR, &about, "reload: %s; the old configuration stays in force",
+			  strerror(-r));
+		return;
+	}
+	for (size_t i = 0; i < d->n_roots; i++)
+		root_reload(d->roots[i]);
+	log_about(LOG_INFO, &about, "configuration reloaded");
+}
+
+static void daemon_hup(uv_signal_t *handle, int signum)
+{
+	struct daemon *d = handle->data;
+
+	(void)signum;
+	if (d->is_stopping)
+		return;
+	service_reloading(&d->service);
+	daemon_reload(d);
+	daemon_status(d);
+	service_ready(&d->service);
+}
+
+static void daemon_chld(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	daemon_worker_ended(handle->data);
+}
+
+/* ---- running -------------------------------------------------------------------------------
+ */
+
+static int daemon_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb cb, int signum)
+{
+	int r = uv_signal_init(&d->engine.loop, handle);
+
+	handle->data = d;
+	return r < 0 ? r : uv_signal_start(handle, cb, signum);
+}
+
+static int daemon_handles(struct daemon *d)
+{
+	int r = uv_timer_init(&d->engine.loop, &d->status);
+
+	d->status.data = d;
+	if (r == 0)
+		r = daemon_signal(d, &d->term, daemon_stop_signal, SIGTERM);
+	if (r == 0)
+		r = daemon_signal(d, &d->intr, daemon_stop_signal, SIGINT);
+	if (r == 0)
+		r = daemon_signal(d, &d->hup, daemon_hup, SIGHUP);
+	if (r == 0)
+		r = daemon_signal(d, &d->chld, daemon_chld, SIGCHLD);
+	if (r == 0)
+		r = service_init(&d->service, &d->engine.loop, daemon_well, d);
+	return r;
+}
+
+static int daemon_roots(struct daemon *d)
+{
+	const char *const *paths = config_roots(d->engine.bundle->config);
+	size_t n = 0;
+	int r = 0;
+
+	while (paths[n])
+		n++;
+	d->roots = calloc(n, sizeof(struct root *));
+	if (!d->roots)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = root_new(&d->roots[i], &d->engine.env, paths[i]);
+		if (r == 0)
+			d->n_roots++;
+	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = root_start(d->roots[i]);
+	return r;
+}
+
+int daemon_run(struct config *config, const struct config_cli *cli, char *const *env)
+{
+	struct daemon d = { .cli = cli, .environ = env };
+	struct error e = ERROR_NULL;
+	int r;
+
+	r = engine_init(&d.engine, config, env, &e);
+	if (r < 0) {
+		log_error("%s", e.text);
+		return EX_OSERR;
+	}
+	d.engine.env.changed = daemon_changed;
+	d.engine.env.freed = daemon_freed;
+	d.engine.env.counted = daemon_counted;
+	d.engine.env.worker_ended = daemon_worker_ended;
+	r = orphans_adopt();
+	if (r < 0)
+		log_warning("cannot become the reaper of what workers leave behind: %s",
+			    strerror(-r));
+	r = daemon_handles(&d);
+	if (r == 0)
+		r = daemon_roots(&d);
+	if (r < 0) {
+		/* nothing was claimed yet, and what is open goes with the process */
+		log_error("cannot start: %s", strerror(-r));
+		return EX_OSERR;
+	}
+	(void)uv_run(&d.engine.loop, UV_RUN_DEFAULT);
+	for (size_t i = 0; i < d.n_roots; i++)
+		root_free(d.roots[i]);
+	free(d.roots);
+	engine_deinit(&d.engine);
+	return EX_OK;
+}

@@ -1,0 +1,147 @@
+/*
+ * The watchdog is half of the failover story: a dispatcher that is killed gives the lease back
+ * by itself, one that hangs does not. So the pings say more than "the process exists": they
+ * come from a timer of the loop (it turns) and pass a gate (no job is past its deadline). When
+ * either fails they stop, the manager kills us after its interval, and a standby takes over.
+ * Pings come at half the interval, as sd_watchdog_enabled(3) advises, so that one late turn
+ * costs nothing.
+ *
+ * Messages are lost silently when the manager is not there, and with one warning when it is and
+ * does not take them: nothing in here is a reason to stop dispatching.
+ */
+#include "daemon/service.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "util/clock.h"
+#include "util/log.h"
+
+static void service_send(struct service *service, const char *message)
+{
+	int r = sd_notify(0, message);
+
+	if (r >= 0) {
+		service->mute = false;
+	} else if (!service->mute) {
+		struct log_about about = { .errnum = -r };
+
+		service->mute = true;
+		log_about(LOG_WARNING, &about,
+			  "cannot tell the service manager anything: %s; it may take us for "
+			  "dead, check $NOTIFY_SOCKET",
+			  strerror(-r));
+	}
+}
+
+uint64_t service_watchdog_period_ms(const struct service *service)
+{
+	uint64_t ms = service->watchdog_us / 2000;
+
+	return service->watchdog_us > 0 && ms == 0 ? 1 : ms;
+}
+
+static void service_on_timer(uv_timer_t *timer)
+{
+	struct service *service = timer->data;
+	struct log_about about = { .id = LOG_ID_OVERDUE };
+	const char *why = "no reason given";
+	bool well = !service->well || service->well(service->arg, &why);
+
+	if (well)
+		service_send(service, "WATCHDOG=1");
+	if (well && service->silent)
+		log_about(LOG_NOTICE, &about,
+			  "all is well again, the watchdog is pinged as before");
+	if (!well && !service->silent)
+		log_about(LOG_CRIT, &about,
+			  "%s: no more pings to the watchdog, which ends this process in at "
+			  "most %" PRIu64 " s unless that changes",
+			  why, (service->watchdog_us + 999999) / 1000000);
+	service->silent = !well;
+}
+
+int service_init(struct service *service, uv_loop_t *loop, service_well_fn well, void *arg)
+{
+	uint64_t period_ms;
+	int r;
+
+	*service = (struct service){ .well = well, .arg = arg };
+	r = uv_timer_init(loop, &service->timer);
+	if (r < 0)
+		return r;
+	service->timer.data = service;
+	r = sd_watchdog_enabled(0, &service->watchdog_us);
+	if (r <= 0)
+		service->watchdog_us = 0;
+	if (r < 0)
+		log_warning("no watchdog: $WATCHDOG_USEC or $WATCHDOG_PID is not a number; "
+			    "the service manager sets both, leave them to it");
+	period_ms = service_watchdog_period_ms(service);
+	if (period_ms == 0)
+		return 0;
+	return uv_timer_start(&service->timer, service_on_timer, period_ms, period_ms);
+}
+
+static void service_on_closed(uv_handle_t *handle)
+{
+	struct service *service = handle->data;
+
+	service->close_done(service->close_arg);
+}
+
+void service_close(struct service *service, void (*done)(void *arg), void *arg)
+{
+	service->close_done = done;
+	service->close_arg = arg;
+	uv_close((uv_handle_t *)&service->timer, service_on_closed);
+}
+
+void service_ready(struct service *service)
+{
+	service_send(service, "READY=1");
+}
+
+void service_reloading(struct service *service)
+{
+	char message[96];
+
+	(void)snprintf(message, sizeof(message), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		       clock_mono_us());
+	service_send(service, message);
+}
+
+void service_stopping(struct service *service)
+{
+	service_send(service, "STOPPING=1");
+}
+
+void service_extend_timeout(struct service *service, uint64_t usec)
+{
+	char message[96];
+
+	(void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
+	service_send(service, message);
+}
+
+void service_status(struct service *service, const char *fmt, ...)
+{
+	char message[SERVICE_STATUS_MAX + sizeof("STATUS=")];
+	char text[SERVICE_STATUS_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
+		text[0] = '\0';
+	va_end(ap);
+	/* one line: a newline in a path would begin another field of the message, and the
+	 * manager drops what is not UTF-8 */
+	error_tidy(text, sizeof(text));
+	if (strcmp(text, service->status) == 0)
+		return;
+	memcpy(service->status, text, strlen(text) + 1);
+	(void)snprintf(message, sizeof(message), "STATUS=%s", service->status);
+	service_send(service, message);
+}

@@ -1,0 +1,235 @@
+/*
+ * The command line of a worker. It is a vector from the first word to the last: no text of a
+ * task is ever quoted, joined or given to a shell, so nothing in it can mean anything but itself.
+ *
+ * `skills` is a column that anybody may have written. What is not a JSON list counts as none;
+ * what is falsy in the list is dropped; numbers and the like become the text that Hermes makes
+ * of them.
+ */
+#include "launch/parts.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+void strv_add(struct strv *list, const char *text)
+{
+	char *copy;
+
+	if (list->failed)
+		return;
+	if (list->count + 2 > list->room) {
+		size_t room = list->room ? list->room * 2 : 32;
+		char **more = reallocarray(list->items, room, sizeof(*more));
+
+		if (!more) {
+			list->failed = true;
+			return;
+		}
+		list->items = more;
+		list->room = room;
+	}
+	copy = strdup(text ? text : "");
+	if (!copy) {
+		list->failed = true;
+		return;
+	}
+	list->items[list->count++] = copy;
+	list->items[list->count] = NULL;
+}
+
+char **launch_strv_free(char **strv)
+{
+	for (size_t i = 0; strv && strv[i]; i++)
+		free(strv[i]);
+	free(strv);
+	return NULL;
+}
+
+/* What a placeholder stands for, or NULL if @name (of @len bytes) is none. */
+static const char *argv_placeholder(const struct launch_spec *spec, const char *run,
+				    const char *name, size_t len)
+{
+	const struct {
+		const char *name;
+		const char *value;
+	} known[] = {
+		{ "board", spec->board },
+		{ "task", spec->task },
+		{ "run", run },
+		{ "profile", spec->profile },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strlen(known[i].name) == len && memcmp(known[i].name, name, len) == 0)
+			return known[i].value;
+	return NULL;
+}
+
+/* One word of the command prefix. Braces that are no placeholder of ours stay as they are. */
+static void argv_add_prefix_word(struct strv *list, const struct launch_spec *spec,
+				 const char *word)
+{
+	CLEANUP(freep) char *text = NULL;
+	char run[24];
+	size_t len = 0;
+	FILE *f;
+
+	if (!strchr(word, '{')) {
+		strv_add(list, word);
+		return;
+	}
+	(void)snprintf(run, sizeof(run), "%lld", (long long)spec->run);
+	f = open_memstream(&text, &len);
+	if (!f) {
+		list->failed = true;
+		return;
+	}
+	for (const char *p = word; *p;) {
+		const char *end = *p == '{' ? strchr(p, '}') : NULL;
+		const char *value = NULL;
+
+		if (end)
+			value = argv_placeholder(spec, run, p + 1, (size_t)(end - p - 1));
+		if (value) {
+			(void)fputs(value, f);
+			p = end + 1;
+		} else {
+			(void)fputc(*p++, f);
+		}
+	}
+	/* a failed write shows here: the stream is memory, only memory can be short */
+	if (fclose(f) != 0 || !text) {
+		list->failed = true;
+		return;
+	}
+	strv_add(list, text);
+}
+
+/* Shortest text that reads back as the same number, with a point or an exponent in it. */
+static void argv_real_text(double value, char *buf, size_t size)
+{
+	for (int digits = 15; digits <= 17; digits++) {
+		(void)snprintf(buf, size, "%.*g", digits, value);
+		if (strtod(buf, NULL) == value)
+			break;
+	}
+	if (!strpbrk(buf, ".en") && strlen(buf) + 3 <= size)
+		(void)strcat(buf, ".0");
+}
+
+static void argv_add_skill(struct strv *list, const char *skill)
+{
+	strv_add(list, "--skills");
+	strv_add(list, skill);
+}
+
+static void argv_add_json_skill(struct strv *list, const json_t *item)
+{
+	CLEANUP(freep) char *dump = NULL;
+	char number[40];
+
+	switch (json_typeof(item)) {
+	case JSON_STRING:
+		if (json_string_length(item) > 0)
+			argv_add_skill(list, json_string_value(item));
+		return;
+	case JSON_INTEGER:
+		if (json_integer_value(item) == 0)
+			return;
+		(void)snprintf(number, sizeof(number), "%lld",
+			       (long long)json_integer_value(item));
+		argv_add_skill(list, number);
+		return;
+	case JSON_REAL:
+		if (json_real_value(item) == 0.0)
+			return;
+		argv_real_text(json_real_value(item), number, sizeof(number));
+		argv_add_skill(list, number);
+		return;
+	case JSON_TRUE:
+		argv_add_skill(list, "True");
+		return;
+	case JSON_FALSE:
+	case JSON_NULL:
+		return;
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		if (json_array_size(item) == 0 && json_object_size(item) == 0)
+			return;
+		/* no skill has such a name; said as it is, hermes will refuse it by name */
+		dump = json_dumps(item, JSON_COMPACT);
+		if (dump)
+			argv_add_skill(list, dump);
+		else
+			list->failed = true;
+		return;
+	}
+}
+
+static void argv_add_skills(struct strv *list, const struct launch_spec *spec)
+{
+	bool have_extra = false;
+	json_t *skills = NULL;
+	size_t before = list->count;
+
+	if (spec->skills)
+		skills = json_loads(spec->skills, 0, NULL);
+	if (json_is_array(skills))
+		for (size_t i = 0; i < json_array_size(skills); i++)
+			argv_add_json_skill(list, json_array_get(skills, i));
+	json_decref(skills);
+	if (!spec->extra_skill || !*spec->extra_skill)
+		return;
+	for (size_t i = before + 1; i < list->count; i += 2)
+		have_extra |= strcmp(list->items[i], spec->extra_skill) == 0;
+	if (!have_extra)
+		argv_add_skill(list, spec->extra_skill);
+}
+
+char **argv_build(const struct launcher *launcher, const struct launch_spec *spec)
+{
+	CLEANUP(freep) char *prompt = NULL;
+	struct strv list = { 0 };
+
+	for (size_t i = 0; launcher->command && launcher->command[i]; i++)
+		argv_add_prefix_word(&list, spec, launcher->command[i]);
+	strv_add(&list, launcher->hermes);
+	strv_add(&list, "-p");
+	strv_add(&list, spec->profile);
+	strv_add(&list, "--cli");
+	strv_add(&list, "--accept-hooks");
+	argv_add_skills(&list, spec);
+	if (spec->model && *spec->model) {
+		strv_add(&list, "-m");
+		strv_add(&list, spec->model);
+		if (spec->provider && *spec->provider) {
+			strv_add(&list, "--provider");
+			strv_add(&list, spec->provider);
+		}
+	}
+	if (spec->reasoning && *spec->reasoning) {
+		strv_add(&list, "--reasoning");
+		strv_add(&list, spec->reasoning);
+	}
+	strv_add(&list, "chat");
+	strv_add(&list, "-q");
+	if (asprintf(&prompt, "work kanban task %s", spec->task) < 0) {
+		prompt = NULL;
+		list.failed = true;
+	} else {
+		strv_add(&list, prompt);
+	}
+	/* the goal loop of hermes runs in its quiet mode only; a worker without it does one turn,
+	 * exits 0 and counts as a protocol violation */
+	if (spec->goal_mode)
+		strv_add(&list, "-Q");
+	if (list.failed)
+		return launch_strv_free(list.items);
+	return list.items;
+}
+
+char **launch_preview(const struct launcher *launcher, const struct launch_spec *spec)
+{
+	return argv_build(launcher, spec);
+}

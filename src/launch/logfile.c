@@ -1,0 +1,96 @@
+/*
+ * The log of a worker: `<logs>/<task>.log`, appended to from run to run, rotated at a start when
+ * it has grown past the limit. The folder of the logs is shared with other processes, so what
+ * stands at that name may be anything: a symbolic link is not followed, and a FIFO or a device
+ * is neither waited for nor written to.
+ *
+ * A rotation that fails costs no run: the log then grows further.
+ */
+#include "launch/parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/fs.h"
+
+/* .log.N-1 → .log.N and so on down to .log → .log.1; what falls off the end is overwritten */
+static int logfile_rotate(const char *path, int backups)
+{
+	if (backups <= 0)
+		return unlink(path) < 0 ? -errno : 0;
+	for (int i = backups; i > 0; i--) {
+		CLEANUP(freep) char *to = fs_path("%s.%d", path, i);
+		CLEANUP(freep) char *from = i > 1 ? fs_path("%s.%d", path, i - 1) : NULL;
+
+		if (!to || (i > 1 && !from))
+			return -ENOMEM;
+		if (rename(from ? from : path, to) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
+static int logfile_open_path(const char *path, int64_t *size)
+{
+	CLEANUP(fs_closep) int fd = -1;
+	struct stat st;
+	int keep;
+
+	/* O_NONBLOCK is for the FIFO that nobody reads; the worker gets the file without it */
+	fd = open(path,
+		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK,
+		  0644);
+	if (fd < 0)
+		return errno == ENXIO ? -EINVAL : -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if (fcntl(fd, F_SETFL, O_APPEND) < 0)
+		return -errno;
+	*size = st.st_size;
+	keep = fd;
+	fd = -1;
+	return spawn_fd_high(keep);
+}
+
+/* The log folder of a board is made with its first log. */
+static int logfile_open_made(const char *path, const char *folder, int64_t *size)
+{
+	int fd = logfile_open_path(path, size);
+	int r;
+
+	if (fd != -ENOENT)
+		return fd;
+	r = fs_mkdir_p(folder, 0777);
+	return r < 0 ? r : logfile_open_path(path, size);
+}
+
+int logfile_open(const struct launcher *launcher, const struct launch_spec *spec,
+		 struct error *e)
+{
+	CLEANUP(freep) char *path = fs_path("%s/%s.log", spec->logs_dir, spec->task);
+	int64_t size = 0;
+	int fd;
+
+	if (!path) {
+		(void)error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
+		return -ENOMEM;
+	}
+	fd = logfile_open_made(path, spec->logs_dir, &size);
+	if (fd >= 0 && launcher->log_rotate_bytes > 0 && size > launcher->log_rotate_bytes &&
+	    logfile_rotate(path, launcher->log_backup_count) == 0) {
+		(void)close(fd);
+		fd = logfile_open_made(path, spec->logs_dir, &size);
+	}
+	if (fd == -ELOOP || fd == -EINVAL)
+		(void)error_set(e, LAUNCH_SPAWN_FAILED,
+				"worker log %s is no plain file; move it away", path);
+	else if (fd < 0)
+		(void)error_set(e, LAUNCH_SPAWN_FAILED, "cannot write the worker log %s: %s", path,
+				strerror(-fd));
+	return fd;
+}

@@ -1,0 +1,94 @@
+#include "util/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/fs.h"
+
+#define MIB 1024LL /* in the kB of /proc/meminfo */
+
+static long long memory_field(const char *meminfo, const char *name)
+{
+	const char *p = strstr(meminfo, name);
+	long long kb = -1;
+
+	if (!p || sscanf(p + strlen(name), ": %lld", &kb) != 1)
+		return -1;
+	return kb;
+}
+
+static double memory_pressure(const char *pressure, const char *line)
+{
+	const char *p = strstr(pressure, line);
+	double avg10 = 0;
+
+	if (!p || sscanf(p + strlen(line), " avg10=%lf", &avg10) != 1)
+		return 0;
+	return avg10;
+}
+
+enum memory_level memory_level_from(const char *meminfo, const char *pressure,
+				    struct error *why)
+{
+	long long total = memory_field(meminfo, "MemTotal");
+	long long available = memory_field(meminfo, "MemAvailable");
+	long long swap_total = memory_field(meminfo, "SwapTotal");
+	long long swap_free = memory_field(meminfo, "SwapFree");
+	double some = memory_pressure(pressure, "some"),
+	       full = memory_pressure(pressure, "full");
+	long long floor = total / 20 > 64 * MIB ? total / 20 : 64 * MIB;
+	enum memory_level level = MEMORY_PLENTY;
+
+	if (total > 0 && available >= 0) {
+		if (available < floor)
+			level = MEMORY_CRITICAL;
+		else if (available < total / 10)
+			level = MEMORY_ELEVATED;
+		if (level != MEMORY_PLENTY)
+			(void)error_set(why, level, "%lld MiB of %lld MiB available",
+					available / MIB, total / MIB);
+	}
+	if (full >= 10) {
+		(void)error_set(why, MEMORY_CRITICAL,
+				"tasks stalled on memory %.0f %% of the time (PSI full)", full);
+		return MEMORY_CRITICAL;
+	}
+	if (level != MEMORY_PLENTY)
+		return level;
+	if (some >= 10) {
+		(void)error_set(why, MEMORY_ELEVATED,
+				"some tasks stalled on memory %.0f %% of the time (PSI some)",
+				some);
+		return MEMORY_ELEVATED;
+	}
+	if (swap_total > 0 && swap_free >= 0 && swap_free < swap_total / 2 && some >= 1) {
+		(void)error_set(why, MEMORY_ELEVATED,
+				"swap is more than half full (%lld of %lld MiB)",
+				(swap_total - swap_free) / MIB, swap_total / MIB);
+		return MEMORY_ELEVATED;
+	}
+	return MEMORY_PLENTY;
+}
+
+enum memory_level memory_level(struct error *why)
+{
+	CLEANUP(freep) char *meminfo = NULL;
+	CLEANUP(freep) char *pressure = NULL;
+
+	if (fs_read_file("/proc/meminfo", 65536, &meminfo, NULL) < 0)
+		meminfo = NULL;
+	if (fs_read_file("/proc/pressure/memory", 4096, &pressure, NULL) < 0)
+		pressure = NULL;
+	return memory_level_from(meminfo ? meminfo : "", pressure ? pressure : "", why);
+}
+
+long memory_default_in_progress(void)
+{
+	CLEANUP(freep) char *meminfo = NULL;
+	long long n;
+
+	if (fs_read_file("/proc/meminfo", 65536, &meminfo, NULL) < 0)
+		return 2;
+	n = memory_field(meminfo, "MemTotal") / (512 * MIB);
+	return n < 2 ? 2 : n > 8 ? 8 : (long)n;
+}

@@ -1,0 +1,9 @@
+/* What the parts of the harness share among themselves. */
+#pragma once
+
+#include "rig.h"
+
+#define RIG_ENV_MAX 96
+
+char *rig_program(const char *name);
+void rig_end_daemons(void);
