@@ -87,7 +87,7 @@ void bench_board(const char *root, const char *slug, unsigned tasks, bool wal)
 	(void)sqlite3_close(db);
 }
 
-void bench_ready(const char *root, const char *slug, const char *prefix, unsigned count)
+bool bench_ready(const char *root, const char *slug, const char *prefix, unsigned count)
 {
 	sqlite3 *db = bench_open(root, slug);
 	char *sql = sqlite3_mprintf(
@@ -95,12 +95,16 @@ void bench_ready(const char *root, const char *slug, const char *prefix, unsigne
 		"INSERT INTO tasks (id, title, assignee, status, created_at) SELECT "
 		"printf('t_%q%%04d', i), 'ready', 'jimmy', 'ready', 1780000000 FROM n",
 		count, prefix);
+	int rc;
 
-	if (!sql)
+	if (!sql || sqlite3_busy_timeout(db, 300))
 		bench_die("out of memory");
-	bench_exec(db, sql);
+	rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+		bench_die("%s: %s", sql, sqlite3_errmsg(db));
 	sqlite3_free(sql);
 	(void)sqlite3_close(db);
+	return rc == SQLITE_OK;
 }
 
 int64_t bench_int(const char *root, const char *slug, const char *sql)

@@ -38,17 +38,16 @@ static void sweep_cost(pid_t pid, double *p50, double *worst)
 /* Until the first examination of all boards is over: two quiet seconds in a row. */
 static void settle(pid_t pid)
 {
-	double before = bench_cpu_ms(pid), last = 1e9;
+	double before = bench_cpu_ms(pid);
+	int quiet = 0;
 
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 60 && quiet < 2; i++) {
 		double used;
 
 		bench_sleep_ms(1000);
 		used = bench_cpu_ms(pid) - before;
 		before += used;
-		if (used < last * 1.5 && last < used * 1.5 + 1)
-			return;
-		last = used;
+		quiet = used < 100 ? quiet + 1 : 0;
 	}
 }
 
@@ -280,7 +279,8 @@ static double spawn_rate(int round, bool wal)
 	bench_board(empty, "default", 30, wal);
 	bench_root(full, 60);
 	bench_board(full, "default", 30, wal);
-	bench_ready(full, "default", "r", WORKERS);
+	if (!bench_ready(full, "default", "r", WORKERS))
+		bench_die("the board is locked");
 	without = bench_once_ms(empty);
 	with = bench_once_ms(full);
 	if (bench_int(full, "default", "SELECT count(*) FROM task_runs WHERE worker_pid>0") !=
@@ -396,10 +396,15 @@ static void one_takeover(pid_t owner, pid_t standby, int i, double *held, double
 	char prefix[16];
 	double from;
 
-	(void)kill(owner, SIGSTOP);
 	(void)snprintf(prefix, sizeof(prefix), "%02d", i);
-	(void)unlink(bench_path("stamp"));
-	bench_ready("takeover", "default", prefix, 1);
+	for (;;) {
+		(void)kill(owner, SIGSTOP);
+		(void)unlink(bench_path("stamp"));
+		if (bench_ready("takeover", "default", prefix, 1))
+			break;
+		(void)kill(owner, SIGCONT); /* it was stopped within a write of its own */
+		bench_sleep_ms(20);
+	}
 	*held = held_after_kill(owner, standby,
 				inode_of(bench_path("takeover/kanban/.dispatcher.lock")),
 				&from);

@@ -216,6 +216,10 @@ struct rig_out *rig_run(int seconds, const char *const *argv);
 struct rig_out *rig_once_args(const char *const *more);
 #define rig_once(...) rig_once_args((const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
+/** rig_once_as_nobody() - rig_once() with the rights of uid 65534, which then owns the root;
+ * NULL where the test itself does not run as root */
+struct rig_out *rig_once_as_nobody(void);
+
 /** rig_tick() - rig_once(), and of it the board @slug */
 json_t *rig_tick(const char *slug);
 /** rig_of() - the board @slug of a result; NULL if it is not there */
