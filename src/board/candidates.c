@@ -17,6 +17,7 @@
 #include "board/db.h"
 #include "board/evidence.h"
 #include "board/repair.h"
+#include "board/repair_parts.h"
 #include "util/fs.h"
 
 #define CANDIDATES_MAX 200 /* files looked at; more is a folder that something else fills */
@@ -71,6 +72,19 @@ static bool candidate_count(sqlite3 *db, struct candidate *c)
 	return ok;
 }
 
+/* A copy of which only the indexes are damaged is as good as a sound one, once they are made
+ * anew. */
+static void candidate_reindex(struct candidate *c, const char *file)
+{
+	struct error e = ERROR_NULL;
+	bool done = false;
+
+	if (repair_reindex(file, false, &done, &e) == 0 && done) {
+		c->sound = true;
+		(void)snprintf(c->why, sizeof(c->why), "its indexes have to be made anew");
+	}
+}
+
 /* @file is ours alone, or never changes (@immutable). */
 static void candidate_look(struct candidate *c, const char *file, bool immutable, bool deep)
 {
@@ -90,6 +104,8 @@ static void candidate_look(struct candidate *c, const char *file, bool immutable
 	else
 		c->sound = candidate_count(db, c) && (!deep || candidate_check(db, c));
 	(void)sqlite3_close(db); /* no statement is left */
+	if (deep && !immutable && !c->sound && c->tasks > 0)
+		candidate_reindex(c, file);
 }
 
 static int candidate_copy(const char *from, const char *to)
@@ -178,7 +194,7 @@ static bool candidate_is_backup(const char *name, const char *base)
 	size_t n = strlen(base), len = strlen(name);
 
 	return strncmp(name, base, n) == 0 && (name[n] == '.' || name[n] == '-') &&
-	       len > n + 4 && strcmp(name + len - 4, ".bak") == 0;
+	       len >= n + 4 && strcmp(name + len - 4, ".bak") == 0;
 }
 
 static void candidates_backups(struct candidate_list *l, const char *db_path, const char *copy,
