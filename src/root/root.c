@@ -163,8 +163,9 @@ static void root_scanned(struct root *root)
 
 		if (d)
 			/* what a visit has seen is its own until it ends */
-			dispatch_sweep(d, d->board.busy ||
-						  board_changed(&d->board, &root->disc.boards[i]));
+			dispatch_sweep(d,
+				       d->board.busy ||
+					       board_changed(&d->board, &root->disc.boards[i]));
 	}
 	root_uncounted(root, false);
 	root->env->changed(root->env->arg);
