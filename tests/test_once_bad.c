@@ -337,6 +337,9 @@ START_TEST(test_running_rows_with_odd_numbers)
 		"current_run_id=NULL, claim_expires=1",
 		"current_run_id=99999, claim_expires=1",
 		"consecutive_failures=9223372036854775807, worker_pid=4194999",
+		"consecutive_failures=9223372036854775807, max_runtime_seconds=1",
+		"consecutive_failures=-9223372036854775808, max_runtime_seconds=1",
+		"max_retries=-9223372036854775808, max_runtime_seconds=1",
 	};
 	const int count = (int)(sizeof(sets) / sizeof(sets[0]));
 
