@@ -78,7 +78,7 @@ START_TEST(test_environ_whole)
 	text[n++] = help_dup("HERMES_HOME=");
 #define WANT(fmt, ...)                                                                         \
 	do {                                                                                   \
-		ck_assert_int_ge(asprintf(&text[n], fmt, __VA_ARGS__), 0);                      \
+		ck_assert_int_ge(asprintf(&text[n], fmt, __VA_ARGS__), 0);                     \
 		want[n] = text[n];                                                             \
 		n++;                                                                           \
 	} while (0)
@@ -244,9 +244,10 @@ START_TEST(test_process)
 			 0);
 	ck_assert_msg(strncmp(state, want, strlen(want)) == 0, "%s", state);
 	args = report("args", &len);
-	ck_assert_uint_eq(len, sizeof("hermes\0-p\0jimmy\0--cli\0--accept-hooks\0--skills\0a b\0"
-				      "--skills\0$(touch x)\0chat\0-q\0work kanban task "
-				      "t_0000abcd"));
+	ck_assert_uint_eq(len,
+			  sizeof("hermes\0-p\0jimmy\0--cli\0--accept-hooks\0--skills\0a b\0"
+				 "--skills\0$(touch x)\0chat\0-q\0work kanban task "
+				 "t_0000abcd"));
 	ck_assert_int_eq(memcmp(args,
 				"hermes\0-p\0jimmy\0--cli\0--accept-hooks\0--skills\0a b\0"
 				"--skills\0$(touch x)\0chat\0-q\0work kanban task t_0000abcd",
@@ -378,8 +379,8 @@ START_TEST(test_moved)
 
 	help_launch_init(&h);
 	free(h.env[0]);
-	ck_assert_int_ge(
-		asprintf(&h.env[0], "PATH=%s/bin:%s:/usr/bin:/bin", help_dir, second), 0);
+	ck_assert_int_ge(asprintf(&h.env[0], "PATH=%s/bin:%s:/usr/bin:/bin", help_dir, second),
+			 0);
 	ck_assert_int_eq(mkdir(second, 0755), 0);
 	if (_i) /* not there yet */
 		ck_assert_int_eq(rename(hermes, moved), 0);
@@ -416,21 +417,21 @@ START_TEST(test_log)
 
 	help_launch_init(&h);
 	help_env(&h, "PROBE_ACT=print");
-	h.launcher.log_rotate_bytes = 25;
+	h.launcher.log_rotate_bytes = 20;
 	h.launcher.log_backup_count = 2;
 	help_run(&h, &result);
 	launch_result_deinit(&result);
 	expect_log("", "out 7\nerr\n");
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0644);
-	/* appended to while it is no larger than the limit */
+	/* appended to while it is no larger than the limit: 20 bytes are not */
 	for (h.spec.run = 8; h.spec.run <= 9; h.spec.run++) {
 		help_run(&h, &result);
 		launch_result_deinit(&result);
 	}
 	expect_log("", "out 7\nerr\nout 8\nerr\nout 9\nerr\n");
 	expect_log(".1", NULL);
-	/* 30 bytes are more than 25 */
+	/* 30 bytes are more than 20 */
 	h.spec.run = 1;
 	help_run(&h, &result);
 	launch_result_deinit(&result);

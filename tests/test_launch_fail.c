@@ -55,14 +55,14 @@ START_TEST(test_log_bad)
 	ck_assert_int_eq(fs_mkdir_p(logs, 0755), 0);
 	help_write(victim, "precious");
 	ck_assert_int_eq(symlink(victim, path), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "worker log %s is no plain file; move it away", path);
+	expect_failure(&h, LAUNCH_SPAWN_FAILED, "worker log %s is no plain file; move it away",
+		       path);
 	text = help_read(victim, NULL);
 	ck_assert_str_eq(text, "precious");
 	ck_assert_int_eq(unlink(path), 0);
 	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "worker log %s is no plain file; move it away", path);
+	expect_failure(&h, LAUNCH_SPAWN_FAILED, "worker log %s is no plain file; move it away",
+		       path);
 	ck_assert_int_eq(unlink(path), 0);
 	ck_assert_int_eq(mkdir(path, 0700), 0);
 	expect_failure(&h, LAUNCH_SPAWN_FAILED,
@@ -116,10 +116,11 @@ START_TEST(test_task_id)
 	help_launch_init(&h);
 	help_set(&h.spec.task, id);
 	if (id_cases[_i].shown) {
-		expect_failure(&h, LAUNCH_WORKSPACE_FAILED,
-			       "workspace: task id \"%s\" cannot name a folder; such a task must "
-			       "be made anew under another id",
-			       id_cases[_i].shown);
+		expect_failure(
+			&h, LAUNCH_WORKSPACE_FAILED,
+			"workspace: task id \"%s\" cannot name a folder; such a task must "
+			"be made anew under another id",
+			id_cases[_i].shown);
 		ck_assert_int_lt(access(h.spec.workspaces_root, F_OK), 0);
 		ck_assert_int_lt(access(h.spec.logs_dir, F_OK), 0);
 	} else {
@@ -136,9 +137,10 @@ END_TEST
 
 /* ---- programs that do not start ---- */
 
-static const char *const bad_profiles[] = { "hermes", "root",  "sudo", "test",	"tmp", "",
-					     "Jimmy",  "a/b",   "../x", "-x",	"a b",
-					     "\xc3\xa4" };
+static const char *const bad_profiles[] = {
+	"hermes", "root", "sudo", "test", "tmp", "",
+	"Jimmy",  "a/b",  "../x", "-x",   "a b", "\xc3\xa4"
+};
 
 START_TEST(test_profile)
 {
@@ -163,10 +165,11 @@ START_TEST(test_program_missing)
 
 	help_launch_init(&h);
 	ck_assert_int_eq(unlink(bin), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "hermes is not on the PATH of the daemon (%s/bin:/usr/bin:/bin); install "
-		       "it or set HERMES_BIN",
-		       help_dir);
+	expect_failure(
+		&h, LAUNCH_SPAWN_FAILED,
+		"hermes is not on the PATH of the daemon (%s/bin:/usr/bin:/bin); install "
+		"it or set HERMES_BIN",
+		help_dir);
 	h.launcher.hermes = own;
 	expect_failure(&h, LAUNCH_SPAWN_FAILED, "%s does not exist", own);
 	help_write(own, "#!/bin/sh\n");
@@ -223,9 +226,10 @@ START_TEST(test_path_relative)
 	help_write(evil, "#!/bin/sh\n");
 	ck_assert_int_eq(chmod(evil, 0755), 0);
 	ck_assert_int_eq(chdir(help_dir), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "hermes is not on the PATH of the daemon (.::bin:relative/bin); install it "
-		       "or set HERMES_BIN");
+	expect_failure(
+		&h, LAUNCH_SPAWN_FAILED,
+		"hermes is not on the PATH of the daemon (.::bin:relative/bin); install it "
+		"or set HERMES_BIN");
 	help_launch_deinit(&h);
 }
 END_TEST
@@ -259,10 +263,11 @@ START_TEST(test_too_long)
 	(void)memcpy(skills + n - 2, "\"]", 2);
 	skills[n] = '\0';
 	h.spec.skills = skills;
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "cannot start %s/bin/hermes: its arguments and environment are too long; "
-		       "shorten the task's skills or the daemon's environment",
-		       help_dir);
+	expect_failure(
+		&h, LAUNCH_SPAWN_FAILED,
+		"cannot start %s/bin/hermes: its arguments and environment are too long; "
+		"shorten the task's skills or the daemon's environment",
+		help_dir);
 	help_launch_deinit(&h);
 }
 END_TEST
@@ -332,8 +337,9 @@ START_TEST(test_pidfd_fails)
 	r = launch_worker(&h.launcher, &h.spec, &result, &e);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	ck_assert_int_eq(r, LAUNCH_SPAWN_FAILED);
-	ck_assert_str_eq(e.text, "cannot watch the new worker, so it was ended: Too many open "
-				 "files; raise LimitNOFILE of the daemon if it is about open files");
+	ck_assert_str_eq(e.text,
+			 "cannot watch the new worker, so it was ended: Too many open "
+			 "files; raise LimitNOFILE of the daemon if it is about open files");
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
 	launch_result_deinit(&result);
 	help_launch_deinit(&h);
@@ -349,7 +355,8 @@ static Suite *suite_of_all(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_log_bad);
 	tcase_add_loop_test(tc, test_task_id, 0, sizeof(id_cases) / sizeof(id_cases[0]));
-	tcase_add_loop_test(tc, test_profile, 0, sizeof(bad_profiles) / sizeof(bad_profiles[0]));
+	tcase_add_loop_test(tc, test_profile, 0,
+			    sizeof(bad_profiles) / sizeof(bad_profiles[0]));
 	tcase_add_test(tc, test_program_missing);
 	tcase_add_test(tc, test_path_relative);
 	tcase_add_test(tc, test_program_relative);

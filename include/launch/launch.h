@@ -19,7 +19,8 @@ enum launch_outcome {
 	LAUNCH_SPAWN_FAILED,         /* workspace is ready, the process did not start */
 };
 
-/* How workers are started; one per root, read-only while jobs run. All borrowed but the last. */
+/* How workers are started; one per root, read-only while jobs run. All borrowed but the last.
+ */
 struct launcher {
 	const char *const
 		*command;         /* prefix of the `command` launcher with placeholders {board}

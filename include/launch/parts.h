@@ -125,12 +125,12 @@ struct git {
 
 /* What a git call said, cut at the size of the buffers. */
 struct git_output {
-	int status;      /* exit status, -1 if killed by a signal or by the time-out */
-	bool timed_out;  /* ended by us */
-	char out[8192];  /* standard output */
-	char err[2048];  /* standard error */
-	size_t out_len;  /* before the NUL; a NUL from git itself counts as text */
-	bool out_cut;    /* there was more */
+	int status;     /* exit status, -1 if killed by a signal or by the time-out */
+	bool timed_out; /* ended by us */
+	char out[8192]; /* standard output */
+	char err[2048]; /* standard error */
+	size_t out_len; /* before the NUL; a NUL from git itself counts as text */
+	bool out_cut;   /* there was more */
 };
 
 /** git_init() - find git and make its environment. Return: 0 or -errno as spawn_find(). */

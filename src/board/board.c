@@ -170,6 +170,7 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 	if (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s)
 		return 0;
 	examine_good(b, bj);
+	examine_snapshot(b, bj);
 	if (!db_is_wal(b->db)) {
 		b->checkpointed_at = now;
 		return 0;

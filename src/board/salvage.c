@@ -59,9 +59,14 @@ int salvage_grow(void *array, size_t n, size_t *cap, size_t size)
 	return 0;
 }
 
+bool salvage_stopped(const struct salvage *s)
+{
+	return s->opt->cancel && atomic_load(s->opt->cancel);
+}
+
 int salvage_cancelled(struct salvage *s)
 {
-	if (!s->opt->cancel || !atomic_load(s->opt->cancel))
+	if (!salvage_stopped(s))
 		return 0;
 	return error_set(s->e, SALVAGE_CANCELLED, "the salvage was cancelled");
 }
@@ -251,6 +256,8 @@ static int salvage_run(struct salvage *s, const char *copy_path)
 				 "the file has neither a schema nor a row of a board in it");
 	if (r == 0)
 		r = salvage_write(s);
+	if (r == 0)
+		salvage_progress(s, UINT64_MAX / 2);
 	s->report->unreadable = s->file.unreadable;
 	return r;
 }

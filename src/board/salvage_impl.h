@@ -113,8 +113,8 @@ struct salvage {
 	uint8_t *buf;     /* the page at hand */
 	uint8_t *map;     /* its bytes, page_view_audit() */
 	uint8_t *state;   /* enum salvage_state, by page number */
-	uint16_t *seen;   /* number of the walk that saw the page last */
-	uint16_t walk;    /* number of the walk under way */
+	uint32_t *seen;   /* number of the walk that saw the page last */
+	uint32_t walk;    /* number of the walk under way */
 	int auto_vacuum;  /* 0 none, 1 full, 2 incremental */
 	bool freelist_ok; /* the freelist is whole: a page neither on it nor in a tree is a loss
 			   */
@@ -139,6 +139,7 @@ struct salvage {
 
 /* salvage.c */
 int salvage_grow(void *array, size_t n, size_t *cap, size_t size);
+bool salvage_stopped(const struct salvage *s);
 int salvage_cancelled(struct salvage *s);
 void salvage_progress(struct salvage *s, uint64_t bytes);
 int salvage_fail(struct salvage *s, int code, const char *what);

@@ -209,10 +209,47 @@ static bool walk_free_page(void *arg, uint32_t pgno, bool dry)
 	return true;
 }
 
+/* A trunk tells itself by its content: leaves that exist, that nothing else has, each once. */
+static bool walk_is_trunk(struct salvage *s, uint32_t pgno)
+{
+	uint32_t n, next;
+
+	if (page_file_read(&s->file, pgno, s->buf) != s->file.page_size)
+		return false;
+	next = page_u32(s->buf);
+	n = page_u32(s->buf + 4);
+	if (n == 0 || n > s->file.usable / 4 - 2 || next == 1 ||
+	    (next && !walk_free_page(s, next, true)))
+		return false;
+	s->walk++;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t leaf = page_u32(s->buf + 8 + 4 * i);
+
+		if (leaf < 2 || leaf > s->file.npages || leaf == pgno || leaf == next ||
+		    s->seen[leaf] == s->walk || !walk_free_page(s, leaf, true))
+			return false;
+		s->seen[leaf] = s->walk;
+	}
+	return true;
+}
+
+/*
+ * Where the header that leads to the freelist is gone, its trunks are looked for, so that what
+ * was deleted stays deleted. That list is never called whole: nobody knows its length.
+ */
 void salvage_walk_freelist(struct salvage *s)
 {
 	s->freelist_ok = page_freelist_walk(&s->file, s->buf, walk_free_page, s);
 	s->report->freelist_damaged = !s->freelist_ok;
+	if (s->file.header.trusted)
+		return;
+	for (uint32_t pgno = 2; pgno <= s->file.npages && !salvage_stopped(s); pgno++) {
+		if (s->state[pgno] != SALVAGE_UNSEEN || !walk_is_trunk(s, pgno))
+			continue;
+		s->state[pgno] = SALVAGE_FREE;
+		for (uint32_t i = 0; i < page_u32(s->buf + 4); i++)
+			s->state[page_u32(s->buf + 8 + 4 * i)] = SALVAGE_FREE;
+	}
 }
 
 /* §1.8: only in a database with auto_vacuum, which page 2 tells where the header does not. */

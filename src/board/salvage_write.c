@@ -52,9 +52,7 @@ int salvage_sql(struct salvage *s, sqlite3 *db, const char *sql)
 
 static int write_progress(void *arg)
 {
-	struct salvage *s = arg;
-
-	return s->opt->cancel && atomic_load(s->opt->cancel);
+	return salvage_stopped(arg);
 }
 
 /* Numbers cannot be bound to a PRAGMA. */

@@ -17,12 +17,13 @@
 #include "launch/proc.h"
 
 struct launch_env {
-	char **base;  /* filtered, NULL-terminated; entries and vector are ours */
-	size_t count; /* entries of base */
+	char **base;       /* filtered, NULL-terminated; entries and vector are ours */
+	size_t count;      /* entries of base */
 	char *path, *home; /* values, or NULL; also in base */
-	/* what a worker inherits unless its task says otherwise; values, or NULL; not in base */
+	/* what a worker inherits unless its task says otherwise; values, or NULL; not in base
+	 */
 	char *tenant, *kanban_home, *terminal_timeout, *foreground_timeout;
-	char *program, *file;         /* a program of environ_find() and where it was, or NULL */
+	char *program, *file; /* a program of environ_find() and where it was, or NULL */
 	char boot[LAUNCH_STARTED_MAX]; /* of identity_boot(), "" before environ_keep_more() */
 };
 
@@ -328,8 +329,8 @@ char **environ_build(const struct launch_env *env, const struct launch_spec *spe
 		{ "HERMES_KANBAN_BRANCH", environ_text(branch) },
 		{ "HERMES_KANBAN_GOAL_MODE", spec->goal_mode ? "1" : NULL },
 		{ "HERMES_KANBAN_GOAL_MAX_TURNS", turns_set ? turns : NULL },
-		/* where the daemon got its root this way: a daemon may serve several, the worker
-		 * must see its own */
+		/* where the daemon got its root this way: a daemon may serve several, the
+		 * worker must see its own */
 		{ "HERMES_KANBAN_HOME", env->kanban_home ? spec->root : NULL },
 		{ "HERMES_HOME", spec->profile_home },
 		{ "HERMES_PROFILE", spec->profile },

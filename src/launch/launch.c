@@ -48,12 +48,24 @@ void launcher_deinit(struct launcher *launcher)
 void launch_spec_deinit(struct launch_spec *spec)
 {
 	char **const strings[] = {
-		&spec->root,	     &spec->board,	  &spec->db_path,
-		&spec->task,	     &spec->claim_lock,	  &spec->profile,
-		&spec->profile_home, &spec->tenant,	  &spec->workspace_kind,
-		&spec->workspace_path, &spec->branch_name, &spec->workspaces_root,
-		&spec->default_workdir, &spec->logs_dir,  &spec->skills,
-		&spec->extra_skill,  &spec->model,	  &spec->provider,
+		&spec->root,
+		&spec->board,
+		&spec->db_path,
+		&spec->task,
+		&spec->claim_lock,
+		&spec->profile,
+		&spec->profile_home,
+		&spec->tenant,
+		&spec->workspace_kind,
+		&spec->workspace_path,
+		&spec->branch_name,
+		&spec->workspaces_root,
+		&spec->default_workdir,
+		&spec->logs_dir,
+		&spec->skills,
+		&spec->extra_skill,
+		&spec->model,
+		&spec->provider,
 		&spec->reasoning,
 	};
 
@@ -117,10 +129,11 @@ static int launch_check_profile(const char *profile, struct error *e)
 		good = strcmp(profile, reserved[i]) != 0;
 	if (good)
 		return 0;
-	return error_set(e, LAUNCH_SPAWN_FAILED,
-			 "%.80s is no profile name that hermes accepts; assign the task to another "
-			 "profile",
-			 profile);
+	return error_set(
+		e, LAUNCH_SPAWN_FAILED,
+		"%.80s is no profile name that hermes accepts; assign the task to another "
+		"profile",
+		profile);
 }
 
 /* The first word of the command line is what must be there on this host. */
@@ -140,7 +153,8 @@ static int launch_find(const struct launch_env *env, char *const *argv, char **f
 				 argv[0], environ_path(env));
 	if (r == -EACCES)
 		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "%s is there, but not an executable file of this user", argv[0]);
+				 "%s is there, but not an executable file of this user",
+				 argv[0]);
 	return error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
 }
 
@@ -155,16 +169,18 @@ static int launch_explain(const struct spawn *how, int r, struct error *e)
 				 "shorten the task's skills or the daemon's environment",
 				 how->file);
 	if (r == -ENOEXEC)
-		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "cannot start %s: neither a program nor a script with a #! line",
-				 how->file);
+		return error_set(
+			e, LAUNCH_SPAWN_FAILED,
+			"cannot start %s: neither a program nor a script with a #! line",
+			how->file);
 	if (access(how->cwd, X_OK) < 0)
 		return error_set(e, LAUNCH_SPAWN_FAILED, "cannot enter the workspace %s: %s",
 				 how->cwd, strerror(errno));
 	if (r == -ENOENT)
-		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "cannot start %s: the interpreter of its #! line does not exist",
-				 how->file);
+		return error_set(
+			e, LAUNCH_SPAWN_FAILED,
+			"cannot start %s: the interpreter of its #! line does not exist",
+			how->file);
 	return error_set(e, LAUNCH_SPAWN_FAILED, "cannot start %s: %s", how->file, why);
 }
 

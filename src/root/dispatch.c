@@ -664,8 +664,10 @@ static void visit_done(struct job *job)
 		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
 	plan_deinit(&bj->plan);
+	/* counted, or not to be had now; may start visits, not of this one before we read @bj
+	 */
+	dispatch_uncounted(d, false);
 	d->in_done = false;
-	dispatch_uncounted(d, false); /* counted, or not to be had now */
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */
 

@@ -162,7 +162,10 @@ static void root_scanned(struct root *root)
 		struct dispatch *d = root_find(root, root->disc.boards[i].slug, i);
 
 		if (d)
-			dispatch_sweep(d, board_changed(&d->board, &root->disc.boards[i]));
+			/* what a visit has seen is its own until it ends */
+			dispatch_sweep(d,
+				       d->board.busy ||
+					       board_changed(&d->board, &root->disc.boards[i]));
 	}
 	root_uncounted(root, false);
 	root->env->changed(root->env->arg);
