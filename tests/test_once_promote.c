@@ -41,7 +41,7 @@ END_TEST
 
 START_TEST(test_one_unfinished_parent_holds)
 {
-	static const char *const states[] = { "triage",	 "todo",    "scheduled", "ready",
+	static const char *const states[] = { "triage",  "todo",    "scheduled", "ready",
 					      "running", "blocked", "review" };
 
 	rig_board(B, 0);
@@ -113,8 +113,8 @@ START_TEST(test_other_states_are_not_promoted)
 END_TEST
 
 /*
- * Many waiting tasks at once: a board of that size must come to the same as asking each of them.
- * What must happen is worked out here, before, by the question itself.
+ * Many waiting tasks at once: a board of that size must come to the same as asking each of
+ * them. What must happen is worked out here, before, by the question itself.
  */
 START_TEST(test_many_waiting_tasks)
 {
@@ -130,11 +130,14 @@ START_TEST(test_many_waiting_tasks)
 		/* up to three parents each, some of them not there, some the task itself */
 		"INSERT OR IGNORE INTO task_links SELECT printf('t_%%08x', rowid * 7919 %% "
 		"3100), id FROM tasks;"
-		"INSERT OR IGNORE INTO task_links SELECT printf('t_%%08x', (rowid * 31 / 7) * 7 "
+		"INSERT OR IGNORE INTO task_links SELECT printf('t_%%08x', (rowid * 31 / 7) * "
+		"7 "
 		"%% 3100), id FROM tasks WHERE rowid %% 3 = 0;"
-		"INSERT OR IGNORE INTO task_links SELECT id, id FROM tasks WHERE rowid %% 401 = "
+		"INSERT OR IGNORE INTO task_links SELECT id, id FROM tasks WHERE rowid %% 401 "
+		"= "
 		"0;"
-		"DELETE FROM task_links WHERE child_id IN (SELECT id FROM tasks WHERE rowid %% 5 "
+		"DELETE FROM task_links WHERE child_id IN (SELECT id FROM tasks WHERE rowid %% "
+		"5 "
 		"= 0);"
 		"CREATE TABLE wanted AS SELECT id FROM tasks c WHERE status IN ('todo', "
 		"'blocked') AND NOT EXISTS (SELECT 1 FROM task_links l JOIN tasks p ON "
