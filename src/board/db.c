@@ -130,6 +130,7 @@ struct db {
 	uint64_t busy_until_ms;                           /* end of the current busy wait */
 	int busy_timeout_ms;                              /* per wait */
 	bool wal;                                         /* WAL on disk when opened */
+	int failed;                                       /* result code of the last failure */
 	bool busy_interrupt;                              /* giving up a busy wait interrupts */
 	struct db_statement statements[DB_STATEMENT_MAX]; /* cache by address of the text */
 	size_t n_statements;
@@ -196,6 +197,7 @@ static int db_result(struct db *db, int rc, struct error *e)
 
 	if (r == 0 || r == DB_ROW)
 		return r;
+	db->failed = rc;
 	if (rc == SQLITE_INTERRUPT && db->cancel && atomic_load(db->cancel))
 		return error_set(e, r, "cancelled");
 	if ((rc & 0xFF) == SQLITE_FULL)
@@ -481,6 +483,11 @@ unsigned db_features(const struct db *db)
 sqlite3 *db_handle(struct db *db)
 {
 	return db->sqlite;
+}
+
+int db_failed(const struct db *db)
+{
+	return db->failed;
 }
 
 bool db_is_wal(const struct db *db)
