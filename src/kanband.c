@@ -180,10 +180,12 @@ static int run(struct options *o)
 		log_error("%s", e.text);
 		return EX_CONFIG;
 	}
-	for (const char *const *w = config_warnings(config); *w; w++)
+	/* a sweep by hand tells the warnings when it has its roots: one message at a time */
+	for (const char *const *w = config_warnings(config); *w && !o->run_once; w++)
 		log_warning("%s", *w);
 	/* a sweep by hand speaks through its report: only what is wrong goes to stderr */
-	log_set_level(o->run_once && !o->cli.log_level ? LOG_ERR : config_log_level(config));
+	o->once.log_level = o->cli.log_level ? config_log_level(config) : LOG_ERR;
+	log_set_level(o->run_once ? o->once.log_level : config_log_level(config));
 	if (o->check_config) {
 		r = config_print(config, stdout, o->once.json);
 		config_free(config);

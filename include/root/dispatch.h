@@ -98,13 +98,14 @@ struct dispatch {
 	} left; /* why ready tasks were not started */
 	uint64_t stuck_sweeps, stuck_told_ms;
 	char memory[160];
-	bool uncounted;      /* its running tasks are not known yet in this epoch */
-	bool adopted;        /* a full tick of this epoch is done */
-	bool once_reclaimed; /* --once: the reclaim steps are done */
-	bool once_over;      /* --once: tried often enough in vain */
-	unsigned locked;     /* visits in a row that found `<db>.dispatch.lock` held */
-	bool in_done;        /* visit_done() is at work on bj: no new visit before its end */
-	bool handles;        /* the timer is open */
+	bool uncounted;       /* its running tasks are not known yet in this epoch */
+	bool adopted;         /* a full tick of this epoch is done */
+	bool once_reclaimed;  /* --once: the reclaim steps are done */
+	bool once_dispatched; /* --once: its turn to claim has come */
+	bool once_over;       /* --once: tried often enough in vain */
+	unsigned locked;      /* visits in a row that found `<db>.dispatch.lock` held */
+	bool in_done;         /* visit_done() is at work on bj: no new visit before its end */
+	bool handles;         /* the timer is open */
 	bool closing;
 	struct dispatch_report report; /* --once only */
 };

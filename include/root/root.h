@@ -125,6 +125,9 @@ void root_lease_lost(struct root *root, const char *why);
 /** root_visit_ended() - bookkeeping after each visit of a board */
 void root_visit_ended(struct root *root);
 
+/** once_step() - --once: the next board's turn, if the one before is done */
+void once_step(struct root *root);
+
 /** root_idle() - no scan, no visit, no launch, no ending in flight */
 bool root_idle(const struct root *root);
 

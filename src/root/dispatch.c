@@ -256,6 +256,9 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
+		 clock_wall_s() - d->board.checked_at >= d->set.integrity_interval_s)
+		want = WANT_FULL;
+	else if (d->board.state == BOARD_HEALTHY &&
 		 ((d->waits & WAIT_CAPACITY) ||
 		  (d->root->profiles_changed && (d->waits & (WAIT_PROFILE | WAIT_ASSIGNEE)))))
 		want = WANT_TICK;
@@ -386,8 +389,6 @@ static bool dispatch_may_visit(const struct dispatch *d)
 		return false;
 	if (d->once_over)
 		return false;
-	if (root->env->once && d->once_reclaimed && root->env->uncounted > 0)
-		return bring_home;
 	if (root->env->once && d->ending) /* one sweep settles everything before it claims */
 		return false;
 	if (root->stopping)
@@ -431,11 +432,14 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.close = d->want & WANT_CLOSE,
 		.last = root->stopping,
 		.dry_run = env->dry_run,
+		.epoch = root->epoch,
 	};
 	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
 		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
-		bj->rq.steps = d->once_reclaimed ? TICK_PROMOTE | TICK_DISPATCH : TICK_RECLAIM;
+		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
+			       : d->once_reclaimed ? 0
+						   : TICK_RECLAIM;
 }
 
 /*
@@ -529,16 +533,19 @@ static void visit_told(struct dispatch *d, const struct board_job *bj, bool chan
 		return;
 	if (state == BOARD_QUARANTINED)
 		log_about(LOG_ERR, &bad,
-			  "board %s is damaged and left alone: %s; its file stays as it is, "
-			  "and it is "
-			  "examined again when its bytes change or kanband restarts",
+			  "board %s is quarantined: %s; no file of it is touched until its "
+			  "bytes change, kanband restarts, or a later try is due",
 			  d->board.place.slug, d->board.reason);
+	else if (state == BOARD_LOST)
+		log_about(LOG_ERR, &bad, "board %s is lost: %s", d->board.place.slug,
+			  d->board.reason);
 	else if (state == BOARD_SCHEMA)
 		log_about(LOG_ERR, &bad, "board %s is not dispatched: %s", d->board.place.slug,
 			  d->board.reason);
 	else if (state == BOARD_HEALTHY && d->told_bad)
 		log_about(LOG_NOTICE, &well, "board %s is healthy again", d->board.place.slug);
-	d->told_bad = state == BOARD_QUARANTINED || state == BOARD_SCHEMA;
+	d->told_bad =
+		state == BOARD_QUARANTINED || state == BOARD_SCHEMA || state == BOARD_LOST;
 }
 
 static void visit_victims(struct dispatch *d, struct plan *plan)
@@ -657,8 +664,10 @@ static void visit_done(struct job *job)
 		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
 	plan_deinit(&bj->plan);
+	/* counted, or not to be had now; may start visits, not of this one before we read @bj
+	 */
+	dispatch_uncounted(d, false);
 	d->in_done = false;
-	dispatch_uncounted(d, false); /* counted, or not to be had now */
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */
 

@@ -162,7 +162,10 @@ static void root_scanned(struct root *root)
 		struct dispatch *d = root_find(root, root->disc.boards[i].slug, i);
 
 		if (d)
-			dispatch_sweep(d, board_changed(&d->board, &root->disc.boards[i]));
+			/* what a visit has seen is its own until it ends */
+			dispatch_sweep(d,
+				       d->board.busy ||
+					       board_changed(&d->board, &root->disc.boards[i]));
 	}
 	root_uncounted(root, false);
 	root->env->changed(root->env->arg);
@@ -411,6 +414,8 @@ void root_visit_ended(struct root *root)
 	root_settle_claimants(root);
 	if (!atomic_load(&root->owner) && !root->env->once)
 		root_drop_gone(root);
+	if (root->env->once)
+		once_step(root);
 	if (root->stopping)
 		root_stop_step(root);
 	root->env->changed(root->env->arg);
