@@ -145,6 +145,11 @@ static int options_parse(struct options *o, int argc, char **argv)
 		return usage_error("--dry-run and --board go with --once");
 	if (o->once.json && !o->run_once && !o->check_config)
 		return usage_error("--json goes with --once or --check-config");
+	if (o->cli.log_level && log_level_from_text(o->cli.log_level) < 0)
+		return usage_error("--log-level takes error, warning, notice, info or debug");
+	if (o->cli.launcher && strcmp(o->cli.launcher, "auto") != 0 &&
+	    strcmp(o->cli.launcher, "fork") != 0 && strcmp(o->cli.launcher, "command") != 0)
+		return usage_error("--launcher takes auto, fork or command");
 	if (o->once.board && !fs_is_slug(o->once.board))
 		return usage_error("--board takes a board's slug (a-z, 0-9, _ and -)");
 	return -1;
@@ -175,10 +180,12 @@ static int run(struct options *o)
 		log_error("%s", e.text);
 		return EX_CONFIG;
 	}
-	/* a sweep by hand speaks through its report: only what is wrong goes to stderr */
-	log_set_level(o->run_once && !o->cli.log_level ? LOG_ERR : config_log_level(config));
-	for (const char *const *w = config_warnings(config); *w; w++)
+	/* a sweep by hand tells the warnings when it has its roots: one message at a time */
+	for (const char *const *w = config_warnings(config); *w && !o->run_once; w++)
 		log_warning("%s", *w);
+	/* a sweep by hand speaks through its report: only what is wrong goes to stderr */
+	o->once.log_level = o->cli.log_level ? config_log_level(config) : LOG_ERR;
+	log_set_level(o->run_once ? o->once.log_level : config_log_level(config));
 	if (o->check_config) {
 		r = config_print(config, stdout, o->once.json);
 		config_free(config);

@@ -765,7 +765,6 @@ START_TEST(old_columns)
 	    "DROP INDEX idx_tasks_idempotency;"
 	    "ALTER TABLE tasks RENAME COLUMN consecutive_failures TO spawn_failures;"
 	    "ALTER TABLE tasks RENAME COLUMN last_failure_error TO last_spawn_error;"
-	    "ALTER TABLE task_runs DROP COLUMN step_key;"
 	    "ALTER TABLE task_runs DROP COLUMN last_heartbeat_at;"
 	    "ALTER TABLE task_runs DROP COLUMN worker_started_at");
 	for (size_t i = 0; i < sizeof(drop) / sizeof(drop[0]); i++) {

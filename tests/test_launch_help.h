@@ -1,7 +1,7 @@
 /*
  * For the tests of src/launch: a folder per case, and a program to start. The program is the
- * test binary itself: called as "hermes" (a symbolic link that the fixture makes) it writes down
- * what it finds and then acts as the variable PROBE_ACT says. So whole environments and
+ * test binary itself: called as "hermes" (a symbolic link that the fixture makes) it writes
+ * down what it finds and then acts as the variable PROBE_ACT says. So whole environments and
  * descriptor tables can be compared, with no shell in between that changes them.
  */
 #pragma once
@@ -22,12 +22,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch/ending.h"
 #include "launch/launch.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -271,6 +273,16 @@ static void probe_act(const char *act)
 		(void)signal(SIGTERM, old);
 		probe_hang("worker");
 	}
+	if (strcmp(act, "named") == 0) {
+		/* a name that looks like the rest of a line of /proc/PID/stat */
+		(void)prctl(PR_SET_NAME, ") Z 1 (\n)");
+		probe_hang("worker");
+	}
+	if (strcmp(act, "clean") == 0) {
+		/* a daemon that is itself inside a worker ends what that run left behind */
+		probe_child("child", true, false);
+		_exit(terminate_leftovers(getenv("HERMES_KANBAN_TASK"), 7));
+	}
 	if (strcmp(act, "print") == 0) {
 		(void)printf("out %s\n", getenv("HERMES_KANBAN_RUN_ID"));
 		(void)fflush(stdout);
@@ -320,8 +332,7 @@ static void help_news_open(void)
 }
 
 /* Read @count news "<name> <pid>" and return the pid of @want (0 if it was not there). */
-static void help_news_read(size_t count, pid_t *pids,
-						   const char *const *names)
+static void help_news_read(size_t count, pid_t *pids, const char *const *names)
 {
 	char buf[4096] = "";
 	size_t len = 0, lines = 0;
@@ -345,6 +356,35 @@ static void help_news_read(size_t count, pid_t *pids,
 		ck_assert_msg(hit != NULL, "no %s in: %s", names[i], buf);
 		pids[i] = atoi(hit + strlen(names[i]));
 	}
+}
+
+/*
+ * Start the probe with nothing but @vars (NULL-terminated) and the way to tell news in its
+ * environment, in a session of its own or in ours.
+ */
+static pid_t help_start(const char *const *vars, bool session)
+{
+	CLEANUP(freep) char *news = NULL;
+	const char *envp[32];
+	size_t n = 0;
+	pid_t pid;
+
+	ck_assert_int_ge(asprintf(&news, "PROBE_NEWS=%s/news", help_dir), 0);
+	for (; vars[n]; n++)
+		envp[n] = vars[n];
+	envp[n++] = news;
+	envp[n] = NULL;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		const char *argv[] = { "hermes", NULL };
+
+		if (session)
+			(void)setsid();
+		(void)execve("/proc/self/exe", (char *const *)argv, (char *const *)envp);
+		_exit(95);
+	}
+	return pid;
 }
 
 /* Is there such a process, not counting a zombie */
@@ -377,8 +417,7 @@ struct help_launch {
 	size_t env_count;
 };
 
-PRINTF(2, 3) static void help_env(struct help_launch *h,
-							   const char *fmt, ...)
+PRINTF(2, 3) static void help_env(struct help_launch *h, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -438,6 +477,19 @@ static int help_reap(pid_t pid)
 
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	return status;
+}
+
+/* Start, wait for the exit, check its status. */
+static void help_run(struct help_launch *h, struct launch_result *result)
+{
+	struct error e = ERROR_NULL;
+	int r = launch_worker(&h->launcher, &h->spec, result, &e);
+	int status;
+
+	ck_assert_msg(r == 0, "%s", e.text);
+	ck_assert_int_gt(result->pid, 0);
+	status = help_reap(result->pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
 }
 
 static void help_set(char **field, const char *text)

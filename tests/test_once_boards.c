@@ -1,6 +1,6 @@
 /*
- * One sweep and which boards it finds: names, archived ones, one database under two names, boards
- * of older releases, boards that are none.
+ * One sweep and which boards it finds: names, archived ones, one database under two names,
+ * boards of older releases, boards that are none.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +26,9 @@ static char *slugs(const struct rig_out *out)
 	json_t *board;
 	size_t i;
 
-	json_array_foreach (boards, i, board)
-		text = rig_printf("%s%s%s", text, i ? "," : "",
-				  json_string_value(json_object_get(board, "slug")));
+	json_array_foreach(boards, i, board) text =
+		rig_printf("%s%s%s", text, i ? "," : "",
+			   json_string_value(json_object_get(board, "slug")));
 	return text;
 }
 
@@ -60,16 +60,16 @@ START_TEST(test_boards_are_found_in_order)
 	ck_assert_int_eq(spawned(out, "zoo") + spawned(out, "0") + spawned(out, "a1-b_c") +
 				 spawned(out, B),
 			 4);
-	rig_json_is(json_object_get(json_array_get(json_object_get(out->json, "roots"), 0),
-				    "root"),
-		    rig_printf("\"%s\"", rig.root), "root");
+	rig_json_is(
+		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0), "root"),
+		rig_printf("\"%s\"", rig.root), "root");
 }
 END_TEST
 
 START_TEST(test_other_names_are_ignored)
 {
-	static const char *const names[] = { "Foo", "Not_A_Slug!", "_archived", "-x", ".hidden",
-					     "a b" };
+	static const char *const names[] = { "Foo", "Not_A_Slug!", "_archived",
+					     "-x",  ".hidden",     "a b" };
 	char *before;
 
 	board_with_task(B);
@@ -120,8 +120,9 @@ END_TEST
 
 START_TEST(test_malformed_board_json_is_no_error)
 {
-	static const char *const texts[] = { "", "{", "[1]", "\"archived\"", "null", "\xff\xfe",
-					     "{\"archived\": \"no\"}" };
+	static const char *const texts[] = {
+		"", "{", "[1]", "\"archived\"", "null", "\xff\xfe", "{\"archived\": false}"
+	};
 	struct rig_out *out;
 
 	for (int i = 0; i < 7; i++) {
@@ -202,10 +203,10 @@ START_TEST(test_pinned_task_starts_once)
 	rig_add("zoo", .id = T);
 	rig_env("HERMES_KANBAN_DB", rig_db("zoo"));
 	out = rig_once();
-	json_array_foreach (
-		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0), "boards"),
-		i, board)
-		total += json_array_size(json_object_get(board, "spawned"));
+	json_array_foreach(
+		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0),
+				"boards"),
+		i, board) total += json_array_size(json_object_get(board, "spawned"));
 	ck_assert_int_eq(total, 1);
 	ck_sql("zoo", "1", "SELECT count(*) FROM task_runs");
 	ck_sql("garden", "0", "SELECT count(*) FROM task_runs");
@@ -270,7 +271,8 @@ END_TEST
 
 static char *schema(const char *slug)
 {
-	return rig_list(slug, "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2");
+	return rig_list(slug,
+			"SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY 1, 2");
 }
 
 START_TEST(test_first_release)
@@ -396,6 +398,40 @@ START_TEST(test_journal_mode_stays)
 }
 END_TEST
 
+/* ---- in use ---------------------------------------------------------------------------- */
+
+/* Somebody else writes and does not come to an end: this board is passed over, unharmed. */
+START_TEST(test_a_board_that_stays_locked)
+{
+	struct rig_out *out;
+
+	rig_env("HERMES_KANBAN_BUSY_TIMEOUT_MS", "100");
+	board_with_task(B);
+	board_with_task("garden");
+	rig_writer("garden", "BEGIN IMMEDIATE; UPDATE tasks SET title='mine'", false);
+	rig.any_status = true;
+	out = rig_once();
+	ck_assert_int_eq(spawned(out, B), 1);
+	ck_assert_int_eq(spawned(out, "garden"), 0);
+	ck_assert(json_is_string(json_object_get(rig_of(out, "garden"), "error")));
+	ck_sql("garden", "ready|title of t_garden", "SELECT status, title FROM tasks");
+	ck_assert(!rig_exists("root/kanban/boards/garden/kanban.db.health.json") ||
+		  !strstr(rig_read("root/kanban/boards/garden/kanban.db.health.json"),
+			  "quarantined"));
+}
+END_TEST
+
+/* A reader in the middle of its work is in nobody's way in WAL mode. */
+START_TEST(test_a_board_that_is_being_read)
+{
+	rig_board("garden", RIG_WAL);
+	rig_add("garden", .id = "t_garden");
+	rig_writer("garden", "BEGIN; SELECT count(*) FROM tasks", false);
+	ck_spawned(rig_tick("garden"), "t_garden");
+	ck_sql("garden", "running", "SELECT status FROM tasks");
+}
+END_TEST
+
 /* ---- damaged --------------------------------------------------------------------------- */
 
 static void check_damaged(const char *how)
@@ -477,6 +513,7 @@ int main(void)
 	TCase *twice = rig_tcase("two names", 30);
 	TCase *one = rig_tcase("one board", 30);
 	TCase *shape = rig_tcase("other releases", 30);
+	TCase *busy = rig_tcase("in use", 30);
 	TCase *damaged = rig_tcase("damaged", 30);
 
 	tcase_add_test(find, test_boards_are_found_in_order);
@@ -501,10 +538,12 @@ int main(void)
 	tcase_add_test(shape, test_without_events);
 	tcase_add_test(shape, test_without_tasks);
 	tcase_add_test(shape, test_journal_mode_stays);
+	tcase_add_test(busy, test_a_board_that_stays_locked);
+	tcase_add_test(busy, test_a_board_that_is_being_read);
 	tcase_add_test(damaged, test_not_a_database);
 	tcase_add_test(damaged, test_truncated);
 	tcase_add_test(damaged, test_overwritten_page);
 	tcase_add_test(damaged, test_a_folder_for_a_database);
 	tcase_add_test(damaged, test_a_pipe_for_a_database);
-	return rig_main("once: boards", find, missing, twice, one, shape, damaged, NULL);
+	return rig_main("once: boards", find, missing, twice, one, shape, busy, damaged, NULL);
 }

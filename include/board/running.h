@@ -67,6 +67,11 @@ json_t *running_termination(int64_t pid, bool host_local, bool attempted, bool t
 
 /* The steps, each in a file of its own; all inside one transaction that tick.c holds. */
 
+/** terminal_find() - step 2: list the victims; reads only, and only in a tick that trusts
+ * nothing */
+MUST_CHECK int terminal_find(struct db *db, const struct tick_request *rq, struct plan *plan,
+			     struct error *e);
+
 /** reclaim_run() - steps 2, 3, 4, 5, 7 and claims that a kill cut off. */
 MUST_CHECK int reclaim_run(struct db *db, const struct tick_request *rq,
 			   struct running_set *set, struct plan *plan, struct error *e);

@@ -9,6 +9,7 @@
 struct once_options {
 	bool dry_run;      /* write nothing at all */
 	bool json;         /* one JSON object instead of lines */
+	int log_level;     /* LOG_*: what goes to stderr beside the report */
 	const char *board; /* only this slug, or NULL */
 };
 

@@ -98,12 +98,14 @@ struct dispatch {
 	} left; /* why ready tasks were not started */
 	uint64_t stuck_sweeps, stuck_told_ms;
 	char memory[160];
-	bool adopted;        /* a full tick of this epoch is done */
-	bool once_reclaimed; /* --once: the reclaim steps are done */
-	bool once_over;      /* --once: tried often enough in vain */
-	unsigned locked;     /* visits in a row that found `<db>.dispatch.lock` held */
-	bool in_done;        /* visit_done() is at work on bj: no new visit before its end */
-	bool handles;        /* the timer is open */
+	bool uncounted;       /* its running tasks are not known yet in this epoch */
+	bool adopted;         /* a full tick of this epoch is done */
+	bool once_reclaimed;  /* --once: the reclaim steps are done */
+	bool once_dispatched; /* --once: its turn to claim has come */
+	bool once_over;       /* --once: tried often enough in vain */
+	unsigned locked;      /* visits in a row that found `<db>.dispatch.lock` held */
+	bool in_done;         /* visit_done() is at work on bj: no new visit before its end */
+	bool handles;         /* the timer is open */
 	bool closing;
 	struct dispatch_report report; /* --once only */
 };
@@ -123,6 +125,10 @@ bool dispatch_idle(const struct dispatch *d);
 
 /** dispatch_place() - what a scan says of the board; @place is taken over */
 void dispatch_place(struct dispatch *d, struct board_place *place);
+
+/** dispatch_uncounted() - its running tasks are (not) known; the last one to be counted opens
+ * the gate for claims on all boards */
+void dispatch_uncounted(struct dispatch *d, bool uncounted);
 
 /** dispatch_reload() - settings may have changed */
 void dispatch_reload(struct dispatch *d);

@@ -27,9 +27,11 @@ struct root_env {
 	const char *host;       /* gethostname() */
 	const char *claim_lock; /* "host:pid" */
 	struct lease_identity who;
-	unsigned open_boards;              /* connections that are open now */
-	unsigned open_max;                 /* and how many may stay open */
-	unsigned slow_running;             /* launches that may take long, on the pool now */
+	unsigned open_boards;  /* connections that are open now */
+	unsigned open_max;     /* and how many may stay open */
+	unsigned uncounted;    /* roots and boards whose running tasks are not known yet:
+				* nothing is claimed before */
+	unsigned slow_running; /* launches that may take long, on the pool now */
 	struct launch_batch *slow_waiting; /* those that wait for a thread of the pool */
 	bool once, dry_run;
 	const char *only; /* --board: this slug alone, or NULL */
@@ -43,6 +45,8 @@ struct root_env {
 	const struct launcher *(*launcher)(void *arg, const char *root);
 	/* something worth a new status sentence happened */
 	void (*changed)(void *arg);
+	/* what runs on all boards is known: claims may begin */
+	void (*counted)(void *arg);
 	/* places of the caps came free */
 	void (*freed)(void *arg);
 	/* a worker ended: what it left behind may have become our child */
@@ -77,6 +81,7 @@ struct root {
 	struct job settled; /* lease_claimants_settled() */
 	bool settling, settled_done;
 	char **claimants; /* copy of lease_claimants() for jobs, NULL-terminated */
+	bool uncounted;   /* not scanned yet in this epoch */
 	bool handles, stopping, lease_closing;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -111,11 +116,17 @@ void root_sweep(struct root *root);
 /** root_capacity() - places came free: visit the boards that wait for one */
 void root_capacity(struct root *root);
 
+/** root_counted() - the gate is open: visit every board that was held back by it */
+void root_counted(struct root *root);
+
 /** root_lease_lost() - a job found that the lease is gone */
 void root_lease_lost(struct root *root, const char *why);
 
 /** root_visit_ended() - bookkeeping after each visit of a board */
 void root_visit_ended(struct root *root);
+
+/** once_step() - --once: the next board's turn, if the one before is done */
+void once_step(struct root *root);
 
 /** root_idle() - no scan, no visit, no launch, no ending in flight */
 bool root_idle(const struct root *root);

@@ -130,12 +130,13 @@ struct db_statement {
 
 struct db {
 	sqlite3 *sqlite;
-	uint64_t columns;                                 /* bits of db_columns */
-	const atomic_bool *cancel;                        /* or NULL */
-	uint64_t busy_until_ms;                           /* end of the current busy wait */
-	int busy_timeout_ms;                              /* per wait */
-	bool wal;                                         /* WAL on disk when opened */
-	bool busy_interrupt;                              /* giving up a busy wait interrupts */
+	uint64_t columns;          /* bits of db_columns */
+	const atomic_bool *cancel; /* or NULL */
+	uint64_t busy_until_ms;    /* end of the current busy wait */
+	int busy_timeout_ms;       /* per wait */
+	bool wal;                  /* WAL on disk when opened */
+	bool busy_interrupt;       /* giving up a busy wait interrupts */
+	bool ioerr;                /* the last failure was an I/O error */
 	struct db_statement statements[DB_STATEMENT_MAX]; /* cache by address of the text */
 	size_t n_statements;
 };
@@ -201,6 +202,7 @@ static int db_result(struct db *db, int rc, struct error *e)
 
 	if (r == 0 || r == DB_ROW)
 		return r;
+	db->ioerr = (rc & 0xFF) == SQLITE_IOERR;
 	if (rc == SQLITE_INTERRUPT && db->cancel && atomic_load(db->cancel))
 		return error_set(e, r, "cancelled");
 	if ((rc & 0xFF) == SQLITE_FULL)
@@ -375,12 +377,12 @@ static int db_learn(struct db *db, struct error *e)
 	return 0;
 }
 
-static int db_integrity(struct db *db, struct error *e)
+static int db_check(struct db *db, const char *pragma, struct error *e)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc, r;
 
-	rc = sqlite3_prepare_v2(db->sqlite, "PRAGMA integrity_check(1)", -1, &stmt, NULL);
+	rc = sqlite3_prepare_v2(db->sqlite, pragma, -1, &stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
 	r = db_result(db, rc, e);
@@ -388,6 +390,8 @@ static int db_integrity(struct db *db, struct error *e)
 		const char *text = (const char *)sqlite3_column_text(stmt, 0);
 
 		r = 0;
+		if (text && strncmp(text, "***", 3) == 0 && strchr(text, '\n'))
+			text = strchr(text, '\n') + 1; /* a heading that names no fault */
 		if (!text || strcmp(text, "ok") != 0)
 			r = error_set(e, DB_CORRUPT, "integrity_check: %s",
 				      text ? text : "no answer");
@@ -431,7 +435,7 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 	sqlite3_progress_handler(db->sqlite, 20000, db_progress, db);
 	r = db_pragmas(db, e);
 	if (r == 0 && opt->integrity)
-		r = db_integrity(db, e);
+		r = db_check(db, "PRAGMA integrity_check(1)", e);
 	if (r == 0 && !opt->create)
 		r = db_learn(db, e);
 	if (r != 0)
@@ -449,6 +453,16 @@ struct db *db_free(struct db *db)
 	(void)sqlite3_close(db->sqlite); /* no statement is left, so it cannot be busy */
 	free(db);
 	return NULL;
+}
+
+int db_quick_check(struct db *db, struct error *e)
+{
+	return db_check(db, "PRAGMA quick_check(1)", e);
+}
+
+bool db_was_ioerr(const struct db *db)
+{
+	return db->ioerr;
 }
 
 void db_trim(struct db *db)
@@ -694,6 +708,29 @@ int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none, con
 	if (r == DB_ROW) {
 		if (sqlite3_column_type(stmt, 0) != SQLITE_NULL)
 			*value = sqlite3_column_int64(stmt, 0);
+		(void)sqlite3_reset(stmt); /* only the first row is wanted */
+		r = 0;
+	}
+	(void)sqlite3_clear_bindings(stmt);
+	return r;
+}
+
+int db_row_ints(struct db *db, struct error *e, int64_t *values, int n, const char *sql,
+		const char *types, ...)
+{
+	sqlite3_stmt *stmt = NULL;
+	va_list ap;
+	int r;
+
+	va_start(ap, types);
+	r = db_vquery(db, e, &stmt, sql, types, ap);
+	va_end(ap);
+	if (r != 0)
+		return r;
+	r = db_step(db, stmt, e);
+	for (int i = 0; i < n; i++)
+		values[i] = r == DB_ROW ? sqlite3_column_int64(stmt, i) : 0;
+	if (r == DB_ROW) {
 		(void)sqlite3_reset(stmt); /* only the first row is wanted */
 		r = 0;
 	}

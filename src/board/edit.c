@@ -73,14 +73,10 @@ static const char sql_end_run[] =
 	" WHERE id = ?6 AND ended_at IS NULL";
 
 static const char sql_closed_run[] =
-	"INSERT INTO task_runs (task_id, profile, status, outcome, metadata, started_at,"
-	" ended_at {task_runs.summary?, summary})"
-	" SELECT id, assignee, ?2, ?2, ?3, ?4, ?4 {task_runs.summary?, ?1}"
-	" FROM tasks WHERE id = ?5";
-
-static const char sql_closed_run_step[] = "UPDATE task_runs SET step_key ="
-					  " (SELECT t.current_step_key FROM tasks t WHERE t.id "
-					  "= task_runs.task_id) WHERE id = ?1";
+	"INSERT INTO task_runs (task_id, profile, step_key, status, outcome, metadata,"
+	" started_at, ended_at {task_runs.summary?, summary})"
+	" SELECT id, assignee, {tasks.current_step_key}, ?2, ?2, ?3, ?4, ?4"
+	" {task_runs.summary?, ?1} FROM tasks WHERE id = ?5";
 
 static const char sql_leaked_run[] =
 	"UPDATE task_runs SET status = 'reclaimed', outcome = 'reclaimed', ended_at = ?1,"
@@ -94,7 +90,7 @@ static const char sql_open_parents[] =
 
 static const char sql_claimed_payload[] =
 	"SELECT payload FROM task_events WHERE task_id = ?1 AND kind = 'claimed'"
-	" AND {task_events.run_id} IS ?2 ORDER BY id DESC LIMIT 1";
+	" AND run_id IS ?2 ORDER BY id DESC LIMIT 1";
 
 /* The newest event that tells in which lane a task was (board contract, §6, retry status). */
 static const char sql_lane_payload[] =
@@ -159,10 +155,7 @@ static int edit_end_run(struct db *db, const char *id, const struct edit_row *ro
 	if (r != 0)
 		return r;
 	*run = db_last_id(db);
-	if (!db_has_column(db, "task_runs", "step_key") ||
-	    !db_has_column(db, "tasks", "current_step_key"))
-		return 0;
-	return db_run(db, e, sql_closed_run_step, "i", *run);
+	return 0;
 }
 
 /* First line of @text, at most EDIT_FIRST_LINE characters; json null if there is none. */

@@ -14,9 +14,9 @@ static const char sql_read_task[] =
 	"SELECT status, claim_lock, COALESCE(current_run_id, 0), {tasks.block_kind},"
 	" COALESCE({tasks.block_recurrences}, 0) FROM tasks WHERE id = ?1";
 
-static const char sql_event[] = "INSERT INTO task_events (task_id, kind, payload, created_at"
-				" {task_events.run_id?, run_id}) VALUES (?2, ?3, ?4, ?5"
-				" {task_events.run_id?, NULLIF(?1, 0)})";
+static const char sql_event[] =
+	"INSERT INTO task_events (run_id, task_id, kind, payload, created_at)"
+	" VALUES (NULLIF(?1, 0), ?2, ?3, ?4, ?5)";
 
 void edit_row_deinit(struct edit_row *row)
 {

@@ -17,6 +17,9 @@
 static const char sql_last_event[] =
 	"SELECT coalesce(max(id), 0) FROM task_events";
 
+static const char sql_running[] =
+	"SELECT count(*) FROM tasks WHERE status = 'running'";
+
 static const char sql_triage[] =
 	"SELECT id FROM tasks WHERE status = 'triage' ORDER BY created_at, rowid LIMIT ?1";
 /* clang-format on */
@@ -41,6 +44,8 @@ static int tick_reclaim(struct db *db, const struct tick_request *rq, struct pla
 	struct running_set set;
 	int r = running_load(db, rq, &set, e);
 
+	if (r == 0)
+		r = terminal_find(db, rq, plan, e);
 	if (r == 0 && reclaim_wanted(rq, &set, plan)) {
 		r = db_begin(db, e);
 		if (r == 0) {
@@ -77,9 +82,25 @@ static int tick_dispatch(struct db *db, const struct tick_request *rq, struct pl
 
 	if (r == 0)
 		r = lane_commit(db, rq, &lanes, plan, e);
-	if (r != 0) /* nothing was claimed: give the places back */
-		caps_count(rq->caps, rq->caps_mine, plan->running);
+	if (r != 0) { /* nothing was claimed: give the places back */
+		int64_t taken = 0;
+
+		for (size_t i = 0; i < lanes.n; i++)
+			taken += lanes.v[i].taken;
+		caps_count(rq->caps, rq->caps_mine, *rq->caps_mine - taken);
+	}
 	lane_plan_deinit(&lanes);
+	return r;
+}
+
+/* Without the lanes the caps still need to know what runs here. */
+static int tick_count(struct db *db, const struct tick_request *rq, struct plan *plan,
+		      struct error *e)
+{
+	int r = db_one_int(db, e, &plan->running, 0, sql_running, "");
+
+	if (r == 0)
+		caps_count(rq->caps, rq->caps_mine, plan->running);
 	return r;
 }
 
@@ -118,6 +139,8 @@ int tick_run(struct db *db, const struct tick_request *rq, struct plan *plan, st
 		r = tick_promote(db, rq, plan, e);
 	if (r == 0 && (rq->steps & TICK_DISPATCH))
 		r = tick_dispatch(db, rq, plan, e);
+	else if (r == 0 && rq->steps)
+		r = tick_count(db, rq, plan, e);
 	if (r == 0 && (rq->steps & TICK_DISPATCH))
 		r = tick_triage(db, rq, plan, e);
 	if (r == 0 && plan->oom)

@@ -67,7 +67,8 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 		c->ready += d->ready;
 		if (d->memory[0])
 			c->memory = d->memory;
-		if (d->board.state == BOARD_QUARANTINED || d->board.state == BOARD_SCHEMA) {
+		if (d->board.state == BOARD_QUARANTINED || d->board.state == BOARD_SCHEMA ||
+		    d->board.state == BOARD_LOST) {
 			c->quarantined++;
 			if (!c->bad)
 				c->bad = d->board.place.slug;
@@ -169,6 +170,14 @@ static void daemon_freed(void *arg)
 
 	for (size_t i = 0; i < d->n_roots; i++)
 		root_capacity(d->roots[i]);
+}
+
+static void daemon_counted(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_roots; i++)
+		root_counted(d->roots[i]);
 }
 
 static void daemon_worker_ended(void *arg)
@@ -346,6 +355,7 @@ int daemon_run(struct config *config, const struct config_cli *cli, char *const 
 	}
 	d.engine.env.changed = daemon_changed;
 	d.engine.env.freed = daemon_freed;
+	d.engine.env.counted = daemon_counted;
 	d.engine.env.worker_ended = daemon_worker_ended;
 	r = orphans_adopt();
 	if (r < 0)

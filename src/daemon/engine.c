@@ -190,6 +190,7 @@ int engine_init(struct engine *engine, struct config *config, char *const *env, 
 		.launcher = engine_launcher,
 		.changed = engine_ignore,
 		.freed = engine_ignore,
+		.counted = engine_ignore,
 		.worker_ended = engine_ignore,
 		.arg = engine,
 	};

@@ -271,8 +271,9 @@ static int once_verdict(const struct once *o)
 			const struct dispatch *d = o->roots[i]->boards[k];
 
 			found |= once_reported(o, d);
-			if (d->dispatched && (d->board.state == BOARD_QUARANTINED ||
-					      d->board.state == BOARD_TROUBLED))
+			if (d->dispatched &&
+			    (d->board.state == BOARD_QUARANTINED ||
+			     d->board.state == BOARD_LOST || d->board.state == BOARD_TROUBLED))
 				r = 1;
 		}
 	}
@@ -316,6 +317,14 @@ static void once_teardown(struct once *o)
 	engine_deinit(&o->engine);
 }
 
+static void once_counted(void *arg)
+{
+	struct once *o = arg;
+
+	for (size_t i = 0; i < o->n_roots; i++)
+		once_step(o->roots[i]);
+}
+
 int once_run(struct config *config, const struct once_options *opt, char *const *env)
 {
 	struct once o = { .opt = opt };
@@ -328,6 +337,7 @@ int once_run(struct config *config, const struct once_options *opt, char *const 
 		return EX_OSERR;
 	}
 	o.engine.env.once = true;
+	o.engine.env.counted = once_counted;
 	o.engine.env.dry_run = opt->dry_run;
 	o.engine.env.only = opt->board;
 	if (opt->dry_run) {
@@ -342,6 +352,10 @@ int once_run(struct config *config, const struct once_options *opt, char *const 
 	}
 	status = once_start(&o, config_roots(o.engine.bundle->config));
 	if (status == 0) {
+		log_set_level(LOG_WARNING);
+		for (const char *const *w = config_warnings(o.engine.bundle->config); *w; w++)
+			log_warning("%s", *w);
+		log_set_level(opt->log_level);
 		while (!once_done(&o) && uv_run(&o.engine.loop, UV_RUN_ONCE))
 			;
 		status = once_verdict(&o);

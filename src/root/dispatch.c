@@ -33,6 +33,7 @@
 #define ONCE_LOCKED     40
 #define EXIT_KEEP_MS    (10 * 60 * 1000) /* the board contract, §6.1 */
 #define CLOSE_LIMIT_MS  60000
+#define DAY_MS          86400000LL
 #define STUCK_SWEEPS    6
 #define STUCK_EVERY_MS  (5 * 60 * 1000)
 
@@ -60,6 +61,8 @@ static void dispatch_settings(struct dispatch *d)
 	if (root->env->only && strcmp(root->env->only, place->slug) != 0)
 		d->aside = "not asked for";
 	d->dispatched = d->aside == NULL;
+	if (!d->dispatched)
+		dispatch_uncounted(d, false);
 }
 
 int dispatch_new(struct dispatch **out, struct root *root, struct board_place *place)
@@ -130,6 +133,7 @@ void dispatch_close(struct dispatch *d)
 	struct root_env *env = d->root->env;
 
 	d->closing = true;
+	dispatch_uncounted(d, false);
 	workers_close(d);
 	launches_recorded(d, true); /* what could not be recorded is found by the next owner */
 	caps_count(env->caps, &d->board.caps_mine, 0);
@@ -193,15 +197,15 @@ static void dispatch_timer(uv_timer_t *t)
 
 static void dispatch_deadline(struct dispatch *d, int64_t at_s)
 {
-	int64_t now_us = clock_wall_us(), in_ms;
+	int64_t now_us = clock_wall_us(), in_ms = DAY_MS;
 
 	if (at_s <= 0)
 		return;
-	in_ms = (at_s * 1000000 - now_us) / 1000 + 1;
+	/* wall and monotonic time drift, and rows hold any number: look again after a day */
+	if (at_s < now_us / 1000000 + DAY_MS / 1000)
+		in_ms = (at_s * 1000000 - now_us) / 1000 + 1;
 	if (in_ms < 1)
 		in_ms = 1;
-	if (in_ms > 86400000) /* wall and monotonic time drift: look again after a day */
-		in_ms = 86400000;
 	dispatch_arm(d, (uint64_t)in_ms);
 }
 
@@ -250,6 +254,9 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 		return;
 	dispatch_stuck(d);
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
+		want = WANT_FULL;
+	else if (d->board.state == BOARD_HEALTHY &&
+		 clock_wall_s() - d->board.checked_at >= d->set.integrity_interval_s)
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
 		 ((d->waits & WAIT_CAPACITY) ||
@@ -425,9 +432,14 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.close = d->want & WANT_CLOSE,
 		.last = root->stopping,
 		.dry_run = env->dry_run,
+		.epoch = root->epoch,
 	};
+	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
+		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
-		bj->rq.steps = d->once_reclaimed ? TICK_PROMOTE | TICK_DISPATCH : TICK_RECLAIM;
+		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
+			       : d->once_reclaimed ? 0
+						   : TICK_RECLAIM;
 }
 
 /*
@@ -521,16 +533,19 @@ static void visit_told(struct dispatch *d, const struct board_job *bj, bool chan
 		return;
 	if (state == BOARD_QUARANTINED)
 		log_about(LOG_ERR, &bad,
-			  "board %s is damaged and left alone: %s; its file stays as it is, "
-			  "and it is "
-			  "examined again when its bytes change or kanband restarts",
+			  "board %s is quarantined: %s; no file of it is touched until its "
+			  "bytes change, kanband restarts, or a later try is due",
 			  d->board.place.slug, d->board.reason);
+	else if (state == BOARD_LOST)
+		log_about(LOG_ERR, &bad, "board %s is lost: %s", d->board.place.slug,
+			  d->board.reason);
 	else if (state == BOARD_SCHEMA)
 		log_about(LOG_ERR, &bad, "board %s is not dispatched: %s", d->board.place.slug,
 			  d->board.reason);
 	else if (state == BOARD_HEALTHY && d->told_bad)
 		log_about(LOG_NOTICE, &well, "board %s is healthy again", d->board.place.slug);
-	d->told_bad = state == BOARD_QUARANTINED || state == BOARD_SCHEMA;
+	d->told_bad =
+		state == BOARD_QUARANTINED || state == BOARD_SCHEMA || state == BOARD_LOST;
 }
 
 static void visit_victims(struct dispatch *d, struct plan *plan)
@@ -542,6 +557,20 @@ static void visit_victims(struct dispatch *d, struct plan *plan)
 	plan->n_victims = 0;
 }
 
+/* The caps hold for all boards: nothing is claimed before the running tasks of each are known.
+ */
+void dispatch_uncounted(struct dispatch *d, bool uncounted)
+{
+	struct root_env *env = d->root->env;
+
+	if (d->uncounted == uncounted)
+		return;
+	d->uncounted = uncounted;
+	env->uncounted += uncounted ? 1U : -1U;
+	if (env->uncounted == 0)
+		env->counted(env->arg);
+}
+
 static void visit_ticked(struct dispatch *d, struct board_job *bj)
 {
 	struct plan *plan = &bj->plan;
@@ -551,8 +580,10 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		workers_seen(d, plan);
 		workers_overdue(d);
 	}
-	if (!(bj->rq.steps & TICK_DISPATCH))
+	if (!(bj->rq.steps & TICK_DISPATCH)) {
+		d->running = plan->running;
 		return;
+	}
 	fell = plan->running < d->running;
 	d->last_event = plan->last_event;
 	d->running = plan->running;
@@ -633,6 +664,9 @@ static void visit_done(struct job *job)
 		d->locked = 0;
 	dispatch_deadline(d, bj->plan.deadline);
 	plan_deinit(&bj->plan);
+	/* counted, or not to be had now; may start visits, not of this one before we read @bj
+	 */
+	dispatch_uncounted(d, false);
 	d->in_done = false;
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */

@@ -107,6 +107,26 @@ static void root_drop_gone(struct root *root)
 	root->n_boards = keep;
 }
 
+static void root_uncounted(struct root *root, bool uncounted)
+{
+	struct root_env *env = root->env;
+
+	if (root->uncounted == uncounted)
+		return;
+	root->uncounted = uncounted;
+	env->uncounted += uncounted ? 1U : -1U;
+	if (env->uncounted == 0)
+		env->counted(env->arg);
+}
+
+void root_counted(struct root *root)
+{
+	for (size_t i = 0; i < root->n_boards; i++)
+		if (root->boards[i]->dispatched &&
+		    root->boards[i]->board.state == BOARD_HEALTHY)
+			dispatch_want(root->boards[i], WANT_TICK);
+}
+
 static void root_scanned(struct root *root)
 {
 	bool news = !root->scanned;
@@ -126,6 +146,7 @@ static void root_scanned(struct root *root)
 				continue;
 			}
 			news = true;
+			dispatch_uncounted(d, d->dispatched);
 		} else if (place_differs(&d->board.place, found) &&
 			   place_copy(&place, found) == 0) {
 			dispatch_place(d, &place);
@@ -141,8 +162,12 @@ static void root_scanned(struct root *root)
 		struct dispatch *d = root_find(root, root->disc.boards[i].slug, i);
 
 		if (d)
-			dispatch_sweep(d, board_changed(&d->board, &root->disc.boards[i]));
+			/* what a visit has seen is its own until it ends */
+			dispatch_sweep(d,
+				       d->board.busy ||
+					       board_changed(&d->board, &root->disc.boards[i]));
 	}
+	root_uncounted(root, false);
 	root->env->changed(root->env->arg);
 }
 
@@ -181,6 +206,7 @@ static void scan_done(struct job *job)
 				  "sweep",
 				  root->scan_error.text);
 		root->scan_told = true;
+		root_uncounted(root, false); /* other roots need not wait for it */
 	} else {
 		if (root->scan_told)
 			log_about(LOG_NOTICE, &about, "the boards can be listed again");
@@ -266,8 +292,11 @@ static void root_own(struct root *root, int64_t epoch)
 	root->epoch = epoch;
 	root->holder[0] = '\0';
 	atomic_store(&root->owner, true);
-	for (size_t i = 0; i < root->n_boards; i++)
+	root_uncounted(root, true);
+	for (size_t i = 0; i < root->n_boards; i++) {
 		root->boards[i]->adopted = false;
+		dispatch_uncounted(root->boards[i], root->boards[i]->dispatched);
+	}
 	root_scan(root);
 	root_arm(root);
 	root->env->changed(root->env->arg);
@@ -305,6 +334,7 @@ static void root_disown(struct root *root)
 	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */
 	watchdir_close(root);
 	root->scanned = false;
+	root_uncounted(root, false);
 	for (size_t i = 0; i < root->n_boards; i++) {
 		root->boards[i]->present = false;
 		root->boards[i]->want = 0;
@@ -384,6 +414,8 @@ void root_visit_ended(struct root *root)
 	root_settle_claimants(root);
 	if (!atomic_load(&root->owner) && !root->env->once)
 		root_drop_gone(root);
+	if (root->env->once)
+		once_step(root);
 	if (root->stopping)
 		root_stop_step(root);
 	root->env->changed(root->env->arg);
@@ -523,6 +555,7 @@ static void root_stop_step(struct root *root)
 void root_stop(struct root *root, void (*done)(void *arg), void *arg)
 {
 	root->stopping = true;
+	root_uncounted(root, false);
 	root->stopped = done;
 	root->stopped_arg = arg;
 	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */

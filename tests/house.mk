@@ -1,0 +1,36 @@
+# deps, check and the wider rounds: sanitizers, coverage, lint. Included by the Makefile.
+
+JOBS ?= $(shell nproc)
+
+.PHONY: deps deps-dev
+deps: ## install what the build and its tests need and is not there
+	@sh conf/deps $(PKGS) check
+deps-dev: ## and what lint needs
+	@sh conf/deps --dev $(PKGS) check
+
+# T='test_fs systemd/service' or T='test_once_*' runs some; MODE=asan runs them under sanitizers.
+.PHONY: check
+check: ## build and run all tests
+	@+$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) $(if $(T),$(patsubst %,'%',$(T)))
+
+.PHONY: check-systemd
+check-systemd: all ## only the tests under a real systemd
+	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) 'systemd/*'
+
+# What has threads of its own or shares state with the pool: the lease's waiter, and the daemon.
+TSAN_TESTS ?= $(filter test_job% test_lease test_daemon%,$(notdir $(TESTS)))
+
+.PHONY: sanitize
+sanitize: ## check under ASan and UBSan, then the threaded modules under ThreadSanitizer
+	@+$(MAKE) --no-print-directory MODE=asan check
+	@+$(MAKE) --no-print-directory MODE=tsan T='$(TSAN_TESTS)' check
+
+.PHONY: coverage
+coverage: ## line and branch coverage per file, the least covered first
+	@+$(MAKE) --no-print-directory MODE=coverage check
+	@tests/coverage $(BUILD)/coverage
+
+.PHONY: lint
+lint: ## format, clang, clang-tidy, cppcheck, headers alone, include direction, manuals, scripts
+	@+tests/lint/lint $(BUILD)/lint

@@ -1,0 +1,4 @@
+int planted (void)
+{
+  return 0 ;
+}
