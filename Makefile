@@ -97,4 +97,4 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-include tests/targets.mk tests/house.mk systemd/install.mk
+include tests/targets.mk tests/house.mk tests/bench.mk tests/demo.mk systemd/install.mk

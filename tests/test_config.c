@@ -572,8 +572,8 @@ START_TEST(prints_text)
 		"[root %/root] dispatch_profiles = a b   # %/k.conf:4\n",
 		"[root %/root] hermes = /opt/hermes   # environment HERMES_BIN\n",
 		"[root %/root] worker_log_rotate_bytes = 2M   # default\n",
-		"\n[board x] paused = yes   # %/k.conf:12\n[board x] claim_ttl = 2h   # "
-		"%/k.conf:13\n",
+		("\n[board x] paused = yes   # %/k.conf:12\n"
+		 "[board x] claim_ttl = 2h   # %/k.conf:13\n"),
 	};
 	CLEANUP(freep) char *text = NULL;
 	CLEANUP(freep) char *in_progress = NULL;

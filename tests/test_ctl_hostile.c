@@ -2,6 +2,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -441,12 +443,16 @@ END_TEST
 
 START_TEST(disk_full)
 {
+	struct statvfs fs;
 	char *big;
 
 	if (geteuid() != 0)
 		return; /* who is not root cannot mount */
 	ck_assert_int_eq(mkdir(world_path("small"), 0755), 0);
-	if (mount("none", world_path("small"), "tmpfs", 0, "size=512k") < 0)
+	/* mounts of its own, which end with this process */
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", world_path("small"), "tmpfs", 0, "size=512k") < 0)
 		return; /* a container without the right */
 	big = malloc(1 << 20);
 	ck_assert_ptr_nonnull(big);
@@ -455,6 +461,15 @@ START_TEST(disk_full)
 	(void)ok("--root", world_path("small"), "add", "first");
 	world_input(big, 1 << 20);
 	fails(74, "full", "--root", world_path("small"), "add", "--body", "-", "second");
+	/* less than a page cache: only the commit finds out */
+	ck_assert_int_ne(access(world_path("small/kanban.db-journal"), F_OK), 0);
+	ck_assert_int_eq(statvfs(world_path("small"), &fs), 0);
+	ck_assert_uint_lt(fs.f_bavail * fs.f_frsize, 1 << 20);
+	world_put("small/filler", big, fs.f_bavail * fs.f_frsize - 65536);
+	world_input(big, 200000);
+	fails(74, "full", "--root", world_path("small"), "add", "--body", "-", "second");
+	fails(74, "full", "--root", world_path("small"), "--board", "more", "init");
+	ck_assert_int_eq(unlink(world_path("small/filler")), 0);
 	ck_assert_str_eq(world_sql("small/kanban.db", "SELECT group_concat(title) FROM tasks"),
 			 "first");
 	(void)ok("--root", world_path("small"), "complete",
@@ -481,6 +496,43 @@ START_TEST(special_files)
 	ck_assert_int_eq(symlink("kanban.db", world_path("kanban.db")), 0);
 	ck_assert_int_ne(kanbanctl("list")->exit, 0);
 	ck_assert_int_ne(kanbanctl("init")->exit, -SIGSEGV);
+}
+END_TEST
+
+/* Killed while it wrote: pages are in the file, and a journal says that it was empty. */
+START_TEST(init_killed_while_writing)
+{
+	char name[300];
+	sqlite3 *db = NULL;
+	struct stat st;
+	int status;
+	pid_t pid;
+
+	(void)snprintf(name, sizeof(name), "%s", world_path("kanban.db"));
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		if (sqlite3_open(name, &db) != SQLITE_OK ||
+		    sqlite3_exec(db,
+				 "PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN;"
+				 "CREATE TABLE tasks (id); INSERT INTO tasks SELECT"
+				 " zeroblob(300000); INSERT INTO tasks SELECT zeroblob(300000)",
+				 NULL, NULL, NULL) != SQLITE_OK)
+			_exit(1);
+		(void)raise(SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(stat(name, &st), 0);
+	ck_assert_int_gt(st.st_size, 0);
+	ck_assert_int_eq(stat(world_path("kanban.db-journal"), &st), 0);
+	ck_assert_ptr_nonnull(strstr(ok("init"), "made board"));
+	(void)ok("add", "x");
+	/* but a journal of a board that had something is not passed over */
+	ck_assert_int_eq(unlink(name), 0);
+	world_put("kanban.db-journal",
+		  "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7\0\0\0\1rand\0\0\0\7\0\0\2\0\0\0\20\0", 28);
+	fails(1, "lost its file", "init");
 }
 END_TEST
 
@@ -552,6 +604,7 @@ int main(void)
 		rights,
 		disk_full,
 		special_files,
+		init_killed_while_writing,
 		init_killed,
 		real_boards,
 	};

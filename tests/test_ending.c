@@ -153,7 +153,8 @@ START_TEST(test_watch_child)
 	struct told told = { 0 };
 	pid_t pid = start(ending_cases[_i].act);
 
-	ck_assert_int_eq(watch_open(&told.watch, &loop, pid, spawn_pidfd(pid), on_end, &told), 0);
+	ck_assert_int_eq(watch_open(&told.watch, &loop, pid, spawn_pidfd(pid), on_end, &told),
+			 0);
 	ck_assert_int_eq(watch_pid(told.watch), pid);
 	ck_assert_int_eq(told.calls, 0);
 	run_until(&told.calls);
@@ -221,7 +222,8 @@ START_TEST(test_watch_many)
 		(void)snprintf(act, sizeof(act), "exit:%d", i);
 		pid = start(act);
 		told[i].close = true;
-		ck_assert_int_eq(watch_open(&told[i].watch, &loop, pid, -1, on_end, &told[i]), 0);
+		ck_assert_int_eq(watch_open(&told[i].watch, &loop, pid, -1, on_end, &told[i]),
+				 0);
 	}
 	for (uint64_t end = clock_mono_ms() + 30000; left > 0 && clock_mono_ms() < end;) {
 		(void)uv_run(&loop, UV_RUN_ONCE);
@@ -286,7 +288,8 @@ END_TEST
 
 START_TEST(test_watch_debugged)
 {
-	/* a debugger follows our child: it looks first, and until it has, the end is not ours */
+	/* a debugger follows our child: it looks first, and until it has, the end is not ours
+	 */
 	struct told told = { .close = true };
 	pid_t pid = start("hang"), tracer;
 	int go[2], ready[2];
@@ -442,7 +445,8 @@ END_TEST
 
 START_TEST(test_deaf_child)
 {
-	/* the worker goes at once, one of its children does not: it gets the grace, then KILL */
+	/* the worker goes at once, one of its children does not: it gets the grace, then KILL
+	 */
 	const char *const names[] = { "worker", "child", NULL };
 	struct identity_claim claim;
 	pid_t pids[2], worker;
@@ -587,8 +591,8 @@ START_TEST(test_many)
 	for (int i = 0; i < 12; i++) {
 		struct identity_claim claim = claim_of(pids[i]);
 
-		ck_assert_int_eq(
-			terminate_start(&loop, &claim, 1000, on_terminated, &ended[i]), 0);
+		ck_assert_int_eq(terminate_start(&loop, &claim, 1000, on_terminated, &ended[i]),
+				 0);
 	}
 	for (int i = 0; i < 12; i++) {
 		run_until(&ended[i].calls);

@@ -35,8 +35,7 @@ static const char *name_of(enum identity who)
 	return who == IDENTITY_DEAD ? "dead" : who == IDENTITY_OURS ? "ours" : "stranger";
 }
 
-#define expect(claim, want)                                                                    \
-	ck_assert_str_eq(name_of(identity_check(claim)), name_of(want))
+#define expect(claim, want) ck_assert_str_eq(name_of(identity_check(claim)), name_of(want))
 
 /* ---- identity_started() ---- */
 
@@ -221,7 +220,7 @@ START_TEST(test_by_time)
 		int64_t offset;
 		enum identity want;
 	} cases[] = {
-		{ 0, IDENTITY_OURS },	 { 2, IDENTITY_OURS },	    { 3, IDENTITY_STRANGER },
+		{ 0, IDENTITY_OURS },    { 2, IDENTITY_OURS },        { 3, IDENTITY_STRANGER },
 		{ -600, IDENTITY_OURS }, { -601, IDENTITY_STRANGER },
 	};
 
@@ -230,8 +229,8 @@ START_TEST(test_by_time)
 	/* not too near to the turn of a second: two clocks are read to work it out */
 	do
 		began = proc_start_wall_ms(stat.start);
-	while (began % 1000 < 20 && (stop(claim.pid), claim.pid = start(vars),
-				      proc_stat(claim.pid, &stat) == 0));
+	while (began % 1000 < 20 &&
+	       (stop(claim.pid), claim.pid = start(vars), proc_stat(claim.pid, &stat) == 0));
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		claim.run_started_at = began / 1000 + cases[i].offset;
 		expect(&claim, cases[i].want);
@@ -289,6 +288,40 @@ START_TEST(test_large_environ)
 	expect(&claim, IDENTITY_OURS);
 	stop(claim.pid);
 	for (int i = 0; i < 4; i++)
+		free(fill[i]);
+}
+END_TEST
+
+START_TEST(test_cut_environ)
+{
+	/* the bound falls into a value: what is left of it happens to be the id of the claim */
+	const char *const act = "PROBE_ACT=hang";
+	const char *vars[] = { act, NULL, NULL, NULL, TASK "ef", RUN, NULL };
+	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	size_t left = PROC_ENVIRON_MAX - (strlen(act) + 1) - strlen(TASK);
+	char *fill[3];
+
+	for (int i = 0; i < 3; i++) {
+		size_t n = i < 2 ? 100000 : left;
+
+		fill[i] = malloc(n);
+		ck_assert_ptr_nonnull(fill[i]);
+		memset(fill[i], 'x', n - 1);
+		fill[i][1] = '=';
+		fill[i][n - 1] = '\0';
+		vars[1 + i] = fill[i];
+		left -= n;
+	}
+	ck_assert_uint_eq(left, 0);
+	claim.pid = start(vars);
+	expect(&claim, IDENTITY_STRANGER);
+	claim.run_started_at = clock_wall_s();
+	expect(&claim, IDENTITY_OURS); /* by the time: the id was not read at all */
+	claim.task = "t_0000abcdef";
+	claim.run_started_at = 0;
+	expect(&claim, IDENTITY_STRANGER);
+	stop(claim.pid);
+	for (int i = 0; i < 3; i++)
 		free(fill[i]);
 }
 END_TEST
@@ -398,6 +431,7 @@ static Suite *suite_of_all(void)
 	tcase_add_test(tc, test_by_time);
 	tcase_add_test(tc, test_name);
 	tcase_add_test(tc, test_large_environ);
+	tcase_add_test(tc, test_cut_environ);
 	tcase_add_test(tc, test_other_user);
 	tcase_add_test(tc, test_scan);
 	suite_add_tcase(suite, tc);

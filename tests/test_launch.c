@@ -1,29 +1,15 @@
 /*
  * Starting workers for real: what the process finds (arguments, environment, descriptors,
- * signals, session, folder), the log, and every way in which a start can fail.
+ * signals, session, folder), and the log.
  */
 #include "test_launch_help.h"
 
 #include "launch/identity.h"
-#include "launch/parts.h"
 
 static void setup(void)
 {
 	help_setup();
 	help_probe();
-}
-
-/* Start, wait for the exit, check its status. */
-static void run_to_end(struct help_launch *h, struct launch_result *result)
-{
-	struct error e = ERROR_NULL;
-	int r = launch_worker(&h->launcher, &h->spec, result, &e);
-	int status;
-
-	ck_assert_msg(r == 0, "%s", e.text);
-	ck_assert_int_gt(result->pid, 0);
-	status = help_reap(result->pid);
-	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
 }
 
 static char *report(const char *name, size_t *len)
@@ -87,12 +73,12 @@ START_TEST(test_environ_whole)
 	help_env(&h, "HERMES_TUIX=kept");
 	if (_i)
 		ck_assert_int_eq(launcher_init(&h.launcher), 0);
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 
 	text[n++] = help_dup("HERMES_HOME=");
 #define WANT(fmt, ...)                                                                         \
 	do {                                                                                   \
-		ck_assert_int_ge(asprintf(&text[n], fmt, __VA_ARGS__), 0);                      \
+		ck_assert_int_ge(asprintf(&text[n], fmt, __VA_ARGS__), 0);                     \
 		want[n] = text[n];                                                             \
 		n++;                                                                           \
 	} while (0)
@@ -155,7 +141,7 @@ START_TEST(test_environ_of_task)
 	help_set(&h.spec.branch_name, "feature/x");
 	h.spec.goal_mode = true;
 	h.spec.goal_max_turns = 12;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	expect_var("HERMES_TENANT", "acme $(x) \"y\"\nz");
 	expect_var("HERMES_KANBAN_BRANCH", "feature/x");
 	expect_var("HERMES_KANBAN_GOAL_MODE", "1");
@@ -167,7 +153,7 @@ START_TEST(test_environ_of_task)
 	help_set(&h.spec.branch_name, " \t\n");
 	help_set(&h.spec.tenant, "");
 	h.spec.goal_max_turns = 0;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	expect_var("HERMES_TENANT", "inherited");
 	expect_var("HERMES_KANBAN_BRANCH", NULL);
 	expect_var("HERMES_KANBAN_GOAL_MODE", "1");
@@ -212,7 +198,7 @@ START_TEST(test_environ_timeout)
 		help_env(&h, "TERMINAL_MAX_FOREGROUND_TIMEOUT=%s", timeout_cases[_i].set);
 	}
 	h.spec.max_runtime_seconds = timeout_cases[_i].runtime;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	expect_var("TERMINAL_TIMEOUT", timeout_cases[_i].want);
 	expect_var("TERMINAL_MAX_FOREGROUND_TIMEOUT", timeout_cases[_i].want);
 	launch_result_deinit(&result);
@@ -245,7 +231,7 @@ START_TEST(test_process)
 	ck_assert_int_eq(sigprocmask(SIG_BLOCK, &block, NULL), 0);
 	ck_assert(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
 	ck_assert(signal(SIGINT, SIG_IGN) != SIG_ERR);
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 
 	fds = report("fds", NULL);
 	ck_assert_str_eq(fds, "0 1 2 ");
@@ -258,9 +244,10 @@ START_TEST(test_process)
 			 0);
 	ck_assert_msg(strncmp(state, want, strlen(want)) == 0, "%s", state);
 	args = report("args", &len);
-	ck_assert_uint_eq(len, sizeof("hermes\0-p\0jimmy\0--cli\0--accept-hooks\0--skills\0a b\0"
-				      "--skills\0$(touch x)\0chat\0-q\0work kanban task "
-				      "t_0000abcd"));
+	ck_assert_uint_eq(len,
+			  sizeof("hermes\0-p\0jimmy\0--cli\0--accept-hooks\0--skills\0a b\0"
+				 "--skills\0$(touch x)\0chat\0-q\0work kanban task "
+				 "t_0000abcd"));
 	ck_assert_int_eq(memcmp(args,
 				"hermes\0-p\0jimmy\0--cli\0--accept-hooks\0--skills\0a b\0"
 				"--skills\0$(touch x)\0chat\0-q\0work kanban task t_0000abcd",
@@ -303,7 +290,6 @@ END_TEST
 
 START_TEST(test_nofile)
 {
-	CLEANUP(freep) char *state = NULL;
 	struct launch_result result;
 	struct help_launch h;
 	struct rlimit limit, raised;
@@ -342,7 +328,7 @@ START_TEST(test_command)
 
 	help_launch_init(&h);
 	h.launcher.command = command;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	expect_var("PREFIX", "b1/t_0000abcd/7/jimmy");
 	expect_var("HERMES_KANBAN_TASK", "t_0000abcd");
 	launch_result_deinit(&result);
@@ -382,6 +368,31 @@ START_TEST(test_std_closed)
 }
 END_TEST
 
+START_TEST(test_moved)
+{
+	/* what launcher_init() found is a memory, not a promise */
+	CLEANUP(freep) char *hermes = help_path("bin/hermes");
+	CLEANUP(freep) char *second = help_path("second");
+	CLEANUP(freep) char *moved = help_path("second/hermes");
+	struct launch_result result;
+	struct help_launch h;
+
+	help_launch_init(&h);
+	free(h.env[0]);
+	ck_assert_int_ge(asprintf(&h.env[0], "PATH=%s/bin:%s:/usr/bin:/bin", help_dir, second),
+			 0);
+	ck_assert_int_eq(mkdir(second, 0755), 0);
+	if (_i) /* not there yet */
+		ck_assert_int_eq(rename(hermes, moved), 0);
+	ck_assert_int_eq(launcher_init(&h.launcher), 0);
+	ck_assert_int_eq(_i ? rename(moved, hermes) : rename(hermes, moved), 0);
+	help_run(&h, &result);
+	ck_assert_str_ne(result.started, "unverified");
+	launch_result_deinit(&result);
+	help_launch_deinit(&h);
+}
+END_TEST
+
 /* ---- the log ---- */
 
 static void expect_log(const char *suffix, const char *want)
@@ -406,30 +417,30 @@ START_TEST(test_log)
 
 	help_launch_init(&h);
 	help_env(&h, "PROBE_ACT=print");
-	h.launcher.log_rotate_bytes = 25;
+	h.launcher.log_rotate_bytes = 20;
 	h.launcher.log_backup_count = 2;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	launch_result_deinit(&result);
 	expect_log("", "out 7\nerr\n");
 	ck_assert_int_eq(stat(path, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 07777, 0644);
-	/* appended to while it is no larger than the limit */
+	/* appended to while it is no larger than the limit: 20 bytes are not */
 	for (h.spec.run = 8; h.spec.run <= 9; h.spec.run++) {
-		run_to_end(&h, &result);
+		help_run(&h, &result);
 		launch_result_deinit(&result);
 	}
 	expect_log("", "out 7\nerr\nout 8\nerr\nout 9\nerr\n");
 	expect_log(".1", NULL);
-	/* 30 bytes are more than 25 */
+	/* 30 bytes are more than 20 */
 	h.spec.run = 1;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	launch_result_deinit(&result);
 	expect_log("", "out 1\nerr\n");
 	expect_log(".1", "out 7\nerr\nout 8\nerr\nout 9\nerr\n");
 	/* and on: .1 becomes .2, .2 falls off */
 	h.launcher.log_rotate_bytes = 9;
 	for (h.spec.run = 2; h.spec.run <= 3; h.spec.run++) {
-		run_to_end(&h, &result);
+		help_run(&h, &result);
 		launch_result_deinit(&result);
 	}
 	expect_log("", "out 3\nerr\n");
@@ -439,343 +450,16 @@ START_TEST(test_log)
 	/* none kept */
 	h.launcher.log_backup_count = 0;
 	h.spec.run = 4;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	launch_result_deinit(&result);
 	expect_log("", "out 4\nerr\n");
 	expect_log(".1", "out 2\nerr\n");
 	/* never */
 	h.launcher.log_rotate_bytes = 0;
 	h.spec.run = 5;
-	run_to_end(&h, &result);
+	help_run(&h, &result);
 	launch_result_deinit(&result);
 	expect_log("", "out 4\nerr\nout 5\nerr\n");
-	help_launch_deinit(&h);
-}
-END_TEST
-
-/* A start that must fail: the outcome and the whole sentence. Caller frees nothing. */
-static void expect_failure(struct help_launch *h, int outcome, const char *fmt, ...)
-	PRINTF(3, 4);
-
-static void expect_failure(struct help_launch *h, int outcome, const char *fmt, ...)
-{
-	struct launch_result result;
-	struct error e = ERROR_NULL;
-	char want[2048];
-	va_list ap;
-	int r = launch_worker(&h->launcher, &h->spec, &result, &e);
-
-	va_start(ap, fmt);
-	(void)vsnprintf(want, sizeof(want), fmt, ap);
-	va_end(ap);
-	ck_assert_str_eq(e.text, want);
-	ck_assert_int_eq(r, outcome);
-	ck_assert_int_eq(e.code, r);
-	ck_assert_int_eq(result.pid, 0);
-	ck_assert_int_eq(result.pidfd, -1);
-	if (outcome == LAUNCH_SPAWN_FAILED)
-		ck_assert_ptr_nonnull(result.workspace);
-	else
-		ck_assert_ptr_null(result.workspace);
-	launch_result_deinit(&result);
-	/* nothing was left behind: no child at all */
-	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
-	ck_assert_int_eq(errno, ECHILD);
-}
-
-START_TEST(test_log_bad)
-{
-	CLEANUP(freep) char *logs = help_path("root/kanban/logs");
-	CLEANUP(freep) char *path = help_path("root/kanban/logs/t_0000abcd.log");
-	CLEANUP(freep) char *victim = help_path("victim");
-	CLEANUP(freep) char *text = NULL;
-	struct help_launch h;
-
-	help_launch_init(&h);
-	ck_assert_int_eq(fs_mkdir_p(logs, 0755), 0);
-	help_write(victim, "precious");
-	ck_assert_int_eq(symlink(victim, path), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "worker log %s is no plain file; move it away", path);
-	text = help_read(victim, NULL);
-	ck_assert_str_eq(text, "precious");
-	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(mkfifo(path, 0600), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "worker log %s is no plain file; move it away", path);
-	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(mkdir(path, 0700), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "cannot write the worker log %s: Is a directory", path);
-	ck_assert_int_eq(rmdir(path), 0);
-	ck_assert_int_eq(rmdir(logs), 0);
-	help_write(logs, "");
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "cannot write the worker log %s: Not a directory", path);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-/* ---- hostile task ids ---- */
-
-#define LONG_64  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define LONG_128 LONG_64 LONG_64
-
-static const struct {
-	const char *id, *shown; /* shown NULL: it is good */
-} id_cases[] = {
-	{ "t_0000abcd", NULL },
-	{ "x", NULL },
-	{ "...", NULL },
-	{ ".hidden", NULL },
-	{ "$(touch_x);`y`&|'\"*?", NULL },
-	{ LONG_128, NULL },
-	{ "-rf", NULL },
-	{ NULL, "" },
-	{ "", "" },
-	{ ".", "." },
-	{ "..", ".." },
-	{ "../x", "../x" },
-	{ "a/b", "a/b" },
-	{ "/etc/passwd", "/etc/passwd" },
-	{ "a b", "a\\x20b" },
-	{ "a\nb", "a\\x0ab" },
-	{ "a\tb", "a\\x09b" },
-	{ "\x1b[31m", "\\x1b[31m" },
-	{ "\x7f", "\\x7f" },
-	{ "\xc3\xa4", "\\xc3\\xa4" },
-	{ "a\\/b", "a\\x5c/b" },
-	{ LONG_128 "x", LONG_64 "..." },
-};
-
-START_TEST(test_task_id)
-{
-	const char *id = id_cases[_i].id;
-	struct help_launch h;
-
-	help_launch_init(&h);
-	help_set(&h.spec.task, id);
-	if (id_cases[_i].shown) {
-		expect_failure(&h, LAUNCH_WORKSPACE_FAILED,
-			       "workspace: task id \"%s\" cannot name a folder; such a task must "
-			       "be made anew under another id",
-			       id_cases[_i].shown);
-		ck_assert_int_lt(access(h.spec.workspaces_root, F_OK), 0);
-		ck_assert_int_lt(access(h.spec.logs_dir, F_OK), 0);
-	} else {
-		CLEANUP(freep) char *ws = fs_path("%s/%s", h.spec.workspaces_root, id);
-		struct launch_result result;
-
-		run_to_end(&h, &result);
-		ck_assert(fs_is_dir(ws));
-		launch_result_deinit(&result);
-	}
-	help_launch_deinit(&h);
-}
-END_TEST
-
-/* ---- programs that do not start ---- */
-
-static const char *const bad_profiles[] = { "hermes", "root",  "sudo", "test",	"tmp", "",
-					     "Jimmy",  "a/b",   "../x", "-x",	"a b",
-					     "\xc3\xa4" };
-
-START_TEST(test_profile)
-{
-	struct help_launch h;
-
-	help_launch_init(&h);
-	help_set(&h.spec.profile, bad_profiles[_i]);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "%s is no profile name that hermes accepts; assign the task to another "
-		       "profile",
-		       bad_profiles[_i]);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_program_missing)
-{
-	CLEANUP(freep) char *bin = help_path("bin/hermes");
-	CLEANUP(freep) char *own = help_path("own");
-	const char *const command[] = { "no-such-launcher", NULL };
-	struct help_launch h;
-
-	help_launch_init(&h);
-	ck_assert_int_eq(unlink(bin), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "hermes is not on the PATH of the daemon (%s/bin:/usr/bin:/bin); install "
-		       "it or set HERMES_BIN",
-		       help_dir);
-	h.launcher.hermes = own;
-	expect_failure(&h, LAUNCH_SPAWN_FAILED, "%s does not exist", own);
-	help_write(own, "#!/bin/sh\n");
-	ck_assert_int_eq(chmod(own, 0644), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "%s is there, but not an executable file of this user", own);
-	help_write(bin, "#!/bin/sh\n");
-	ck_assert_int_eq(chmod(bin, 0644), 0);
-	h.launcher.hermes = "hermes";
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "hermes is there, but not an executable file of this user");
-	h.launcher.hermes = help_dir;
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "%s is there, but not an executable file of this user", help_dir);
-	h.launcher.command = command;
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "no-such-launcher is not on the PATH of the daemon "
-		       "(%s/bin:/usr/bin:/bin); install it or set HERMES_BIN",
-		       help_dir);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_program_bad)
-{
-	CLEANUP(freep) char *own = help_path("own");
-	struct help_launch h;
-
-	help_launch_init(&h);
-	h.launcher.hermes = own;
-	help_write(own, "just text\n");
-	ck_assert_int_eq(chmod(own, 0755), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "cannot start %s: neither a program nor a script with a #! line", own);
-	help_write(own, "#!/no/such/interpreter\n");
-	ck_assert_int_eq(chmod(own, 0755), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "cannot start %s: the interpreter of its #! line does not exist", own);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_path_relative)
-{
-	/* a `hermes` in the workspace, or where the daemon runs, is not the one */
-	CLEANUP(freep) char *planted = help_path("root/ws/t_0000abcd");
-	CLEANUP(freep) char *evil = help_path("root/ws/t_0000abcd/hermes");
-	struct help_launch h;
-
-	help_launch_init(&h);
-	free(h.env[0]);
-	h.env[0] = help_dup("PATH=.::bin:relative/bin");
-	ck_assert_int_eq(fs_mkdir_p(planted, 0755), 0);
-	help_write(evil, "#!/bin/sh\n");
-	ck_assert_int_eq(chmod(evil, 0755), 0);
-	ck_assert_int_eq(chdir(help_dir), 0);
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "hermes is not on the PATH of the daemon (.::bin:relative/bin); install it "
-		       "or set HERMES_BIN");
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_program_relative)
-{
-	/* HERMES_BIN=bin/hermes is relative to the daemon's folder, not to the workspace */
-	struct launch_result result;
-	struct help_launch h;
-
-	help_launch_init(&h);
-	h.launcher.hermes = "bin/hermes";
-	ck_assert_int_eq(chdir(help_dir), 0);
-	run_to_end(&h, &result);
-	launch_result_deinit(&result);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_too_long)
-{
-	/* one argument of more than 128 KiB: the kernel says E2BIG */
-	size_t n = 200000;
-	char *skills = malloc(n + 1);
-	struct help_launch h;
-
-	ck_assert_ptr_nonnull(skills);
-	help_launch_init(&h);
-	memset(skills, 'x', n);
-	(void)memcpy(skills, "[\"", 2);
-	(void)memcpy(skills + n - 2, "\"]", 2);
-	skills[n] = '\0';
-	h.spec.skills = skills;
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
-		       "cannot start %s/bin/hermes: its arguments and environment are too long; "
-		       "shorten the task's skills or the daemon's environment",
-		       help_dir);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_no_descriptors)
-{
-	/*
-	 * Every descriptor but one or two gone: somewhere on the way the launch fails, with a
-	 * sentence, and a child that was already there is ended and reaped.
-	 */
-	struct help_launch h;
-	struct rlimit limit;
-	int failed = 0;
-
-	help_launch_init(&h);
-	help_env(&h, "PROBE_ACT=hang");
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	for (int room = 0; room < 8; room++) {
-		struct launch_result result;
-		struct error e = ERROR_NULL;
-		struct rlimit low = limit;
-		int probe = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		int r;
-
-		(void)close(probe);
-		low.rlim_cur = (rlim_t)(probe + room);
-		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-		r = launch_worker(&h.launcher, &h.spec, &result, &e);
-		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-		if (r == 0) {
-			(void)kill(result.pid, SIGKILL);
-			(void)help_reap(result.pid);
-		} else {
-			failed++;
-			ck_assert_int_eq(r, LAUNCH_SPAWN_FAILED);
-			ck_assert_ptr_nonnull(strstr(e.text, "Too many open files"));
-			ck_assert_int_eq(result.pidfd, -1);
-			ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
-		}
-		launch_result_deinit(&result);
-	}
-	ck_assert_int_gt(failed, 0);
-	help_launch_deinit(&h);
-}
-END_TEST
-
-START_TEST(test_pidfd_fails)
-{
-	/* log and pidfd are one descriptor each: with room for one, the pidfd is what fails */
-	struct help_launch h;
-	struct rlimit limit, low;
-	struct error e = ERROR_NULL;
-	struct launch_result result;
-	int log, r, top;
-
-	help_launch_init(&h);
-	help_env(&h, "PROBE_ACT=hang");
-	ck_assert_int_eq(launcher_init(&h.launcher), 0);
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	low = limit;
-	log = logfile_open(&h.launcher, &h.spec, &e);
-	ck_assert_int_ge(log, 3);
-	top = log;
-	(void)close(log);
-	low.rlim_cur = (rlim_t)top + 1;
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-	r = launch_worker(&h.launcher, &h.spec, &result, &e);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	ck_assert_int_eq(r, LAUNCH_SPAWN_FAILED);
-	ck_assert_str_eq(e.text, "cannot watch the new worker, so it was ended: Too many open "
-				 "files; raise LimitNOFILE of the daemon if it is about open files");
-	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
-	launch_result_deinit(&result);
 	help_launch_deinit(&h);
 }
 END_TEST
@@ -812,21 +496,11 @@ static Suite *suite_of_all(void)
 	tcase_add_test(tc, test_nofile);
 	tcase_add_test(tc, test_command);
 	tcase_add_test(tc, test_std_closed);
+	tcase_add_loop_test(tc, test_moved, 0, 2);
 	tcase_add_test(tc, test_log);
-	tcase_add_test(tc, test_log_bad);
-	tcase_add_loop_test(tc, test_task_id, 0, sizeof(id_cases) / sizeof(id_cases[0]));
-	tcase_add_loop_test(tc, test_profile, 0, sizeof(bad_profiles) / sizeof(bad_profiles[0]));
-	tcase_add_test(tc, test_program_missing);
-	tcase_add_test(tc, test_path_relative);
-	tcase_add_test(tc, test_program_relative);
-	tcase_add_test(tc, test_no_descriptors);
-	if (!help_in_valgrind()) {
-		tcase_add_test(tc, test_result);
-		tcase_add_test(tc, test_program_bad);
-		tcase_add_test(tc, test_too_long);
-		tcase_add_test(tc, test_pidfd_fails);
-	}
 	tcase_add_test(tc, test_deinit_null);
+	if (!help_in_valgrind())
+		tcase_add_test(tc, test_result);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

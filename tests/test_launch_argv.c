@@ -1,4 +1,5 @@
-/* The command line of a worker: every option, and every shape that the skills column can have. */
+/* The command line of a worker: every option, and every shape that the skills column can have.
+ */
 #include "test_launch_help.h"
 
 static void help_join(char *const *argv, char *out, size_t size)
@@ -37,11 +38,13 @@ static const struct argv_case argv_cases[] = {
 	  .want = HEAD "|--skills|a|-m|m|--provider|p|--reasoning|low" TAIL },
 	{ .goal = true, .want = HEAD TAIL "|-Q" },
 	/* skills: a list of texts, in order, doubles and all */
-	{ .skills = "[\"a\",\"b\",\"a\"]", .want = HEAD "|--skills|a|--skills|b|--skills|a" TAIL },
+	{ .skills = "[\"a\",\"b\",\"a\"]",
+	  .want = HEAD "|--skills|a|--skills|b|--skills|a" TAIL },
 	{ .skills = "[\"ä ö\\n;$(x)\"]", .want = HEAD "|--skills|ä ö\n;$(x)" TAIL },
 	{ .skills = "[\"--yolo\"]", .want = HEAD "|--skills|--yolo" TAIL },
 	/* falsy ones go */
-	{ .skills = "[\"\",null,false,0,0.0,-0.0,[],{},\"z\"]", .want = HEAD "|--skills|z" TAIL },
+	{ .skills = "[\"\",null,false,0,0.0,-0.0,[],{},\"z\"]",
+	  .want = HEAD "|--skills|z" TAIL },
 	/* others become text */
 	{ .skills = "[7,-3,1.5,0.1,2e30,1.0,true]",
 	  .want = HEAD "|--skills|7|--skills|-3|--skills|1.5|--skills|0.1|--skills|2e+30"
@@ -68,7 +71,9 @@ static const struct argv_case argv_cases[] = {
 	{ .skills = "[\"sdlc-review\",\"a\"]",
 	  .extra = "sdlc-review",
 	  .want = HEAD "|--skills|sdlc-review|--skills|a" TAIL },
-	{ .skills = "nonsense", .extra = "sdlc-review", .want = HEAD "|--skills|sdlc-review" TAIL },
+	{ .skills = "nonsense",
+	  .extra = "sdlc-review",
+	  .want = HEAD "|--skills|sdlc-review" TAIL },
 };
 
 START_TEST(test_argv)

@@ -1,7 +1,7 @@
 /*
  * For the tests of src/launch: a folder per case, and a program to start. The program is the
- * test binary itself: called as "hermes" (a symbolic link that the fixture makes) it writes down
- * what it finds and then acts as the variable PROBE_ACT says. So whole environments and
+ * test binary itself: called as "hermes" (a symbolic link that the fixture makes) it writes
+ * down what it finds and then acts as the variable PROBE_ACT says. So whole environments and
  * descriptor tables can be compared, with no shell in between that changes them.
  */
 #pragma once
@@ -332,8 +332,7 @@ static void help_news_open(void)
 }
 
 /* Read @count news "<name> <pid>" and return the pid of @want (0 if it was not there). */
-static void help_news_read(size_t count, pid_t *pids,
-						   const char *const *names)
+static void help_news_read(size_t count, pid_t *pids, const char *const *names)
 {
 	char buf[4096] = "";
 	size_t len = 0, lines = 0;
@@ -418,8 +417,7 @@ struct help_launch {
 	size_t env_count;
 };
 
-PRINTF(2, 3) static void help_env(struct help_launch *h,
-							   const char *fmt, ...)
+PRINTF(2, 3) static void help_env(struct help_launch *h, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -479,6 +477,19 @@ static int help_reap(pid_t pid)
 
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	return status;
+}
+
+/* Start, wait for the exit, check its status. */
+static void help_run(struct help_launch *h, struct launch_result *result)
+{
+	struct error e = ERROR_NULL;
+	int r = launch_worker(&h->launcher, &h->spec, result, &e);
+	int status;
+
+	ck_assert_msg(r == 0, "%s", e.text);
+	ck_assert_int_gt(result->pid, 0);
+	status = help_reap(result->pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
 }
 
 static void help_set(char **field, const char *text)

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "../src/root/lease_internal.h"
 #include "lib/lease_world.h"
@@ -57,7 +58,7 @@ START_TEST(try_says_what_is_wrong)
 	ck_assert_int_eq(lease_try(&lease, none, &who, &epoch, &e), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(e.text, "does not exist; create it with `kanbanctl init"));
 	ck_assert_int_eq(access(none, F_OK), -1);
-	write_text(none, "x");
+	files_write(none, "x");
 	ck_assert_int_eq(lease_try(&lease, none, &who, &epoch, &e), -ENOTDIR);
 	ck_assert_int_eq(fs_mkdir_p(fix.lock, 0755), 0);
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), -EINVAL);
@@ -80,18 +81,18 @@ START_TEST(try_on_a_read_only_file_system)
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
 		return; /* mounting is for root */
-	ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	ck_assert_int_eq(mount(fix.root, fix.root, NULL, MS_BIND, NULL), 0);
-	ck_assert_int_eq(mount(NULL, fix.root, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL),
-			 0);
+	ck_assert_int_eq(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL), 0);
+	ck_assert_int_eq(mount(fix.root, fix.root, "none", MS_BIND, NULL), 0);
+	ck_assert_int_eq(
+		mount("none", fix.root, "none", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), -EROFS);
 	ck_assert_ptr_nonnull(strstr(e.text, "is read-only; remount it read-write"));
 	ck_assert_int_eq(umount(fix.root), 0);
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), 0);
 	lease = lease_free(lease);
-	ck_assert_int_eq(mount(fix.root, fix.root, NULL, MS_BIND, NULL), 0);
-	ck_assert_int_eq(mount(NULL, fix.root, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL),
-			 0);
+	ck_assert_int_eq(mount(fix.root, fix.root, "none", MS_BIND, NULL), 0);
+	ck_assert_int_eq(
+		mount("none", fix.root, "none", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), -EROFS);
 	ck_assert_int_eq(umount(fix.root), 0);
 }
@@ -210,7 +211,11 @@ START_TEST(standby_names_the_next_holder)
 	struct helper h;
 	struct lease *lease;
 	char expect[600];
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 
+	if (pidfd < 0)
+		return; /* valgrind, old kernels: the name may grow old there */
+	(void)close(pidfd);
 	fix_make_kanban();
 	helper_start(&h, "heir", fix.lock);
 	lease = open_root(fix.root, &s);
@@ -350,7 +355,7 @@ START_TEST(waiter_takes_no_signals)
 
 		if (d->d_name[0] == '.' || strcmp(d->d_name, main_task) == 0)
 			continue;
-		text = read_text(path);
+		text = files_read(path);
 		ck_assert_int_eq(sscanf(strstr(text, "SigBlk:"), "SigBlk: %llx", &blocked), 1);
 		ck_assert(blocked >> (SIGTERM - 1) & 1);
 		ck_assert(blocked >> (SIGHUP - 1) & 1);
@@ -434,7 +439,7 @@ START_TEST(failed_is_told_once_and_tried_again)
 	until = uv_now(&fix.loop) + 200; /* about 30 more tries */
 	RUN_UNTIL(uv_now(&fix.loop) >= until);
 	ck_assert_int_eq(s.failed, 1);
-	write_text(draft, "not a folder");
+	files_write(draft, "not a folder");
 	ck_assert_int_eq(rename(fix.root, late), 0);
 	RUN_UNTIL(s.failed > 1);
 	ck_assert_int_eq(s.failed, 2);

@@ -9,7 +9,7 @@
 START_TEST(try_writes_the_owner_file)
 {
 	struct lease_identity who = { "host-a", "my unit \n\xff", "/run/ä b.sock" };
-	CLEANUP(freep) char *boot = read_text("/proc/sys/kernel/random/boot_id");
+	CLEANUP(freep) char *boot = files_read("/proc/sys/kernel/random/boot_id");
 	CLEANUP(freep) char *text = NULL;
 	CLEANUP(lease_freep) struct lease *lease = NULL;
 	struct lease_owner owner;
@@ -29,7 +29,7 @@ START_TEST(try_writes_the_owner_file)
 	ck_assert_str_eq(owner.socket, "/run/ä b.sock");
 	ck_assert_int_ge(owner.since, before);
 	ck_assert_int_le(owner.since, clock_wall_s());
-	text = read_text(fix.owner);
+	text = files_read(fix.owner);
 	(void)snprintf(expect, sizeof(expect),
 		       "{\"epoch\":1,\"pid\":%d,\"host\":\"host-a\",\"boot_id\":\"%s\","
 		       "\"unit\":\"my unit ??\",\"version\":\"%s\","
@@ -45,7 +45,7 @@ static int64_t epoch_with_owner_file(const char *text)
 	struct error e = ERROR_NULL;
 	int64_t epoch;
 
-	write_text(fix.owner, text);
+	files_write(fix.owner, text);
 	ck_assert_msg(try_root(&lease, &epoch, &e) == 0, "%s", e.text);
 	lease_free(lease);
 	return epoch;
@@ -76,7 +76,7 @@ START_TEST(a_corrupt_owner_file_does_not_turn_back_the_epoch)
 	epoch = epoch_with_owner_file("{\"epoch\":41,\"pid\":1,\"host\":\"h\",\"since\":1}");
 	ck_assert_int_eq(epoch, 42);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		write_text(fix.owner, bad[i]);
+		files_write(fix.owner, bad[i]);
 		ck_assert_int_eq(lease_read_owner(fix.root, &owner), -EBADMSG);
 		ck_assert_int_eq(owner.epoch, 0);
 		ck_assert_int_eq(epoch_with_owner_file(bad[i]), ++epoch);
@@ -96,16 +96,16 @@ START_TEST(a_corrupt_owner_file_does_not_turn_back_the_epoch)
 	}
 	/* the note in the lock file is only worth something when it is whole and ours */
 	ck_assert_int_eq(unlink(fix.owner), 0);
-	write_text(fix.lock, "kanband epoch 4");
+	files_write(fix.lock, "kanband epoch 4");
 	ck_assert_int_eq(epoch_with_owner_file("?"), 1);
-	write_text(fix.lock, "kanband epoch 999999999999999999999999999\n");
+	files_write(fix.lock, "kanband epoch 999999999999999999999999999\n");
 	ck_assert_int_eq(epoch_with_owner_file("?"), 1);
-	write_text(fix.lock, "12345\n");
+	files_write(fix.lock, "12345\n");
 	ck_assert_int_eq(epoch_with_owner_file("?"), 1);
-	write_text(fix.lock, "kanband epoch 7\nmore");
+	files_write(fix.lock, "kanband epoch 7\nmore");
 	ck_assert_int_eq(epoch_with_owner_file("?"), 8);
 	{
-		CLEANUP(freep) char *text = read_text(fix.lock);
+		CLEANUP(freep) char *text = files_read(fix.lock);
 
 		ck_assert_str_eq(text, "kanband epoch 8\n");
 	}
@@ -121,13 +121,13 @@ START_TEST(deep_nesting_does_not_reach_the_waiters_stack)
 	ck_assert_ptr_nonnull(deep);
 	memset(deep, '[', 60000);
 	fix_make_kanban();
-	write_text(fix.owner, deep);
+	files_write(fix.owner, deep);
 	lease = open_root(fix.root, &s);
 	RUN_UNTIL(s.acquired);
 	close_lease(lease, &s);
 	memset(deep, '[', 64); /* the deepest that is parsed */
 	deep[64] = '\0';
-	write_text(fix.owner, deep);
+	files_write(fix.owner, deep);
 	s = (struct seen){ 0 };
 	lease = open_root(fix.root, &s);
 	RUN_UNTIL(s.acquired);
@@ -166,7 +166,7 @@ START_TEST(claimants_of_a_chain_of_kills)
 	ck_assert_int_eq(owner.epoch, s.epoch);
 	ck_assert_int_eq(owner.pid, getpid());
 	{
-		CLEANUP(freep) char *text = read_text(fix.owner);
+		CLEANUP(freep) char *text = files_read(fix.owner);
 
 		ck_assert_ptr_nonnull(strstr(text, "\"claimants\":[]"));
 	}
@@ -194,9 +194,9 @@ START_TEST(claimants_are_checked_and_bounded)
 
 	fix_make_kanban();
 	/* of another host: nothing is added; what is no claim lock is dropped */
-	write_text(fix.owner, "{\"epoch\":5,\"pid\":3,\"host\":\"elsewhere\",\"since\":1,"
-			      "\"claimants\":[\"a:1\",7,\"\",\"b\",\":2\",\"c:\",\"d:x\","
-			      "\"e\\n:4\",\"a:1\",\"f:5\"]}");
+	files_write(fix.owner, "{\"epoch\":5,\"pid\":3,\"host\":\"elsewhere\",\"since\":1,"
+			       "\"claimants\":[\"a:1\",7,\"\",\"b\",\":2\",\"c:\",\"d:x\","
+			       "\"e\\n:4\",\"a:1\",\"f:5\"]}");
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), 0);
 	ck_assert_int_eq(epoch, 6);
 	list = lease_claimants(lease, &n);
@@ -212,7 +212,7 @@ START_TEST(claimants_are_checked_and_bounded)
 	for (int i = 1; i < 100; i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, ",\"x:%d\"", i);
 	(void)snprintf(text + len, sizeof(text) - len, "]}");
-	write_text(fix.owner, text);
+	files_write(fix.owner, text);
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), 0);
 	list = lease_claimants(lease, &n);
 	ck_assert_uint_eq(n, 64);
@@ -233,8 +233,8 @@ START_TEST(litter_of_killed_owners_is_removed)
 	int64_t epoch;
 
 	fix_make_kanban();
-	write_text(old, "{");
-	write_text(other, "{");
+	files_write(old, "{");
+	files_write(other, "{");
 	ck_assert_int_eq(try_root(&lease, &epoch, &e), 0);
 	ck_assert_int_eq(access(old, F_OK), -1);
 	ck_assert_int_eq(access(other, F_OK), 0);

@@ -28,7 +28,8 @@ static struct {
 	int log;       /* what we logged, a memfd in place of stderr */
 	int stderr_fd; /* the real one */
 	bool well;
-	unsigned asked;
+	unsigned asked; /* times that the gate was asked */
+	unsigned yes;   /* of them answered with yes, not yet seen as pings */
 	bool closed;
 } fix;
 
@@ -57,6 +58,7 @@ static void fix_setup(void)
 	log_open(LOG_INFO);
 	fix.well = true;
 	fix.asked = 0;
+	fix.yes = 0;
 	fix.closed = false;
 }
 
@@ -78,7 +80,9 @@ static bool gate(void *arg, const char **why)
 {
 	ck_assert_ptr_eq(arg, &fix);
 	fix.asked++;
-	if (!fix.well)
+	if (fix.well)
+		fix.yes++;
+	else
 		*why = "job tick of board demo is 40 s overdue";
 	return fix.well;
 }
@@ -139,6 +143,15 @@ static void run_until_asked(unsigned times)
 	while (fix.asked < times && clock_mono_ms() < end)
 		(void)uv_run(&fix.loop, UV_RUN_ONCE);
 	ck_assert_uint_ge(fix.asked, times);
+}
+
+/* One ping for each yes of the gate, and nothing else. A slow machine may ask more often than
+ * was waited for. */
+static void expect_pings(void)
+{
+	for (; fix.yes > 0; fix.yes--)
+		ck_assert_str_eq(next(), "WATCHDOG=1");
+	ck_assert_str_eq(next(), "");
 }
 
 START_TEST(without_a_manager_nothing_happens)
@@ -231,9 +244,7 @@ START_TEST(the_watchdog_is_pinged_at_half_its_interval)
 	ck_assert_uint_eq(service_watchdog_period_ms(&fix.service), 40);
 	run_until_asked(3);
 	ck_assert_uint_ge(clock_mono_ms() - began, 3 * 40 - 2);
-	for (int i = 0; i < 3; i++)
-		ck_assert_str_eq(next(), "WATCHDOG=1");
-	ck_assert_str_eq(next(), "");
+	expect_pings();
 	ck_assert_str_eq(getenv("WATCHDOG_USEC"), "80000");
 	ck_assert_str_eq(logged(), "");
 	stop();
@@ -247,18 +258,18 @@ START_TEST(the_gate_stops_the_pings)
 	ck_assert_int_eq(setenv("WATCHDOG_USEC", "20000", 1), 0);
 	start();
 	run_until_asked(1);
-	ck_assert_str_eq(next(), "WATCHDOG=1");
+	expect_pings();
 	fix.well = false;
-	run_until_asked(4);
-	ck_assert_str_eq(next(), "");
+	run_until_asked(fix.asked + 3);
+	expect_pings();
 	ck_assert_uint_eq(logged_lines(), 1);
 	ck_assert_str_eq(logged(), "kanband: critical: job tick of board demo is 40 s overdue: "
 				   "no more pings to the watchdog, which ends this process in "
 				   "at most 1 s unless that changes\n");
 	fix.well = true;
-	run_until_asked(6);
-	ck_assert_str_eq(next(), "WATCHDOG=1");
-	ck_assert_str_eq(next(), "WATCHDOG=1");
+	run_until_asked(fix.asked + 2);
+	ck_assert_uint_ge(fix.yes, 2);
+	expect_pings();
 	ck_assert_uint_eq(logged_lines(), 2);
 	first = logged();
 	second = strchr(first, '\n') + 1;
@@ -266,7 +277,7 @@ START_TEST(the_gate_stops_the_pings)
 			 "kanband: notice: all is well again, the watchdog is pinged as "
 			 "before\n");
 	fix.well = false; /* the next time is told again */
-	run_until_asked(7);
+	run_until_asked(fix.asked + 1);
 	ck_assert_uint_eq(logged_lines(), 3);
 	stop();
 }

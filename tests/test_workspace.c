@@ -1,6 +1,6 @@
 /*
- * The folders that workers run in. The git cases run real git on real repositories; where git is
- * not installed they are left out, with a word about it.
+ * The folders that workers run in. The git cases run real git on real repositories; where git
+ * is not installed they are left out, with a word about it.
  */
 #include "test_launch_help.h"
 
@@ -159,8 +159,9 @@ START_TEST(test_scratch)
 	set_path("~/scratch");
 	expect("home/scratch", NULL);
 	set_path("some/where");
-	expect_failure("workspace: workspace_path some/where of a scratch task is not absolute; "
-		       "give the whole path");
+	expect_failure(
+		"workspace: workspace_path some/where of a scratch task is not absolute; "
+		"give the whole path");
 	help_write(file, "");
 	set_path("@file");
 	expect_failure("workspace: %s/file, or a part of that path, is no folder", help_dir);
@@ -205,12 +206,13 @@ static void git(const char *dir, const char *command)
 	CLEANUP(freep) char *full = help_path("%s", dir);
 	CLEANUP(freep) char *line = NULL;
 
-	ck_assert_int_ge(asprintf(&line,
-				  "cd \"$DIR\" && env -u GIT_DIR -u GIT_WORK_TREE "
-				  "GIT_CONFIG_NOSYSTEM=1 HOME='%s/home' git -c user.name=n "
-				  "-c user.email=e -c init.defaultBranch=main %s >/dev/null 2>&1",
-				  help_dir, command),
-			 0);
+	ck_assert_int_ge(
+		asprintf(&line,
+			 "cd \"$DIR\" && env -u GIT_DIR -u GIT_WORK_TREE "
+			 "GIT_CONFIG_NOSYSTEM=1 HOME='%s/home' git -c user.name=n "
+			 "-c user.email=e -c init.defaultBranch=main %s >/dev/null 2>&1",
+			 help_dir, command),
+		0);
 	ck_assert_int_eq(setenv("DIR", full, 1), 0);
 	ck_assert_msg(system(line) == 0, "%s", line);
 }
@@ -265,22 +267,27 @@ START_TEST(test_worktree_board)
 	CLEANUP(freep) char *link = help_path("home");
 	CLEANUP(freep) char *blank = NULL;
 
-	expect_failure("workspace: a worktree task needs a workspace_path, or a default_workdir in "
-		       "the board.json of board b1; there is neither");
+	expect_failure(
+		"workspace: a worktree task needs a workspace_path, or a default_workdir in "
+		"the board.json of board b1; there is neither");
 	set_workdir(" \n");
-	expect_failure("workspace: a worktree task needs a workspace_path, or a default_workdir in "
-		       "the board.json of board b1; there is neither");
+	expect_failure(
+		"workspace: a worktree task needs a workspace_path, or a default_workdir in "
+		"the board.json of board b1; there is neither");
 	set_workdir("repo");
-	expect_failure("workspace: default_workdir repo of board b1 is not absolute; give the whole "
-		       "path");
+	expect_failure(
+		"workspace: default_workdir repo of board b1 is not absolute; give the whole "
+		"path");
 	set_workdir("@root");
-	expect_failure("workspace: default_workdir %s/root is not inside a git checkout that can "
-		       "be used: cannot change to '%s/root': No such file or directory",
-		       help_dir, help_dir);
+	expect_failure(
+		"workspace: default_workdir %s/root is not inside a git checkout that can "
+		"be used: cannot change to '%s/root': No such file or directory",
+		help_dir, help_dir);
 	ck_assert_int_eq(mkdir(h.spec.root, 0755), 0);
-	expect_failure("workspace: default_workdir %s/root is not inside a git checkout that can "
-		       "be used: not a git repository (or any of the parent directories): .git",
-		       help_dir);
+	expect_failure(
+		"workspace: default_workdir %s/root is not inside a git checkout that can "
+		"be used: not a git repository (or any of the parent directories): .git",
+		help_dir);
 	set_workdir("@repo");
 	expect("repo/.worktrees/t_0000abcd", "wt/t_0000abcd");
 	expect_branch("repo/.worktrees/t_0000abcd", "wt/t_0000abcd");
@@ -317,19 +324,22 @@ START_TEST(test_worktree_branch)
 	/* in use elsewhere */
 	help_set(&h.spec.task, "t_4");
 	help_set(&h.spec.branch_name, "main");
-	expect_failure("workspace: git worktree add %s/repo/.worktrees/t_4 on branch main failed: "
-		       "'main' is already *",
-		       help_dir);
+	expect_failure(
+		"workspace: git worktree add %s/repo/.worktrees/t_4 on branch main failed: "
+		"'main' is already *",
+		help_dir);
 	help_set(&h.spec.branch_name, "a..b");
-	expect_failure("workspace: git worktree add %s/repo/.worktrees/t_4 on branch a..b failed: "
-		       "'a..b' is not a valid branch name",
-		       help_dir);
+	expect_failure(
+		"workspace: git worktree add %s/repo/.worktrees/t_4 on branch a..b failed: "
+		"'a..b' is not a valid branch name",
+		help_dir);
 	help_set(&h.spec.branch_name, "--force");
 	expect_failure("workspace: --force is no branch name; change branch_name of the task");
 	help_set(&h.spec.branch_name, "$(touch x)");
-	expect_failure("workspace: git worktree add %s/repo/.worktrees/t_4 on branch $(touch x) "
-		       "failed: '$(touch x)' is not a valid branch name",
-		       help_dir);
+	expect_failure(
+		"workspace: git worktree add %s/repo/.worktrees/t_4 on branch $(touch x) "
+		"failed: '$(touch x)' is not a valid branch name",
+		help_dir);
 }
 END_TEST
 
@@ -350,20 +360,24 @@ START_TEST(test_worktree_path)
 	expect("repo/sub", "wt/t_3");
 	/* not in a repository, there or not there */
 	set_path("@elsewhere/x");
-	expect_failure("workspace: workspace_path %s/elsewhere/x is not inside a git checkout that "
-		       "can be used: not a git repository (or any of the parent directories): .git",
-		       help_dir);
+	expect_failure(
+		"workspace: workspace_path %s/elsewhere/x is not inside a git checkout that "
+		"can be used: not a git repository (or any of the parent directories): .git",
+		help_dir);
 	ck_assert_int_eq(fs_mkdir_p(h.spec.workspace_path, 0755), 0);
-	expect_failure("workspace: workspace_path %s/elsewhere/x is not inside a git checkout that "
-		       "can be used: not a git repository (or any of the parent directories): .git",
-		       help_dir);
+	expect_failure(
+		"workspace: workspace_path %s/elsewhere/x is not inside a git checkout that "
+		"can be used: not a git repository (or any of the parent directories): .git",
+		help_dir);
 	set_path("repo");
-	expect_failure("workspace: workspace_path repo of a worktree task is not absolute; give the "
-		       "whole path");
+	expect_failure(
+		"workspace: workspace_path repo of a worktree task is not absolute; give the "
+		"whole path");
 	set_path("~/x");
-	expect_failure("workspace: workspace_path %s/home/x is not inside a git checkout that can "
-		       "be used: not a git repository (or any of the parent directories): .git",
-		       help_dir);
+	expect_failure(
+		"workspace: workspace_path %s/home/x is not inside a git checkout that can "
+		"be used: not a git repository (or any of the parent directories): .git",
+		help_dir);
 }
 END_TEST
 
@@ -409,24 +423,26 @@ START_TEST(test_worktree_stale)
 	set_workdir("@repo");
 	expect("repo/.worktrees/t_0000abcd", "wt/t_0000abcd");
 	/* removed without telling git: registered, and its branch "in use" there */
-	ck_assert_int_ge(
-		asprintf(&line, "rm -rf '%s/repo/.worktrees/t_0000abcd'", help_dir), 0);
+	ck_assert_int_ge(asprintf(&line, "rm -rf '%s/repo/.worktrees/t_0000abcd'", help_dir),
+			 0);
 	ck_assert_int_eq(system(line), 0);
 	expect("repo/.worktrees/t_0000abcd", "wt/t_0000abcd");
 	/* a lock file that stays: tried again, then told */
 	help_set(&h.spec.task, "t_5");
 	help_write(lock, "");
-	expect_failure("workspace: git worktree add %s/repo/.worktrees/t_5 on branch wt/t_5 failed: "
-		       "cannot lock ref 'refs/heads/wt/t_5': Unable to create '%s': File exists.",
-		       help_dir, lock);
+	expect_failure(
+		"workspace: git worktree add %s/repo/.worktrees/t_5 on branch wt/t_5 failed: "
+		"cannot lock ref 'refs/heads/wt/t_5': Unable to create '%s': File exists.",
+		help_dir, lock);
 	ck_assert_int_eq(unlink(lock), 0);
 	expect("repo/.worktrees/t_5", "wt/t_5");
 	/* something of somebody's in the way, outside of any checkout of this repository */
 	help_set(&h.spec.task, "t_6");
 	make_repo("repo/.worktrees/t_6");
-	expect_failure("workspace: git worktree add %s/repo/.worktrees/t_6 on branch wt/t_6 failed: "
-		       "'%s/repo/.worktrees/t_6' already exists",
-		       help_dir, help_dir);
+	expect_failure(
+		"workspace: git worktree add %s/repo/.worktrees/t_6 on branch wt/t_6 failed: "
+		"'%s/repo/.worktrees/t_6' already exists",
+		help_dir, help_dir);
 }
 END_TEST
 
@@ -443,9 +459,10 @@ START_TEST(test_worktree_empty)
 		       help_dir);
 	git(".", "init --bare bare");
 	set_workdir("@bare");
-	expect_failure("workspace: default_workdir %s/bare is not inside a git checkout that can "
-		       "be used: this operation must be run in a work tree",
-		       help_dir);
+	expect_failure(
+		"workspace: default_workdir %s/bare is not inside a git checkout that can "
+		"be used: this operation must be run in a work tree",
+		help_dir);
 }
 END_TEST
 
@@ -464,9 +481,10 @@ START_TEST(test_worktree_newline)
 
 	ck_assert_int_eq(rename(repo, dir), 0);
 	set_workdir("@new\nline");
-	expect_failure("workspace: default_workdir %s/new?line is not inside a git checkout that "
-		       "can be used: the path has a newline in it",
-		       help_dir);
+	expect_failure(
+		"workspace: default_workdir %s/new?line is not inside a git checkout that "
+		"can be used: the path has a newline in it",
+		help_dir);
 }
 END_TEST
 
@@ -568,121 +586,6 @@ START_TEST(test_worktree_race_one_path)
 }
 END_TEST
 
-/* ---- git_run() ---- */
-
-/* A git that does what @script says. */
-static void fake_git(struct git *git, const char *script)
-{
-	CLEANUP(freep) char *bin = help_path("fake");
-	CLEANUP(freep) char *file = help_path("fake/git");
-	CLEANUP(freep) char *path = NULL;
-	char *vars[3] = { 0 };
-
-	(void)mkdir(bin, 0755);
-	help_write(file, script);
-	ck_assert_int_eq(chmod(file, 0755), 0);
-	ck_assert_int_ge(asprintf(&path, "PATH=%s:/usr/bin:/bin", bin), 0);
-	vars[0] = path;
-	vars[1] = help_dup("GIT_DIR=/nowhere");
-	env = environ_free(env);
-	ck_assert_int_eq(environ_prepare(&env, vars), 0);
-	free(vars[1]);
-	ck_assert_int_eq(git_init(git, env), 0);
-}
-
-START_TEST(test_git_output)
-{
-	const char *const args[] = { "a b", "$(x)", NULL };
-	struct git_output *output = malloc(sizeof(*output));
-	struct git git;
-	char buf[64];
-
-	ck_assert_ptr_nonnull(output);
-	fake_git(&git, "#!/bin/sh\necho \"$# $1 $2 $GIT_TERMINAL_PROMPT $LC_ALL ${GIT_DIR-none}\"\n"
-		       "cat\necho warning: w >&2; echo fatal: why >&2; echo hint >&2; exit 3\n");
-	ck_assert_int_eq(git_run(&git, args, output), 0);
-	ck_assert_int_eq(output->status, 3);
-	ck_assert_str_eq(output->out, "2 a b $(x) 0 C none\n");
-	ck_assert(!output->out_cut);
-	ck_assert_str_eq(git_reason(output, buf, sizeof(buf)), "why");
-	git_deinit(&git);
-
-	/* more than is kept: git does not wait for us, we keep the beginning */
-	fake_git(&git, "#!/bin/sh\nhead -c 3000000 /dev/zero | tr '\\0' x\n"
-		       "head -c 300000 /dev/zero | tr '\\0' y >&2\n");
-	ck_assert_int_eq(git_run(&git, args, output), 0);
-	ck_assert_int_eq(output->status, 0);
-	ck_assert(output->out_cut);
-	ck_assert_uint_eq(output->out_len, sizeof(output->out) - 1);
-	ck_assert_uint_eq(strlen(output->out), sizeof(output->out) - 1);
-	ck_assert_uint_eq(strlen(git_reason(output, buf, sizeof(buf))), sizeof(buf) - 1);
-	git_deinit(&git);
-
-	fake_git(&git, "#!/bin/sh\nkill -9 $$\n");
-	ck_assert_int_eq(git_run(&git, args, output), 0);
-	ck_assert_int_eq(output->status, -1);
-	ck_assert_str_eq(git_reason(output, buf, sizeof(buf)), "git was killed by a signal");
-	git_deinit(&git);
-
-	fake_git(&git, "#!/bin/sh\necho ' ' >&2; exit 1\n");
-	ck_assert_int_eq(git_run(&git, args, output), 0);
-	ck_assert_str_eq(git_reason(output, buf, sizeof(buf)), "git failed and gave no reason");
-	git_deinit(&git);
-	free(output);
-}
-END_TEST
-
-START_TEST(test_git_background)
-{
-	/* a hook that leaves something behind which keeps the pipes open */
-	const char *const args[] = { "x", NULL };
-	struct git_output *output = malloc(sizeof(*output));
-	uint64_t start = clock_mono_ms();
-	struct git git;
-
-	ck_assert_ptr_nonnull(output);
-	fake_git(&git, "#!/bin/sh\nsleep 20 &\necho $!\n");
-	ck_assert_int_eq(git_run(&git, args, output), 0);
-	ck_assert_int_eq(output->status, 0);
-	ck_assert_uint_lt(clock_mono_ms() - start, 15000);
-	(void)kill(atoi(output->out), SIGKILL);
-	git_deinit(&git);
-	free(output);
-}
-END_TEST
-
-static const char *const hanging[] = {
-	"#!/bin/sh\nsleep 60\n",
-	/* deaf, and a child in the same group */
-	"#!/bin/sh\ntrap '' TERM\necho $$\nsleep 60 & sleep 60; sleep 60; sleep 60\n",
-	/* closed its streams */
-	"#!/bin/sh\nexec >&- 2>&-\nsleep 60\n",
-};
-
-START_TEST(test_git_timeout)
-{
-	const char *const args[] = { "x", NULL };
-	struct git_output *output = malloc(sizeof(*output));
-	uint64_t start = clock_mono_ms();
-	struct git git;
-	char buf[64];
-
-	ck_assert_ptr_nonnull(output);
-	fake_git(&git, hanging[_i]);
-	git.timeout_ms = 200;
-	ck_assert_int_eq(git_run(&git, args, output), 0);
-	ck_assert(output->timed_out);
-	ck_assert_int_eq(output->status, -1);
-	ck_assert_uint_lt(clock_mono_ms() - start, 20000);
-	ck_assert_str_eq(git_reason(output, buf, sizeof(buf)),
-			 "git did not end in time and was killed");
-	/* reaped */
-	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
-	git_deinit(&git);
-	free(output);
-}
-END_TEST
-
 static Suite *suite_of_all(void)
 {
 	Suite *suite = suite_create("workspace");
@@ -694,13 +597,6 @@ static Suite *suite_of_all(void)
 	tcase_add_loop_test(plain, test_path, 0, sizeof(path_cases) / sizeof(path_cases[0]));
 	tcase_add_test(plain, test_scratch);
 	tcase_add_test(plain, test_dir);
-	tcase_add_test(plain, test_git_output);
-	if (!help_in_valgrind()) {
-		/* both end by the pidfd */
-		tcase_add_test(plain, test_git_background);
-		tcase_add_loop_test(plain, test_git_timeout, 0,
-				    sizeof(hanging) / sizeof(hanging[0]));
-	}
 	suite_add_tcase(suite, plain);
 	tcase_add_checked_fixture(real, repo_setup, teardown);
 	tcase_set_timeout(real, 120);

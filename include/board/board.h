@@ -22,6 +22,7 @@ enum board_state {
 	BOARD_TROUBLED, /* healthy as far as known, but the last try failed for a passing reason
 			 */
 	BOARD_SCHEMA,   /* a table or column that must be there is not */
+	BOARD_LOST,     /* sound, but it went back in time: fails closed */
 	BOARD_QUARANTINED, /* damaged: left alone until its bytes change or the daemon restarts
 			    */
 };
@@ -38,8 +39,14 @@ struct board {
 	struct file_stamp seen_db, seen_wal; /* the bytes that the last tick has seen */
 	struct file_stamp opened;            /* of the file that @db has open */
 	int64_t data_version;                /* of the connection, at its last tick */
-	bool seen_racy;          /* written so recently that an equal stamp proves nothing */
-	bool checked;            /* integrity was checked since it was last found damaged */
+	bool seen_racy;     /* written so recently that an equal stamp proves nothing */
+	bool checked;       /* integrity was checked since it was last in trouble */
+	int64_t checked_at; /* Unix seconds of the last check */
+	int64_t good_seq, good_tasks; /* as last recorded in its health record */
+	int64_t snapshot_at;     /* Unix seconds of the last snapshot or try; 0 not known yet */
+	int64_t snapshot_seq;    /* event sequence in it */
+	bool snapshot_told;      /* a failure was logged */
+	unsigned ioerrs;         /* visits in a row that ended with an I/O error */
 	int64_t checkpointed_at; /* Unix seconds of the last checkpoint */
 };
 
@@ -66,6 +73,8 @@ struct board_job {
 	bool checkpoint;      /* a WAL board's checkpoint, if due or @close */
 	bool close;           /* close the connection at the end */
 	bool last;            /* and for good: leave no -wal behind */
+	int64_t epoch;        /* of the lease: one try each for a board in trouble */
+	bool force;           /* the operator asks: try a board in trouble now */
 	bool dry_run;         /* never wait for locks of others */
 	/* what came of it */
 	enum board_outcome outcome;

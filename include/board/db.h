@@ -25,6 +25,7 @@ enum db_outcome {
 			* IOERR:  back off, copy nothing */
 	DB_MISSING,    /* no file, or a zero-length one: a fresh board, nothing to dispatch */
 	DB_SCHEMA_BAD, /* a table or column that must be there is not */
+	DB_LOST,       /* sound, but it went back in time (health.h) */
 	DB_CORRUPT,    /* CORRUPT*, NOTADB, or integrity_check said something but ok */
 };
 
@@ -82,6 +83,10 @@ unsigned db_features(const struct db *db);
 /** db_handle() - the connection, for code inside src/board only */
 struct sqlite3 *db_handle(struct db *db);
 
+/** db_failed() - SQLite's result code of the last call that failed, for code inside src/board
+ */
+int db_failed(const struct db *db);
+
 /** db_is_wal() - is the database in WAL mode on disk */
 bool db_is_wal(const struct db *db);
 
@@ -126,6 +131,11 @@ MUST_CHECK int db_query(struct db *db, struct error *e, struct sqlite3_stmt **st
 MUST_CHECK int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none,
 			  const char *sql, const char *types, ...);
 
+/** db_row_ints() - the first @n columns of the first row as integers; all 0 where there is no
+ * row */
+MUST_CHECK int db_row_ints(struct db *db, struct error *e, int64_t *values, int n,
+			   const char *sql, const char *types, ...);
+
 /** db_changes() - rows changed by the last statement */
 int db_changes(struct db *db);
 
@@ -163,6 +173,13 @@ MUST_CHECK int db_data_version(struct db *db, int64_t *version, struct error *e)
  * file. Return: 0; DB_TRANSIENT when writer or readers were in the way; else as db_step().
  */
 MUST_CHECK int db_checkpoint(struct db *db, struct error *e);
+
+/** db_quick_check() - PRAGMA quick_check. Return: 0; DB_CORRUPT (@e: what it says); as
+ * db_step() */
+MUST_CHECK int db_quick_check(struct db *db, struct error *e);
+
+/** db_was_ioerr() - was the last failure of this connection an I/O error */
+bool db_was_ioerr(const struct db *db);
 
 /** db_trim() - finalize cached statements and give page-cache memory back */
 void db_trim(struct db *db);

@@ -19,7 +19,8 @@ enum launch_outcome {
 	LAUNCH_SPAWN_FAILED,         /* workspace is ready, the process did not start */
 };
 
-/* How workers are started; one per root, read-only while jobs run. All borrowed but the last. */
+/* How workers are started; one per root, read-only while jobs run. All borrowed but the last.
+ */
 struct launcher {
 	const char *const
 		*command;         /* prefix of the `command` launcher with placeholders {board}
@@ -74,7 +75,9 @@ struct launch_result {
 
 /**
  * launcher_init() - do once what is the same for every worker: the environment less what no
- * worker gets. Call it when the other fields are set, and again after changing @environ.
+ * worker gets, where the program is, which boot this is. Call it when the other fields are set,
+ * and again after a change of them. A program that is not there yet, or moves, is found all the
+ * same.
  * Return: 0 or -ENOMEM, then the launcher works as without.
  */
 MUST_CHECK int launcher_init(struct launcher *launcher);

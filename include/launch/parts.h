@@ -39,6 +39,18 @@ DEFINE_FREEP(struct launch_env, environ_free)
 MUST_CHECK char **environ_build(const struct launch_env *env, const struct launch_spec *spec,
 				const char *workspace, const char *branch);
 
+/**
+ * environ_keep_more() - look up once what each launch needs besides: where @program is, and
+ * which boot this is. Return: 0 or -ENOMEM.
+ */
+MUST_CHECK int environ_keep_more(struct launch_env *env, const char *program);
+
+/** environ_find() - spawn_find() on the PATH of @env, with what environ_keep_more() found */
+MUST_CHECK int environ_find(const struct launch_env *env, const char *program, char **file);
+
+/** environ_boot() - the kept identity_boot(), or NULL */
+const char *environ_boot(const struct launch_env *env);
+
 /** environ_plain() - @env without per-task variables, for git; NULL-terminated, borrowed */
 char *const *environ_plain(const struct launch_env *env);
 const char *environ_path(const struct launch_env *env); /* PATH, or a default */
@@ -113,12 +125,12 @@ struct git {
 
 /* What a git call said, cut at the size of the buffers. */
 struct git_output {
-	int status;      /* exit status, -1 if killed by a signal or by the time-out */
-	bool timed_out;  /* ended by us */
-	char out[8192];  /* standard output */
-	char err[2048];  /* standard error */
-	size_t out_len;  /* before the NUL; a NUL from git itself counts as text */
-	bool out_cut;    /* there was more */
+	int status;     /* exit status, -1 if killed by a signal or by the time-out */
+	bool timed_out; /* ended by us */
+	char out[8192]; /* standard output */
+	char err[2048]; /* standard error */
+	size_t out_len; /* before the NUL; a NUL from git itself counts as text */
+	bool out_cut;   /* there was more */
 };
 
 /** git_init() - find git and make its environment. Return: 0 or -errno as spawn_find(). */

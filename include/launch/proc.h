@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "launch/launch.h"
 #include "util/error.h"
 
 #define PROC_ENVIRON_MAX ((size_t)256 * 1024) /* more of an environment is not read */
@@ -67,3 +68,12 @@ bool proc_same_db(const char *a, const char *b);
  * Return: 0 or -errno.
  */
 MUST_CHECK int proc_pids(pid_t **pids, size_t *count);
+
+/*
+ * identity.c: the two halves of a worker_started_at, because the first is the same until the
+ * next boot: `<boot_id>:<start ticks of pid 1>|`, or "unverified".
+ */
+void identity_boot(char out[LAUNCH_STARTED_MAX]);
+
+/** identity_started_in() - identity_started() with @boot from identity_boot() */
+void identity_started_in(const char *boot, pid_t pid, char out[LAUNCH_STARTED_MAX]);

@@ -33,6 +33,12 @@ struct settings {
 	int64_t busy_timeout_ms;       /* 120000 */
 	int64_t checkpoint_interval_s; /* 300 */
 	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
+	int64_t integrity_interval_s;  /* between checks of a sound board, 6 h */
+	int64_t repair_policy;         /* enum repair_policy: lossless, salvage, never */
+	int64_t snapshot_interval_s;   /* 1 h; 0 = none are taken */
+	int64_t snapshot_keep_hourly;  /* 24 */
+	int64_t snapshot_keep_daily;   /* 7 */
+	int64_t snapshot_max_bytes;    /* of one board, 1 GiB */
 	/* workers */
 	int64_t worker_log_rotate_bytes; /* 2 MiB */
 	int64_t worker_log_backup_count; /* 1 */

@@ -28,11 +28,13 @@
 #include <unistd.h>
 
 #include "board/db.h"
+#include "board/examine.h"
 #include "util/clock.h"
 #include "util/fs.h"
 
 #define BOARD_BUSY_MAX_MS  5000  /* longest wait for SQLite's lock in one statement */
 #define BOARD_INIT_WAIT_MS 10000 /* for `<db>.init.lock`, then on without it */
+#define BOARD_IOERRS       3     /* I/O errors in a row after which damage is suspected */
 #define BOARD_RACY_NS      1000000000LL
 #define BOARD_JOB_LIMIT_MS (10 * 60 * 1000)
 #define BOARD_NO_VERSION   INT64_MIN /* data_version: no tick has used this connection yet */
@@ -40,9 +42,13 @@
 const char *board_state_name(enum board_state state)
 {
 	static const char *const names[] = {
-		[BOARD_NEW] = "new",         [BOARD_HEALTHY] = "healthy",
-		[BOARD_MISSING] = "missing", [BOARD_TROUBLED] = "troubled",
-		[BOARD_SCHEMA] = "schema",   [BOARD_QUARANTINED] = "quarantined",
+		[BOARD_NEW] = "new",
+		[BOARD_HEALTHY] = "healthy",
+		[BOARD_MISSING] = "missing",
+		[BOARD_TROUBLED] = "troubled",
+		[BOARD_SCHEMA] = "schema",
+		[BOARD_LOST] = "lost",
+		[BOARD_QUARANTINED] = "quarantined",
 	};
 
 	return names[state];
@@ -131,21 +137,13 @@ static int board_open_db(struct board *b, struct board_job *bj)
 	int r;
 
 	b->opened = file_stamp_of(b->place.db_path);
-	if (b->opened.ino == 0 || b->opened.size == 0) {
-		/* no lock file is made for a board that is not there */
-		r = db_open(&b->db, &opt, &bj->error);
-		if (r == DB_MISSING)
-			return r;
-		b->db = db_free(b->db);
-	}
 	if (!b->checked) {
 		init = board_lock(b, ".init.lock", true, &bj->error);
 		if (init < 0 && init != -EWOULDBLOCK)
 			return init;
 	}
-	r = db_open(&b->db, &opt, &bj->error);
+	r = b->checked ? db_open(&b->db, &opt, &bj->error) : examine_open(b, bj, &opt);
 	if (r == 0) {
-		b->checked = true;
 		b->data_version = BOARD_NO_VERSION;
 		db_leave_wal(b->db, true);
 	}
@@ -164,15 +162,22 @@ static int board_door(struct board *b, struct board_job *bj)
 	return b->db ? 0 : board_open_db(b, bj);
 }
 
-static int board_checkpoint(struct board *b, struct board_job *bj)
+/* What is due at the checkpoint interval and before closing: checkpoint, record what is good.
+ */
+static int board_upkeep(struct board *b, struct board_job *bj)
 {
 	int64_t now = clock_wall_s();
 	struct error e = ERROR_NULL;
 	int r;
 
-	if (!b->db || !db_is_wal(b->db) ||
-	    (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s))
+	if (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s)
 		return 0;
+	examine_good(b, bj);
+	examine_snapshot(b, bj);
+	if (!db_is_wal(b->db)) {
+		b->checkpointed_at = now;
+		return 0;
+	}
 	r = db_checkpoint(b->db, &e);
 	if (r == DB_TRANSIENT) /* readers or writers in the way: the next one does it */
 		return 0;
@@ -201,6 +206,12 @@ static int board_visit(struct board *b, struct board_job *bj)
 			return 0;
 		}
 	}
+	if (clock_wall_s() - b->checked_at >= rq->set->integrity_interval_s) {
+		r = db_quick_check(b->db, &bj->error);
+		if (r != 0)
+			return r;
+		b->checked_at = clock_wall_s();
+	}
 	if (bj->n_settle > 0)
 		r = tick_settle(b->db, rq, bj->settle, bj->n_settle, &bj->plan, &bj->error);
 	bj->settled = r == 0;
@@ -213,7 +224,7 @@ static int board_visit(struct board *b, struct board_job *bj)
 	if (r == 0 && rq->steps)
 		r = tick_run(b->db, rq, &bj->plan, &bj->error);
 	if (r == 0 && bj->checkpoint)
-		r = board_checkpoint(b, bj);
+		r = board_upkeep(b, bj);
 	return r;
 }
 
@@ -229,6 +240,35 @@ static bool board_as_seen(const struct board *b)
 	return !board_changed(b, &now);
 }
 
+/* Neither a file nor a record of one: a board that is still to be made, not one that is lost.
+ */
+static bool board_never_was(const struct board *b)
+{
+	CLEANUP(freep) char *record = fs_path("%s.health.json", b->place.db_path);
+
+	if (b->state != BOARD_MISSING && b->state != BOARD_NEW)
+		return false;
+	return file_stamp_of(b->place.db_path).ino == 0 && record &&
+	       file_stamp_of(record).ino == 0;
+}
+
+/* After an error that may mean damage: close, and examine the board at once. */
+static int board_suspect(struct board *b, struct board_job *bj, int r)
+{
+	if (r == DB_TRANSIENT && b->db && db_was_ioerr(b->db))
+		b->ioerrs++;
+	else if (r != DB_TRANSIENT)
+		b->ioerrs = 0;
+	if ((r != DB_CORRUPT || !b->checked) && b->ioerrs < BOARD_IOERRS)
+		return r;
+	b->ioerrs = 0;
+	b->db = db_free(b->db);
+	b->checked = false;
+	r = board_door(b, bj);
+	/* sound after all, or whole again: what was asked for is done at the next try */
+	return r == 0 ? DB_TRANSIENT : r;
+}
+
 static enum board_state board_judge(int r)
 {
 	switch (r) {
@@ -238,6 +278,8 @@ static enum board_state board_judge(int r)
 		return BOARD_MISSING;
 	case DB_SCHEMA_BAD:
 		return BOARD_SCHEMA;
+	case DB_LOST:
+		return BOARD_LOST;
 	case DB_CORRUPT:
 		return BOARD_QUARANTINED;
 	default:
@@ -254,15 +296,11 @@ void board_job_run(struct board_job *bj)
 
 	bj->outcome = BOARD_DONE;
 	bj->state = b->state;
-	if (b->state == BOARD_MISSING || b->state == BOARD_NEW) {
-		struct file_stamp now = file_stamp_of(b->place.db_path);
-
-		if (now.ino == 0) { /* nothing there: nothing to lock */
-			bj->state = BOARD_MISSING;
-			b->seen_db = b->seen_wal = (struct file_stamp){ 0 };
-			b->seen_racy = false;
-			return;
-		}
+	if (board_never_was(b)) { /* nothing there: nothing to lock */
+		bj->state = BOARD_MISSING;
+		b->seen_db = b->seen_wal = (struct file_stamp){ 0 };
+		b->seen_racy = false;
+		return;
 	}
 	if (bj->only_if_changed && !b->db && bj->n_settle + bj->n_record == 0 &&
 	    board_as_seen(b)) {
@@ -277,13 +315,15 @@ void board_job_run(struct board_job *bj)
 		return;
 	}
 	r = lock < 0 ? lock : board_visit(b, bj);
+	if (r > 0 && !bj->plan.lease_lost)
+		r = board_suspect(b, bj, r);
 	if (bj->plan.lease_lost)
 		bj->outcome = BOARD_LEASE_LOST;
 	else if (r != 0 && r != DB_MISSING)
 		bj->outcome = BOARD_FAILED;
 	if (bj->outcome != BOARD_LEASE_LOST)
 		bj->state = board_judge(r);
-	if (r == DB_CORRUPT || r == DB_SCHEMA_BAD || r == DB_MISSING) {
+	if (r == DB_CORRUPT || r == DB_LOST || r == DB_SCHEMA_BAD || r == DB_MISSING) {
 		b->db = db_free(b->db);
 		b->checked = false;
 	}

@@ -70,6 +70,11 @@ static const char *const db_columns[] = {
 	"kanban_notify_subs.delivery_mode",
 	"kanban_notify_subs.delivery_metadata",
 	"kanban_notify_subs.user_id",
+	"kanban_notify_subs.platform",
+	"kanban_notify_subs.chat_id",
+	"kanban_notify_subs.thread_id",
+	"kanban_notify_subs.last_event_id",
+	"kanban_notify_subs.created_at",
 	"task_links.parent_id",
 	"task_comments.body",
 	"kanban_notify_subs.task_id",
@@ -125,12 +130,14 @@ struct db_statement {
 
 struct db {
 	sqlite3 *sqlite;
-	uint64_t columns;                                 /* bits of db_columns */
-	const atomic_bool *cancel;                        /* or NULL */
-	uint64_t busy_until_ms;                           /* end of the current busy wait */
-	int busy_timeout_ms;                              /* per wait */
-	bool wal;                                         /* WAL on disk when opened */
-	bool busy_interrupt;                              /* giving up a busy wait interrupts */
+	uint64_t columns;          /* bits of db_columns */
+	const atomic_bool *cancel; /* or NULL */
+	uint64_t busy_until_ms;    /* end of the current busy wait */
+	int busy_timeout_ms;       /* per wait */
+	bool wal;                  /* WAL on disk when opened */
+	bool busy_interrupt;       /* giving up a busy wait interrupts */
+	bool ioerr;                /* the last failure was an I/O error */
+	int failed;                /* SQLite's result code of the last failure */
 	struct db_statement statements[DB_STATEMENT_MAX]; /* cache by address of the text */
 	size_t n_statements;
 };
@@ -196,6 +203,8 @@ static int db_result(struct db *db, int rc, struct error *e)
 
 	if (r == 0 || r == DB_ROW)
 		return r;
+	db->failed = rc;
+	db->ioerr = (rc & 0xFF) == SQLITE_IOERR;
 	if (rc == SQLITE_INTERRUPT && db->cancel && atomic_load(db->cancel))
 		return error_set(e, r, "cancelled");
 	if ((rc & 0xFF) == SQLITE_FULL)
@@ -370,12 +379,12 @@ static int db_learn(struct db *db, struct error *e)
 	return 0;
 }
 
-static int db_integrity(struct db *db, struct error *e)
+static int db_check(struct db *db, const char *pragma, struct error *e)
 {
 	sqlite3_stmt *stmt = NULL;
 	int rc, r;
 
-	rc = sqlite3_prepare_v2(db->sqlite, "PRAGMA integrity_check(1)", -1, &stmt, NULL);
+	rc = sqlite3_prepare_v2(db->sqlite, pragma, -1, &stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(stmt);
 	r = db_result(db, rc, e);
@@ -428,7 +437,7 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 	sqlite3_progress_handler(db->sqlite, 20000, db_progress, db);
 	r = db_pragmas(db, e);
 	if (r == 0 && opt->integrity)
-		r = db_integrity(db, e);
+		r = db_check(db, "PRAGMA integrity_check(1)", e);
 	if (r == 0 && !opt->create)
 		r = db_learn(db, e);
 	if (r != 0)
@@ -446,6 +455,16 @@ struct db *db_free(struct db *db)
 	(void)sqlite3_close(db->sqlite); /* no statement is left, so it cannot be busy */
 	free(db);
 	return NULL;
+}
+
+int db_quick_check(struct db *db, struct error *e)
+{
+	return db_check(db, "PRAGMA quick_check(1)", e);
+}
+
+bool db_was_ioerr(const struct db *db)
+{
+	return db->ioerr;
 }
 
 void db_trim(struct db *db)
@@ -481,6 +500,11 @@ unsigned db_features(const struct db *db)
 sqlite3 *db_handle(struct db *db)
 {
 	return db->sqlite;
+}
+
+int db_failed(const struct db *db)
+{
+	return db->failed;
 }
 
 bool db_is_wal(const struct db *db)
@@ -691,6 +715,29 @@ int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none, con
 	if (r == DB_ROW) {
 		if (sqlite3_column_type(stmt, 0) != SQLITE_NULL)
 			*value = sqlite3_column_int64(stmt, 0);
+		(void)sqlite3_reset(stmt); /* only the first row is wanted */
+		r = 0;
+	}
+	(void)sqlite3_clear_bindings(stmt);
+	return r;
+}
+
+int db_row_ints(struct db *db, struct error *e, int64_t *values, int n, const char *sql,
+		const char *types, ...)
+{
+	sqlite3_stmt *stmt = NULL;
+	va_list ap;
+	int r;
+
+	va_start(ap, types);
+	r = db_vquery(db, e, &stmt, sql, types, ap);
+	va_end(ap);
+	if (r != 0)
+		return r;
+	r = db_step(db, stmt, e);
+	for (int i = 0; i < n; i++)
+		values[i] = r == DB_ROW ? sqlite3_column_int64(stmt, i) : 0;
+	if (r == DB_ROW) {
 		(void)sqlite3_reset(stmt); /* only the first row is wanted */
 		r = 0;
 	}

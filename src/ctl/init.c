@@ -136,19 +136,45 @@ static bool init_sidecar(const struct init *init, const char *suffix)
 	return path && stat(path, &st) == 0 && st.st_size > 0;
 }
 
+/*
+ * Is the -journal that of a transaction that began on an empty file: an init that was killed.
+ * Its header has a magic number of 8 bytes and, 16 bytes in, the size of the file before, in
+ * pages (https://sqlite.org/fileformat2.html#the_rollback_journal); all 0 as long as it is not
+ * in force.
+ */
+static bool init_journal_of_ours(const struct init *init)
+{
+	static const unsigned char magic[8] = {
+		0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7
+	};
+	CLEANUP(freep) char *path = fs_path("%s-journal", init->db_path);
+	unsigned char head[20] = { 0 };
+	CLEANUP(fs_closep) int fd = -1;
+
+	fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+	if (fd < 0 || read(fd, head, sizeof(head)) != (ssize_t)sizeof(head))
+		return false;
+	if (head[0] != 0 && memcmp(head, magic, sizeof(magic)) != 0)
+		return false;
+	return head[16] == 0 && head[17] == 0 && head[18] == 0 && head[19] == 0;
+}
+
 static int init_database(struct init *init)
 {
 	CLEANUP(fs_closep) int lock = -1;
 	struct error e = ERROR_NULL;
+	bool half, there;
 	struct stat st;
 	int r;
 
 	r = init_lock(init, &lock);
 	if (r != 0)
 		return r;
-	if (stat(init->db_path, &st) == 0 && (st.st_size > 0 || !S_ISREG(st.st_mode)))
+	half = init_sidecar(init, "-journal") && init_journal_of_ours(init);
+	there = stat(init->db_path, &st) == 0;
+	if (there && (!S_ISREG(st.st_mode) || (st.st_size > 0 && !half)))
 		return 0; /* whatever it is, it is not ours to make */
-	if (init_sidecar(init, "-wal") || init_sidecar(init, "-journal"))
+	if (init_sidecar(init, "-wal") || (init_sidecar(init, "-journal") && !half))
 		return ctl_say(init->ctl, CTL_NOT_WELL,
 			       "%s is gone or empty, but its -wal or -journal is there: this "
 			       "board has lost its file; put the file back from a snapshot or "

@@ -27,6 +27,13 @@
 #define TEXT(name) FIELD(const char *, name)
 #define LIST(name) FIELD(const char *const *, name)
 
+static const struct config_choice repair_policies[] = {
+	{ "lossless", 0, NULL },
+	{ "salvage", 1, NULL },
+	{ "never", 2, NULL },
+	{ NULL, 0, NULL },
+};
+
 static const struct config_choice launchers[] = {
 	{ "auto", LAUNCHER_AUTO, NULL },
 	{ "fork", LAUNCHER_FORK, NULL },
@@ -94,6 +101,19 @@ const struct config_option config_options[] = {
 	  .env = "HERMES_KANBAN_BUSY_TIMEOUT_MS", INT(busy_timeout_ms) },
 	{ "checkpoint_interval", KIND_SECONDS, EVERYWHERE, .def = "5min", .min = 1, .max = YEAR,
 	  INT(checkpoint_interval_s) },
+
+	{ "integrity_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "6h",
+	  .min = 60, .max = YEAR, INT(integrity_interval_s) },
+	{ "repair_policy", KIND_CHOICE, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "lossless",
+	  .choices = repair_policies, INT(repair_policy) },
+	{ "snapshot_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1h",
+	  .min = 0, .max = YEAR, INT(snapshot_interval_s) },
+	{ "snapshot_keep_hourly", KIND_NUMBER, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "24",
+	  .min = 1, .max = 10000, INT(snapshot_keep_hourly) },
+	{ "snapshot_keep_daily", KIND_NUMBER, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "7",
+	  .min = 0, .max = 10000, INT(snapshot_keep_daily) },
+	{ "snapshot_max_bytes", KIND_BYTES, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1G",
+	  .min = 0, .max = INT64_MAX, INT(snapshot_max_bytes) },
 
 	/* workers */
 	{ "launcher", KIND_CHOICE, IN_WORKER, .def = "auto", .choices = launchers,

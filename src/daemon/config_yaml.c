@@ -501,12 +501,7 @@ int config_yaml_load(struct config *config, const char *root)
 	if (r == -ENOMEM)
 		return r;
 	if (r == -ENOENT)
-		/* whether there is a root at all is not our business */
-		return fs_is_dir(root) ? config_warn(config,
-						     "%s does not exist; the settings "
-						     "of `kanban:` keep their defaults",
-						     path)
-				       : 0;
+		return 0; /* a root that was never configured: the defaults are what it wants */
 	if (r == -EFBIG)
 		f.r = error_set(&f.e, -EINVAL, "%s: larger than %d bytes", path, YAML_FILE_MAX);
 	else if (r < 0)

@@ -67,7 +67,8 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 		c->ready += d->ready;
 		if (d->memory[0])
 			c->memory = d->memory;
-		if (d->board.state == BOARD_QUARANTINED || d->board.state == BOARD_SCHEMA) {
+		if (d->board.state == BOARD_QUARANTINED || d->board.state == BOARD_SCHEMA ||
+		    d->board.state == BOARD_LOST) {
 			c->quarantined++;
 			if (!c->bad)
 				c->bad = d->board.place.slug;

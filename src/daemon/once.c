@@ -271,8 +271,9 @@ static int once_verdict(const struct once *o)
 			const struct dispatch *d = o->roots[i]->boards[k];
 
 			found |= once_reported(o, d);
-			if (d->dispatched && (d->board.state == BOARD_QUARANTINED ||
-					      d->board.state == BOARD_TROUBLED))
+			if (d->dispatched &&
+			    (d->board.state == BOARD_QUARANTINED ||
+			     d->board.state == BOARD_LOST || d->board.state == BOARD_TROUBLED))
 				r = 1;
 		}
 	}

@@ -1,6 +1,7 @@
 /*
  * The command line of a worker. It is a vector from the first word to the last: no text of a
- * task is ever quoted, joined or given to a shell, so nothing in it can mean anything but itself.
+ * task is ever quoted, joined or given to a shell, so nothing in it can mean anything but
+ * itself.
  *
  * `skills` is a column that anybody may have written. What is not a JSON list counts as none;
  * what is falsy in the list is dropped; numbers and the like become the text that Hermes makes
@@ -220,8 +221,8 @@ char **argv_build(const struct launcher *launcher, const struct launch_spec *spe
 	} else {
 		strv_add(&list, prompt);
 	}
-	/* the goal loop of hermes runs in its quiet mode only; a worker without it does one turn,
-	 * exits 0 and counts as a protocol violation */
+	/* the goal loop of hermes runs in its quiet mode only; a worker without it does one
+	 * turn, exits 0 and counts as a protocol violation */
 	if (spec->goal_mode)
 		strv_add(&list, "-Q");
 	if (list.failed)

@@ -1,13 +1,14 @@
 /*
  * Watching a process until it ends.
  *
- * Happy path: the pidfd of a child becomes readable when the child is a zombie; waitid() on that
- * very descriptor reaps it, so no other child can be taken by mistake, and tells how it ended.
+ * Happy path: the pidfd of a child becomes readable when the child is a zombie; waitid() on
+ * that very descriptor reaps it, so no other child can be taken by mistake, and tells how it
+ * ended.
  *
  * A process that is not our child (adopted after a restart) is reaped by its parent. Its pidfd
  * becomes readable a moment before that, and from Linux 6.15 on tells the exit status once the
- * parent has looked: so it is asked again for a quarter of a second. A parent that does not look
- * by then, or an older kernel, leaves the end unknown.
+ * parent has looked: so it is asked again for a quarter of a second. A parent that does not
+ * look by then, or an older kernel, leaves the end unknown.
  *
  * A child that a debugger follows is not ours to reap until the debugger lets go: asked again,
  * too, for as long as that takes.
@@ -39,34 +40,34 @@
  * kernel takes every size from this one on.
  */
 struct ending_pidfd_info {
-	uint64_t mask;      /* in: what is asked; out: what was answered */
-	uint64_t cgroupid;  /* not used */
-	uint32_t ids[11];   /* pid, tgid, ppid, real to file system uid and gid; not used */
-	int32_t exit_code;  /* as a wait status; only with ENDING_INFO_EXIT in @mask */
+	uint64_t mask;     /* in: what is asked; out: what was answered */
+	uint64_t cgroupid; /* not used */
+	uint32_t ids[11];  /* pid, tgid, ppid, real to file system uid and gid; not used */
+	int32_t exit_code; /* as a wait status; only with ENDING_INFO_EXIT in @mask */
 };
-#define ENDING_INFO_EXIT (1ULL << 3)                           /* PIDFD_INFO_EXIT */
+#define ENDING_INFO_EXIT (1ULL << 3)                               /* PIDFD_INFO_EXIT */
 #define ENDING_GET_INFO  _IOWR(0xFF, 11, struct ending_pidfd_info) /* PIDFD_GET_INFO */
 _Static_assert(sizeof(struct ending_pidfd_info) == 64, "the kernel's PIDFD_INFO_SIZE_VER0");
 
 #define WATCH_RETRY_MAX_MS 128 /* 1 + 2 + … + 128 ms: the quarter of a second */
 
 struct watch {
-	uv_poll_t poll;     /* on pidfd */
-	uv_timer_t again;   /* asks again, see above */
-	uint64_t again_ms;  /* next pause */
-	unsigned handles;   /* of libuv that are not closed yet */
+	uv_poll_t poll;    /* on pidfd */
+	uv_timer_t again;  /* asks again, see above */
+	uint64_t again_ms; /* next pause */
+	unsigned handles;  /* of libuv that are not closed yet */
 	pid_t pid;
-	int pidfd;          /* owned */
+	int pidfd; /* owned */
 	watch_fn fn;
-	void *arg;          /* of fn */
+	void *arg; /* of fn */
 };
 
 /* What a look at an ended process came to. */
 enum watch_look {
-	WATCH_KNOWN,  /* reaped, or told by the kernel */
-	WATCH_LATER,  /* not to be had yet, will be */
-	WATCH_MAYBE,  /* not to be had yet, may never be */
-	WATCH_NEVER,  /* this kernel does not tell */
+	WATCH_KNOWN, /* reaped, or told by the kernel */
+	WATCH_LATER, /* not to be had yet, will be */
+	WATCH_MAYBE, /* not to be had yet, may never be */
+	WATCH_NEVER, /* this kernel does not tell */
 };
 
 static void watch_from_status(int status, struct ending *ending)

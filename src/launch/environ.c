@@ -12,13 +12,19 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "launch/proc.h"
 
 struct launch_env {
-	char **base;  /* filtered, NULL-terminated; entries and vector are ours */
-	size_t count; /* entries of base */
+	char **base;       /* filtered, NULL-terminated; entries and vector are ours */
+	size_t count;      /* entries of base */
 	char *path, *home; /* values, or NULL; also in base */
-	/* what a worker inherits unless its task says otherwise; values, or NULL; not in base */
+	/* what a worker inherits unless its task says otherwise; values, or NULL; not in base
+	 */
 	char *tenant, *kanban_home, *terminal_timeout, *foreground_timeout;
+	char *program, *file; /* a program of environ_find() and where it was, or NULL */
+	char boot[LAUNCH_STARTED_MAX]; /* of identity_boot(), "" before environ_keep_more() */
 };
 
 /*
@@ -189,8 +195,36 @@ struct launch_env *environ_free(struct launch_env *env)
 	free(env->kanban_home);
 	free(env->terminal_timeout);
 	free(env->foreground_timeout);
+	free(env->program);
+	free(env->file);
 	free(env);
 	return NULL;
+}
+
+int environ_keep_more(struct launch_env *env, const char *program)
+{
+	identity_boot(env->boot);
+	env->program = strdup(program ? program : "");
+	if (!env->program)
+		return -ENOMEM;
+	/* it may come later, and is looked for again then */
+	if (spawn_find(env->program, environ_path(env), &env->file) == -ENOMEM)
+		return -ENOMEM;
+	return 0;
+}
+
+int environ_find(const struct launch_env *env, const char *program, char **file)
+{
+	if (env->file && strcmp(program, env->program) == 0 && access(env->file, X_OK) == 0) {
+		*file = strdup(env->file);
+		return *file ? 0 : -ENOMEM;
+	}
+	return spawn_find(program, environ_path(env), file);
+}
+
+const char *environ_boot(const struct launch_env *env)
+{
+	return env->boot[0] ? env->boot : NULL;
 }
 
 char *const *environ_plain(const struct launch_env *env)
@@ -295,8 +329,8 @@ char **environ_build(const struct launch_env *env, const struct launch_spec *spe
 		{ "HERMES_KANBAN_BRANCH", environ_text(branch) },
 		{ "HERMES_KANBAN_GOAL_MODE", spec->goal_mode ? "1" : NULL },
 		{ "HERMES_KANBAN_GOAL_MAX_TURNS", turns_set ? turns : NULL },
-		/* where the daemon got its root this way: a daemon may serve several, the worker
-		 * must see its own */
+		/* where the daemon got its root this way: a daemon may serve several, the
+		 * worker must see its own */
 		{ "HERMES_KANBAN_HOME", env->kanban_home ? spec->root : NULL },
 		{ "HERMES_HOME", spec->profile_home },
 		{ "HERMES_PROFILE", spec->profile },

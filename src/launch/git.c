@@ -2,10 +2,10 @@
  * Running git: argv only, no terminal, no questions, bounded in time and in what is read.
  *
  * Happy path: two pipes, one child in a session of its own, read both until the child is gone.
- * The end is the child's, not the end of file: a hook may leave a process in the background that
- * keeps the pipes open, and nobody waits for that one.
- * Failure: past the bound the process group gets SIGTERM, on which git removes what it had half
- * done, then SIGKILL, and the call says so.
+ * The end is the child's, not the end of file: a hook may leave a process in the background
+ * that keeps the pipes open, and nobody waits for that one. Failure: past the bound the process
+ * group gets SIGTERM, on which git removes what it had half done, then SIGKILL, and the call
+ * says so.
  */
 #include "launch/parts.h"
 
@@ -26,9 +26,9 @@
 static bool git_is_dropped(const char *entry)
 {
 	static const char *const names[] = {
-		"GIT_DIR=",	  "GIT_WORK_TREE=",	 "GIT_INDEX_FILE=",
+		"GIT_DIR=",        "GIT_WORK_TREE=",        "GIT_INDEX_FILE=",
 		"GIT_COMMON_DIR=", "GIT_OBJECT_DIRECTORY=", "GIT_NAMESPACE=",
-		"GIT_PREFIX=",	  "GIT_TERMINAL_PROMPT=",	 "LC_ALL=",
+		"GIT_PREFIX=",     "GIT_TERMINAL_PROMPT=",  "LC_ALL=",
 		"LANGUAGE=",
 	};
 
@@ -75,11 +75,11 @@ void git_deinit(struct git *git)
 
 /* One of git's two streams while it is read. */
 struct git_stream {
-	int fd;     /* our end of the pipe, -1 at its end */
-	char *buf;  /* where the text goes */
+	int fd;      /* our end of the pipe, -1 at its end */
+	char *buf;   /* where the text goes */
 	size_t room; /* of it, with the NUL */
-	size_t len; /* what is there */
-	bool cut;   /* more came than there is room */
+	size_t len;  /* what is there */
+	bool cut;    /* more came than there is room */
 };
 
 /* Read what is there now; more than fits is read too and dropped, so that git never waits. */
@@ -232,8 +232,8 @@ const char *git_reason(struct git_output *output, char *buf, size_t size)
 		return "git did not end in time and was killed";
 	for (char *line = strtok_r(output->err, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
-		bool marked = strncmp(line, "fatal: ", 7) == 0 ||
-			      strncmp(line, "error: ", 7) == 0;
+		bool marked =
+			strncmp(line, "fatal: ", 7) == 0 || strncmp(line, "error: ", 7) == 0;
 
 		if (line[strspn(line, " \t\r")] == '\0' || (strong && !marked))
 			continue;

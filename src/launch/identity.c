@@ -23,7 +23,7 @@
 #define IDENTITY_BEFORE_S 2
 #define IDENTITY_AFTER_S  600
 
-static void identity_started_at(uint64_t start, char out[LAUNCH_STARTED_MAX])
+void identity_boot(char out[LAUNCH_STARTED_MAX])
 {
 	CLEANUP(freep) char *boot = NULL;
 	struct proc_stat init;
@@ -34,18 +34,33 @@ static void identity_started_at(uint64_t start, char out[LAUNCH_STARTED_MAX])
 	if (fs_read_file("/proc/sys/kernel/random/boot_id", 64, &boot, NULL) < 0)
 		return;
 	boot[strcspn(boot, "\n")] = '\0';
-	(void)snprintf(out, LAUNCH_STARTED_MAX, "%.64s:%" PRIu64 "|%" PRIu64, boot, init.start,
-		       start);
+	(void)snprintf(out, LAUNCH_STARTED_MAX, "%.64s:%" PRIu64 "|", boot, init.start);
 }
 
-void identity_started(pid_t pid, char out[LAUNCH_STARTED_MAX])
+static void identity_join(const char *boot, uint64_t start, char out[LAUNCH_STARTED_MAX])
+{
+	if (strcmp(boot, IDENTITY_UNVERIFIED) == 0)
+		(void)strcpy(out, IDENTITY_UNVERIFIED);
+	else
+		(void)snprintf(out, LAUNCH_STARTED_MAX, "%s%" PRIu64, boot, start);
+}
+
+void identity_started_in(const char *boot, pid_t pid, char out[LAUNCH_STARTED_MAX])
 {
 	struct proc_stat stat;
 
 	if (pid <= 0 || proc_stat(pid, &stat) < 0)
 		(void)strcpy(out, IDENTITY_UNVERIFIED);
 	else
-		identity_started_at(stat.start, out);
+		identity_join(boot, stat.start, out);
+}
+
+void identity_started(pid_t pid, char out[LAUNCH_STARTED_MAX])
+{
+	char boot[LAUNCH_STARTED_MAX];
+
+	identity_boot(boot);
+	identity_started_in(boot, pid, out);
 }
 
 static enum identity identity_by_start(const struct identity_claim *claim, uint64_t start)
@@ -85,7 +100,7 @@ static enum identity identity_by_environ(const struct identity_claim *claim, uin
 
 enum identity identity_check(const struct identity_claim *claim)
 {
-	char started[LAUNCH_STARTED_MAX];
+	char boot[LAUNCH_STARTED_MAX], started[LAUNCH_STARTED_MAX];
 	struct proc_stat stat;
 	int r;
 
@@ -101,7 +116,8 @@ enum identity identity_check(const struct identity_claim *claim)
 		return IDENTITY_DEAD;
 	if (claim->started && *claim->started &&
 	    strcmp(claim->started, IDENTITY_UNVERIFIED) != 0) {
-		identity_started_at(stat.start, started);
+		identity_boot(boot);
+		identity_join(boot, stat.start, started);
 		return strcmp(started, claim->started) == 0 ? IDENTITY_OURS : IDENTITY_STRANGER;
 	}
 	return identity_by_environ(claim, stat.start);

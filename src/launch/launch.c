@@ -21,17 +21,22 @@
 
 #include "launch/identity.h"
 #include "launch/parts.h"
+#include "launch/proc.h"
 #include "util/fs.h"
 
 int launcher_init(struct launcher *launcher)
 {
-	struct launch_env *env = NULL;
+	CLEANUP(environ_freep) struct launch_env *env = NULL;
 	int r = environ_prepare(&env, launcher->environ);
 
+	if (r == 0)
+		r = environ_keep_more(env, launcher->command && launcher->command[0]
+						   ? launcher->command[0]
+						   : launcher->hermes);
 	if (r < 0)
 		return r;
 	launcher_deinit(launcher);
-	launcher->prepared = env;
+	launcher->prepared = STEAL(env);
 	return 0;
 }
 
@@ -43,12 +48,24 @@ void launcher_deinit(struct launcher *launcher)
 void launch_spec_deinit(struct launch_spec *spec)
 {
 	char **const strings[] = {
-		&spec->root,	     &spec->board,	  &spec->db_path,
-		&spec->task,	     &spec->claim_lock,	  &spec->profile,
-		&spec->profile_home, &spec->tenant,	  &spec->workspace_kind,
-		&spec->workspace_path, &spec->branch_name, &spec->workspaces_root,
-		&spec->default_workdir, &spec->logs_dir,  &spec->skills,
-		&spec->extra_skill,  &spec->model,	  &spec->provider,
+		&spec->root,
+		&spec->board,
+		&spec->db_path,
+		&spec->task,
+		&spec->claim_lock,
+		&spec->profile,
+		&spec->profile_home,
+		&spec->tenant,
+		&spec->workspace_kind,
+		&spec->workspace_path,
+		&spec->branch_name,
+		&spec->workspaces_root,
+		&spec->default_workdir,
+		&spec->logs_dir,
+		&spec->skills,
+		&spec->extra_skill,
+		&spec->model,
+		&spec->provider,
 		&spec->reasoning,
 	};
 
@@ -112,17 +129,18 @@ static int launch_check_profile(const char *profile, struct error *e)
 		good = strcmp(profile, reserved[i]) != 0;
 	if (good)
 		return 0;
-	return error_set(e, LAUNCH_SPAWN_FAILED,
-			 "%.80s is no profile name that hermes accepts; assign the task to another "
-			 "profile",
-			 profile);
+	return error_set(
+		e, LAUNCH_SPAWN_FAILED,
+		"%.80s is no profile name that hermes accepts; assign the task to another "
+		"profile",
+		profile);
 }
 
 /* The first word of the command line is what must be there on this host. */
 static int launch_find(const struct launch_env *env, char *const *argv, char **file,
 		       struct error *e)
 {
-	int r = spawn_find(argv[0], environ_path(env), file);
+	int r = environ_find(env, argv[0], file);
 
 	if (r == 0)
 		return 0;
@@ -135,7 +153,8 @@ static int launch_find(const struct launch_env *env, char *const *argv, char **f
 				 argv[0], environ_path(env));
 	if (r == -EACCES)
 		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "%s is there, but not an executable file of this user", argv[0]);
+				 "%s is there, but not an executable file of this user",
+				 argv[0]);
 	return error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
 }
 
@@ -150,16 +169,18 @@ static int launch_explain(const struct spawn *how, int r, struct error *e)
 				 "shorten the task's skills or the daemon's environment",
 				 how->file);
 	if (r == -ENOEXEC)
-		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "cannot start %s: neither a program nor a script with a #! line",
-				 how->file);
+		return error_set(
+			e, LAUNCH_SPAWN_FAILED,
+			"cannot start %s: neither a program nor a script with a #! line",
+			how->file);
 	if (access(how->cwd, X_OK) < 0)
 		return error_set(e, LAUNCH_SPAWN_FAILED, "cannot enter the workspace %s: %s",
 				 how->cwd, strerror(errno));
 	if (r == -ENOENT)
-		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "cannot start %s: the interpreter of its #! line does not exist",
-				 how->file);
+		return error_set(
+			e, LAUNCH_SPAWN_FAILED,
+			"cannot start %s: the interpreter of its #! line does not exist",
+			how->file);
 	return error_set(e, LAUNCH_SPAWN_FAILED, "cannot start %s: %s", how->file, why);
 }
 
@@ -171,9 +192,10 @@ static void launch_undo(pid_t pid)
 		;
 }
 
-static int launch_spawn(const struct launcher *launcher, const struct spawn *how,
-			struct launch_result *result, struct error *e)
+static int launch_spawn(const struct launcher *launcher, const struct launch_env *env,
+			const struct spawn *how, struct launch_result *result, struct error *e)
 {
+	const char *boot = environ_boot(env);
 	pid_t pid;
 	int r = spawn_process(how, &pid);
 
@@ -194,7 +216,10 @@ static int launch_spawn(const struct launcher *launcher, const struct spawn *how
 				 strerror(-r));
 	}
 	result->pid = pid;
-	identity_started(pid, result->started);
+	if (boot)
+		identity_started_in(boot, pid, result->started);
+	else
+		identity_started(pid, result->started);
 	return 0;
 }
 
@@ -236,7 +261,7 @@ static int launch_process(const struct launcher *launcher, const struct launch_e
 			.err = log,
 		};
 
-		r = launch_spawn(launcher, &how, result, e);
+		r = launch_spawn(launcher, env, &how, result, e);
 	}
 	(void)launch_strv_free(argv);
 	return r;

@@ -1,8 +1,8 @@
 /*
- * The log of a worker: `<logs>/<task>.log`, appended to from run to run, rotated at a start when
- * it has grown past the limit. The folder of the logs is shared with other processes, so what
- * stands at that name may be anything: a symbolic link is not followed, and a FIFO or a device
- * is neither waited for nor written to.
+ * The log of a worker: `<logs>/<task>.log`, appended to from run to run, rotated at a start
+ * when it has grown past the limit. The folder of the logs is shared with other processes, so
+ * what stands at that name may be anything: a symbolic link is not followed, and a FIFO or a
+ * device is neither waited for nor written to.
  *
  * A rotation that fails costs no run: the log then grows further.
  */
@@ -41,7 +41,8 @@ static int logfile_open_path(const char *path, int64_t *size)
 
 	/* O_NONBLOCK is for the FIFO that nobody reads; the worker gets the file without it */
 	fd = open(path,
-		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK,
+		  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY |
+			  O_NONBLOCK,
 		  0644);
 	if (fd < 0)
 		return errno == ENXIO ? -EINVAL : -errno;
@@ -90,7 +91,7 @@ int logfile_open(const struct launcher *launcher, const struct launch_spec *spec
 		(void)error_set(e, LAUNCH_SPAWN_FAILED,
 				"worker log %s is no plain file; move it away", path);
 	else if (fd < 0)
-		(void)error_set(e, LAUNCH_SPAWN_FAILED, "cannot write the worker log %s: %s", path,
-				strerror(-fd));
+		(void)error_set(e, LAUNCH_SPAWN_FAILED, "cannot write the worker log %s: %s",
+				path, strerror(-fd));
 	return fd;
 }

@@ -72,7 +72,8 @@ int proc_stat(pid_t pid, struct proc_stat *out)
 	if (r < 0)
 		return r;
 	buf[len] = '\0';
-	/* the name is in brackets and may hold brackets, blanks and newlines: count from its end
+	/* the name is in brackets and may hold brackets, blanks and newlines: count from its
+	 * end
 	 */
 	p = strrchr(buf, ')');
 	if (!p || p[1] != ' ' || !p[2])
@@ -100,7 +101,8 @@ static int64_t proc_clock_ms(clockid_t id)
 
 int64_t proc_start_wall_ms(uint64_t start)
 {
-	/* wall clock minus time since boot is the btime of /proc/stat, but to the millisecond */
+	/* wall clock minus time since boot is the btime of /proc/stat, but to the millisecond
+	 */
 	int64_t boot = proc_clock_ms(CLOCK_REALTIME) - proc_clock_ms(CLOCK_BOOTTIME);
 	long tick = sysconf(_SC_CLK_TCK);
 
@@ -131,7 +133,8 @@ int proc_environ_read(struct proc_environ *env, pid_t pid)
 		env->len = 0;
 		return r;
 	}
-	/* an entry that is cut by the bound has no value; without it, a last NUL may be missing */
+	/* an entry that is cut by the bound has no value; without it, a last NUL may be missing
+	 */
 	if (env->len == PROC_ENVIRON_MAX)
 		while (env->len > 0 && env->buf[env->len - 1])
 			env->len--;

@@ -1,7 +1,7 @@
 /*
  * Starting a process. posix_spawn() and not fork(): the daemon has threads and much memory, and
- * glibc's is one clone that shares it until the exec, a few dozen microseconds whatever the size
- * of the daemon. Its errors include those of the exec and of each step before it.
+ * glibc's is one clone that shares it until the exec, a few dozen microseconds whatever the
+ * size of the daemon. Its errors include those of the exec and of each step before it.
  *
  * The descriptors that the child shall have are 3 or higher here (spawn_fd_high), so that no
  * step of the set-up can overwrite one that a later step needs, also in a daemon that was
@@ -44,8 +44,8 @@ static int spawn_attributes(posix_spawnattr_t *attr)
 	int r;
 
 	(void)sigemptyset(&none);
-	/* sigfillset() leaves out two that glibc keeps to itself, and its posix_spawn() then has
-	 * the child ignore those: a worker begins with nothing ignored at all */
+	/* sigfillset() leaves out two that glibc keeps to itself, and its posix_spawn() then
+	 * has the child ignore those: a worker begins with nothing ignored at all */
 	(void)memset(&all, 0xFF, sizeof(all));
 	r = posix_spawnattr_setsigmask(attr, &none);
 	if (r == 0)

@@ -1,10 +1,10 @@
 /*
  * Ending a worker with everything it started.
  *
- * Who belongs to it is found in /proc: what carries the run's variables, what is in the worker's
- * session, and what descends from it, while it lives. Each is held by a pidfd from then on, so
- * that every signal reaches the process that was looked at or nobody, whatever becomes of the
- * numbers.
+ * Who belongs to it is found in /proc: what carries the run's variables, what is in the
+ * worker's session, and what descends from it, while it lives. Each is held by a pidfd from
+ * then on, so that every signal reaches the process that was looked at or nobody, whatever
+ * becomes of the numbers.
  *
  * The ladder:
  *   begin  identity, SIGTERM to the worker's process group and to what escaped from it
@@ -12,9 +12,9 @@
  *   kill   SIGKILL to the group and to the rest; look again for what was started meanwhile,
  *          until a look finds nothing new
  *   wait   until all of them are gone, at most TERMINATE_KILL_WAIT_MS
- * The waits cost nothing: one epoll holds all pidfds, and the loop polls that. Reading /proc can
- * block (a process that is deep in the kernel holds the lock of its own memory), so begin and
- * kill run in the pool.
+ * The waits cost nothing: one epoll holds all pidfds, and the loop polls that. Reading /proc
+ * can block (a process that is deep in the kernel holds the lock of its own memory), so begin
+ * and kill run in the pool.
  *
  * A worker that is dead already, or a stranger: nothing to wait for, only the kill is done, for
  * what was left behind.
@@ -37,7 +37,7 @@
 #include "util/fs.h"
 
 #define TERMINATE_KILL_WAIT_MS 2000
-#define TERMINATE_PASSES       16 /* of looking for what was started meanwhile */
+#define TERMINATE_PASSES       16         /* of looking for what was started meanwhile */
 #define TERMINATE_WORKER       UINT64_MAX /* the worker's mark in the epoll */
 
 #define TERMINATE_TO_GROUP (1U << 2) /* PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9 */
@@ -300,7 +300,8 @@ static int ladder_signal_worker(struct ladder *l, int sig)
 		r = terminate_signal(l->group, sig, TERMINATE_TO_GROUP);
 		if (r != -EINVAL)
 			return r;
-		/* an older kernel knows groups by number only: safe while the leader is there */
+		/* an older kernel knows groups by number only: safe while the leader is there
+		 */
 		if (l->pidfd >= 0 && identity_check(&l->claim) == IDENTITY_OURS)
 			return kill(-l->claim.pid, sig) < 0 ? -errno : 0;
 	}
@@ -328,8 +329,8 @@ static size_t ladder_collect(struct ladder *l, int timeout_ms)
 		n = epoll_wait(l->epoll, events, 32, timeout_ms);
 		for (int i = 0; i < n; i++) {
 			uint64_t mark = events[i].data.u64;
-			int *fd = mark == TERMINATE_WORKER ? &l->pidfd
-							   : &l->members[mark].pidfd;
+			int *fd =
+				mark == TERMINATE_WORKER ? &l->pidfd : &l->members[mark].pidfd;
 
 			/* out of the epoll first: another descriptor of it may be open */
 			(void)epoll_ctl(l->epoll, EPOLL_CTL_DEL, *fd, NULL);

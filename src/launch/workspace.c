@@ -89,8 +89,8 @@ int workspace_mkdir(const char *path, struct error *e)
 		return error_set(e, LAUNCH_WORKSPACE_FAILED,
 				 "workspace: %s, or a part of that path, is no folder", path);
 	if (r < 0)
-		return error_set(e, LAUNCH_WORKSPACE_FAILED, "workspace: cannot make %s: %s", path,
-				 strerror(-r));
+		return error_set(e, LAUNCH_WORKSPACE_FAILED, "workspace: cannot make %s: %s",
+				 path, strerror(-r));
 	return 0;
 }
 

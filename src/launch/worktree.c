@@ -6,10 +6,9 @@
  *   no workspace_path    → <toplevel of the board's default_workdir>/.worktrees/<task>
  *   path of a checkout   → <that checkout>/.worktrees/<task>
  *   a linked worktree    → itself, if it is on the task's branch; else, because tasks that came
- *                          out of one decomposition all carry their parent's path, a worktree of
- *                          the task's own under .worktrees/<task>
- *   anything else        → that path, in the repository around it; a folder that is there
- *                          already is used as it is
+ *                          out of one decomposition all carry their parent's path, a worktree
+ * of the task's own under .worktrees/<task> anything else        → that path, in the repository
+ * around it; a folder that is there already is used as it is
  *
  * Several launches may work on one repository at the same time, each with git's own locks in
  * each other's way. All that looks and then acts happens under a lock of ours in the common git
@@ -80,8 +79,9 @@ static char *worktree_resolve(const char *dir, const char *text)
  */
 static int worktree_look(struct worktree *w, const char *dir, struct worktree_repo *repo)
 {
-	const char *const args[] = { "-C",	     dir,		 "rev-parse", "--show-toplevel",
-				     "--git-dir", "--git-common-dir", NULL };
+	const char *const args[] = {
+		"-C", dir, "rev-parse", "--show-toplevel", "--git-dir", "--git-common-dir", NULL
+	};
 	CLEANUP(freep) char *git_dir = NULL;
 	char *lines[4] = { 0 }, *save = NULL;
 	size_t n = 0;
@@ -203,8 +203,8 @@ static int worktree_is_there(struct worktree *w, const struct worktree_repo *rep
 static int worktree_git_add(struct worktree *w, const char *top, const char *target)
 {
 	const char *const with[] = { "-C", top, "worktree", "add", target, w->branch, NULL };
-	const char *const make[] = { "-C",	top,	"worktree", "add", "-b",
-				     w->branch, target, "HEAD",	    NULL };
+	const char *const make[] = { "-C",      top,    "worktree", "add", "-b",
+				     w->branch, target, "HEAD",     NULL };
 	int r = worktree_has_branch(w, top);
 
 	if (r < 0)
@@ -212,7 +212,8 @@ static int worktree_git_add(struct worktree *w, const char *top, const char *tar
 	return git_run(&w->git, r ? with : make, w->output);
 }
 
-/* What failed because somebody else was at it, or left something behind, is worth a try more. */
+/* What failed because somebody else was at it, or left something behind, is worth a try more.
+ */
 static bool worktree_again(struct worktree *w, const char *top, int try)
 {
 	const char *const prune[] = { "-C", top, "worktree", "prune", NULL };
@@ -285,8 +286,8 @@ static int worktree_no_repo(struct worktree *w, const char *what, const char *pa
 	char reason[384];
 
 	return error_set(w->e, LAUNCH_WORKSPACE_FAILED,
-			 "workspace: %s %s is not inside a git checkout that can be used: %s", what,
-			 path, git_reason(w->output, reason, sizeof(reason)));
+			 "workspace: %s %s is not inside a git checkout that can be used: %s",
+			 what, path, git_reason(w->output, reason, sizeof(reason)));
 }
 
 /* A copy of @text without the blanks around it; NULL out of memory. */
@@ -314,16 +315,18 @@ static int worktree_of_board(struct worktree *w, const char *home, char **path)
 	if (!set)
 		return worktree_oom(w);
 	if (!*set)
-		return error_set(w->e, LAUNCH_WORKSPACE_FAILED,
-				 "workspace: a worktree task needs a workspace_path, or a "
-				 "default_workdir in the board.json of board %s; there is neither",
-				 w->spec->board);
+		return error_set(
+			w->e, LAUNCH_WORKSPACE_FAILED,
+			"workspace: a worktree task needs a workspace_path, or a "
+			"default_workdir in the board.json of board %s; there is neither",
+			w->spec->board);
 	r = workspace_path(set, home, &workdir);
 	if (r == -EINVAL)
-		return error_set(w->e, LAUNCH_WORKSPACE_FAILED,
-				 "workspace: default_workdir %s of board %s is not absolute; give "
-				 "the whole path",
-				 set, w->spec->board);
+		return error_set(
+			w->e, LAUNCH_WORKSPACE_FAILED,
+			"workspace: default_workdir %s of board %s is not absolute; give "
+			"the whole path",
+			set, w->spec->board);
 	if (r < 0)
 		return worktree_oom(w);
 	r = worktree_look(w, workdir, &repo);
@@ -478,10 +481,11 @@ static int worktree_of_task(struct worktree *w, const char *home, char **path)
 	int r = workspace_path(w->spec->workspace_path, home, &asked);
 
 	if (r == -EINVAL)
-		return error_set(w->e, LAUNCH_WORKSPACE_FAILED,
-				 "workspace: workspace_path %s of a worktree task is not absolute; "
-				 "give the whole path",
-				 w->spec->workspace_path);
+		return error_set(
+			w->e, LAUNCH_WORKSPACE_FAILED,
+			"workspace: workspace_path %s of a worktree task is not absolute; "
+			"give the whole path",
+			w->spec->workspace_path);
 	parent = r == 0 ? strdup(asked) : NULL;
 	if (!parent)
 		return worktree_oom(w);
@@ -500,7 +504,8 @@ static int worktree_of_task(struct worktree *w, const char *home, char **path)
 /* branch_name, or wt/<task> where that is blank */
 static char *worktree_branch(const struct launch_spec *spec)
 {
-	CLEANUP(freep) char *name = worktree_trimmed(spec->branch_name ? spec->branch_name : "");
+	CLEANUP(freep)
+	char *name = worktree_trimmed(spec->branch_name ? spec->branch_name : "");
 
 	if (!name || *name)
 		return STEAL(name);
@@ -514,18 +519,20 @@ static int worktree_start(struct worktree *w, const struct launch_env *env)
 	if (r == -ENOMEM)
 		return worktree_oom(w);
 	if (r < 0)
-		return error_set(w->e, LAUNCH_WORKSPACE_FAILED,
-				 "workspace: a worktree task needs git, which is %s on the PATH "
-				 "(%s); install it",
-				 r == -EACCES ? "not executable" : "not", environ_path(env));
+		return error_set(
+			w->e, LAUNCH_WORKSPACE_FAILED,
+			"workspace: a worktree task needs git, which is %s on the PATH "
+			"(%s); install it",
+			r == -EACCES ? "not executable" : "not", environ_path(env));
 	w->output = malloc(sizeof(*w->output));
 	w->branch = worktree_branch(w->spec);
 	if (!w->output || !w->branch)
 		return worktree_oom(w);
 	if (w->branch[0] == '-')
-		return error_set(w->e, LAUNCH_WORKSPACE_FAILED,
-				 "workspace: %s is no branch name; change branch_name of the task",
-				 w->branch);
+		return error_set(
+			w->e, LAUNCH_WORKSPACE_FAILED,
+			"workspace: %s is no branch name; change branch_name of the task",
+			w->branch);
 	return 0;
 }
 

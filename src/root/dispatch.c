@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "root/decompose.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -97,6 +98,7 @@ static bool dispatch_brings(const struct dispatch *d)
 	switch (d->board.state) {
 	case BOARD_MISSING:
 	case BOARD_SCHEMA:
+	case BOARD_LOST:
 	case BOARD_QUARANTINED:
 		return false;
 	default:
@@ -273,6 +275,9 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
+		 clock_wall_s() - d->board.checked_at >= d->set.integrity_interval_s)
+		want = WANT_FULL;
+	else if (d->board.state == BOARD_HEALTHY &&
 		 ((d->waits & WAIT_CAPACITY) ||
 		  (d->root->profiles_changed && (d->waits & (WAIT_PROFILE | WAIT_ASSIGNEE)))))
 		want = WANT_TICK;
@@ -446,6 +451,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.close = d->want & WANT_CLOSE,
 		.last = root->stopping,
 		.dry_run = env->dry_run,
+		.epoch = root->epoch,
 	};
 	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
 		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
@@ -545,16 +551,19 @@ static void visit_told(struct dispatch *d, const struct board_job *bj, bool chan
 		return;
 	if (state == BOARD_QUARANTINED)
 		log_about(LOG_ERR, &bad,
-			  "board %s is damaged and left alone: %s; its file stays as it is, "
-			  "and it is "
-			  "examined again when its bytes change or kanband restarts",
+			  "board %s is quarantined: %s; no file of it is touched until its "
+			  "bytes change, kanband restarts, or a later try is due",
 			  d->board.place.slug, d->board.reason);
+	else if (state == BOARD_LOST)
+		log_about(LOG_ERR, &bad, "board %s is lost: %s", d->board.place.slug,
+			  d->board.reason);
 	else if (state == BOARD_SCHEMA)
 		log_about(LOG_ERR, &bad, "board %s is not dispatched: %s", d->board.place.slug,
 			  d->board.reason);
 	else if (state == BOARD_HEALTHY && d->told_bad)
 		log_about(LOG_NOTICE, &well, "board %s is healthy again", d->board.place.slug);
-	d->told_bad = state == BOARD_QUARANTINED || state == BOARD_SCHEMA;
+	d->told_bad =
+		state == BOARD_QUARANTINED || state == BOARD_SCHEMA || state == BOARD_LOST;
 }
 
 static void visit_victims(struct dispatch *d, struct plan *plan)
@@ -606,6 +615,7 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		d->stuck_sweeps = 0;
 	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
 	d->adopted = true;
+	decompose_offer(d, &plan->triage);
 	if (plan->memory)
 		plan_deadline(plan, bj->rq.now + MEMORY_RETRY_S);
 	if (fell)
@@ -690,8 +700,10 @@ static void visit_done(struct job *job)
 		d->locked = 0;
 	visit_deadline(d, bj);
 	plan_deinit(&bj->plan);
+	/* counted, or not to be had now; may start visits, not of this one before we read @bj
+	 */
+	dispatch_uncounted(d, false);
 	d->in_done = false;
-	dispatch_uncounted(d, false); /* counted, or not to be had now */
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */
 

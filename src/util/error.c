@@ -48,7 +48,7 @@ void error_tidy(char *text, size_t size)
 	}
 }
 
-static void error_vset(struct error *e, int code, const char *fmt, va_list ap)
+static void PRINTF(3, 0) error_vset(struct error *e, int code, const char *fmt, va_list ap)
 {
 	char text[ERROR_TEXT_MAX]; /* an argument may be the old e->text */
 

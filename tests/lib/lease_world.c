@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/file.h>
@@ -88,8 +89,12 @@ void helper_start_argv(struct helper *h, char *const argv[])
 
 void helper_start(struct helper *h, const char *role, const char *path)
 {
-	char *const argv[] = { (char *)"/proc/self/exe", (char *)role, (char *)path, NULL };
+	char self[PATH_MAX];
+	char *const argv[] = { self, (char *)role, (char *)path, NULL };
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
+	ck_assert_int_gt(n, 0);
+	self[n] = '\0';
 	helper_start_argv(h, argv);
 }
 
@@ -148,15 +153,11 @@ void fix_make_kanban(void)
 
 void fix_teardown(void)
 {
-	char *const argv[] = { (char *)"rm", (char *)"-rf", fix.folder, NULL };
-	pid_t pid;
-
 	uv_close((uv_handle_t *)&fix.guard, NULL);
 	ck_assert_int_eq(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
 	ck_assert_int_eq(fix_count_fds(), fix.fds);
 	ck_assert_int_eq(uv_loop_close(&fix.loop), 0);
-	ck_assert_int_eq(posix_spawnp(&pid, "rm", NULL, NULL, argv, environ), 0);
-	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	files_remove(fix.folder);
 	free(fix.folder);
 	free(fix.root);
 	free(fix.lock);
@@ -237,19 +238,6 @@ int try_root(struct lease **lease, int64_t *epoch, struct error *e)
 	struct lease_identity who = { .host = role_host() };
 
 	return lease_try(lease, fix.root, &who, epoch, e);
-}
-
-void write_text(const char *path, const char *text)
-{
-	ck_assert_int_eq(fs_write_atomic(path, text, strlen(text), 0644), 0);
-}
-
-char *read_text(const char *path)
-{
-	char *text = NULL;
-
-	ck_assert_int_eq(fs_read_file(path, 1 << 20, &text, NULL), 0);
-	return text;
 }
 
 bool role_main(int argc, char **argv, int *status)

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "files.h"
 #include "root/lease.h"
 #include "util/fs.h"
 
@@ -88,8 +89,6 @@ void fix_on_closed(void *arg);
 struct lease *open_root(const char *root, struct seen *s);
 void close_lease(struct lease *lease, struct seen *s);
 int try_root(struct lease **lease, int64_t *epoch, struct error *e);
-void write_text(const char *path, const char *text);
-char *read_text(const char *path);
 
 /** lease_test_main() - what main() of such a test program does */
 int lease_test_main(int argc, char **argv, Suite *(*suite)(void));

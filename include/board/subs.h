@@ -1,0 +1,149 @@
+/*
+ * Subscriptions of a board: who has yet to be told of which events (the board contract, §9).
+ *
+ * A claim moves a subscription's cursor over the events that it hands out, by compare-and-swap,
+ * so that whoever else reads the same board never hands out the same ones. What was claimed and
+ * could not be delivered is given back (rewind); a subscription whose task is over is deleted
+ * once everything was delivered (finish). Nothing here sends anything.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/error.h"
+
+struct db;
+struct tick_outside;
+
+/* Which subscription: the primary key of its row. */
+struct subs_key {
+	const char *task, *platform, *chat;
+	const char *thread; /* "" for none */
+};
+
+struct subs_event {
+	int64_t id, run, at; /* @run 0: none; @at: Unix seconds */
+	const char *kind;    /* static text */
+	char *payload;       /* JSON text as stored, or NULL; owned */
+};
+
+/* A subscription whose cursor was moved from @old to @new. Strings are owned. */
+struct subs_claim {
+	char *task, *platform, *chat, *thread;
+	char *profile; /* notifier_profile as stored, or NULL */
+	int64_t old, new;
+	uint64_t row;                             /* what else stands in the row, as a number */
+	char *title, *status, *assignee, *result; /* of the task, or NULL */
+	struct subs_event *events;                /* by id; at least one that is sent */
+	size_t n_events;
+	bool unsure; /* the commit failed in a way that may have happened all the same */
+};
+
+/* A subscription that is not to be claimed now. */
+struct subs_hold {
+	struct subs_key key; /* borrowed */
+	int64_t until;       /* Unix seconds; INT64_MAX: until told otherwise */
+	const char *only;    /* NULL: in any case; else only while every event that would be
+			      * sent is of this kind and nobody unblocked the task since */
+	bool parked; /* claimed all the same when cursor or row are not these any more */
+	int64_t cursor;
+	uint64_t row;
+	bool used; /* out: it kept something back */
+	bool gone; /* out, full looks, parked ones: there is no such row any more */
+};
+
+enum subs_verb {
+	SUBS_CHECK,  /* where is the cursor */
+	SUBS_REWIND, /* from @new back to @old */
+	SUBS_FINISH, /* delete it if its task is over and all was seen */
+};
+
+enum subs_answer {
+	SUBS_UNANSWERED, /* nothing was done */
+	SUBS_DONE,       /* rewound; deleted */
+	SUBS_AT_OLD,     /* the cursor is at @old */
+	SUBS_AT_NEW,     /* the cursor is at @new */
+	SUBS_ELSEWHERE,  /* somebody moved it */
+	SUBS_GONE,       /* there is no such subscription */
+};
+
+/* What is to be done with a subscription that was claimed earlier. */
+struct subs_op {
+	struct subs_key key; /* borrowed */
+	enum subs_verb verb;
+	int64_t old, new;
+	uint64_t tag;            /* the caller's */
+	enum subs_answer answer; /* out */
+};
+
+/* Why a subscription with news was not claimed. */
+enum subs_why {
+	SUBS_NOT_OURS, /* another one's to deliver */
+	SUBS_WAKE,     /* only wakes an agent, which takes a gateway; it has none that runs */
+	SUBS_NO_TEXT,  /* its key is not valid UTF-8: no command line can name it */
+};
+
+struct subs_skip {
+	char *profile; /* notifier_profile, "" for none; owned */
+	enum subs_why why;
+	unsigned count; /* subscriptions */
+	int64_t oldest; /* created_at of the oldest event that waits */
+};
+
+struct subs_request {
+	int64_t now; /* Unix seconds */
+	bool look;   /* claim what is new */
+	bool full;   /* look at every subscription; else only at those that events after
+		      * @after_event or rows after @after_row concern */
+	int64_t after_event, after_row;
+	struct subs_hold *holds; /* sorted by subs_key_order(); borrowed */
+	size_t n_holds;
+	struct subs_op *ops; /* borrowed; done before the look */
+	size_t n_ops;
+	/* is a subscription of that notifier_profile (NULL: none) ours to deliver */
+	bool (*owns)(void *arg, const char *profile);
+	/* claimed, but not yet committed: make it durable elsewhere first. Not 0: all of them
+	 * are given back */
+	int (*claimed)(void *arg, struct subs_claim *claims, size_t n, struct error *e);
+	/* how the commit went: 0, or the claims are unsure */
+	void (*committed)(void *arg, struct subs_claim *claims, size_t n, int r);
+	void *arg;
+};
+
+/* What came of it; zeroed by the caller, subs_result_deinit() frees it. */
+struct subs_result {
+	struct subs_claim *claims; /* those that are committed or unsure */
+	size_t n_claims, room;
+	struct subs_skip *skips; /* full looks list all of them */
+	size_t n_skips;
+	int64_t last_event, last_row; /* where the next look that is not full goes on */
+	int64_t held_until; /* earliest `until` of a hold that kept something back; 0: none */
+	unsigned passed;    /* subscriptions whose new events are none that is sent */
+	unsigned finished;  /* deleted, by FINISH or because the last events were silent */
+	bool answered;      /* the ops have their answers, committed */
+	bool looked;        /* the look came to its end */
+	bool more;          /* … but there is more than one look takes */
+	bool lease_lost;
+};
+
+/**
+ * subs_run() - one look at a board's subscriptions
+ * @outside: only owner() is asked, before each commit
+ * A board without kanban_notify_subs has none. In one IMMEDIATE transaction the ops, then one
+ * per batch of claims; where there is nothing to claim nothing is written.
+ * Thread: pool.  Return: 0; else as db_open() or what claimed() returned. What was committed
+ * before stays in @res.
+ */
+MUST_CHECK int subs_run(struct db *db, const struct tick_outside *outside,
+			struct subs_request *rq, struct subs_result *res, struct error *e);
+
+void subs_result_deinit(struct subs_result *res);
+void subs_claim_deinit(struct subs_claim *claim);
+
+/** subs_key_order() - a total order of keys, as strcmp() */
+int subs_key_order(const struct subs_key *a, const struct subs_key *b);
+
+/** subs_is_sent() - does an event of that kind make a message */
+bool subs_is_sent(const char *kind);

@@ -1,0 +1,352 @@
+/*
+ * A database file as an array of pages. Reads go through pread() into the caller's buffer: a
+ * mapping would be shorter, but a sector that the disk cannot read, or a copy that somebody
+ * cuts, would then be a SIGBUS instead of one page less.
+ *
+ * A sidecar is applied as an overlay, never written to the file: page_file_read() looks a page
+ * up there first. A hot journal comes before a WAL, as only one of them can be meant: SQLite
+ * rolls back before it looks at anything else.
+ */
+#include "board/page.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/fs.h"
+
+/* §1.4 */
+#define PAGE_LOCK_BYTE UINT64_C(0x40000000)
+
+static bool page_size_ok(uint64_t n)
+{
+	return n >= PAGE_SIZE_MIN && n <= PAGE_SIZE_MAX && (n & (n - 1)) == 0;
+}
+
+static bool page_all_zero(const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+/*
+ * The 100 bytes of §1.3. Seven fields have a fixed or a narrow value. A header with one of them
+ * off is a bit flip and believed in the rest; with more, it is something else.
+ */
+bool page_header_parse(const uint8_t buf[PAGE_HEADER_LEN], struct page_header *h)
+{
+	unsigned off = 0;
+	uint32_t size = page_u16(buf + 16);
+
+	*h = (struct page_header){ 0 };
+	h->magic = memcmp(buf, "SQLite format 3", 16) == 0;
+	off += !h->magic;
+	size = size == 1 ? PAGE_SIZE_MAX : size;
+	h->page_size = page_size_ok(size) ? size : 0;
+	h->write_version = buf[18];
+	h->read_version = buf[19];
+	off += h->write_version < 1 || h->write_version > 2 || h->read_version < 1 ||
+	       h->read_version > 2;
+	h->reserved = buf[20];
+	off += !h->page_size || h->page_size - h->reserved < PAGE_USABLE_MIN;
+	off += buf[21] != 64 || buf[22] != 32 || buf[23] != 32; /* §1.3.5 */
+	h->change_counter = page_u32(buf + 24);
+	h->pages = page_u32(buf + 28);
+	if (page_u32(buf + 92) != h->change_counter) /* §1.3.7, §1.3.16 */
+		h->pages = 0;
+	h->freelist_trunk = page_u32(buf + 32);
+	h->freelist_count = page_u32(buf + 36);
+	h->schema_cookie = page_u32(buf + 40);
+	h->schema_format = page_u32(buf + 44);
+	off += h->schema_format > 4;
+	h->largest_root = page_u32(buf + 52);
+	h->encoding = page_u32(buf + 56);
+	if (h->encoding > PAGE_UTF16BE) {
+		off++;
+		h->encoding = 0;
+	}
+	h->user_version = page_u32(buf + 60);
+	h->incremental = page_u32(buf + 64);
+	h->application_id = page_u32(buf + 68);
+	off += !page_all_zero(buf + 72, 20); /* §1.3.17 */
+	h->trusted = off <= 1;
+	if (!h->trusted) {
+		/* Bytes 68 on are still good when all behind them is: a short overwrite. */
+		if (!page_all_zero(buf + 72, 20) || page_u32(buf + 96) / 1000000 != 3)
+			h->application_id = 0;
+		h->user_version = 0;
+		h->encoding = 0;
+	}
+	return h->trusted;
+}
+
+unsigned page_varint(const uint8_t *p, size_t len, uint64_t *value)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < 8 && i < len; i++) {
+		v = v << 7 | (p[i] & 0x7Fu);
+		if (!(p[i] & 0x80)) {
+			*value = v;
+			return i + 1;
+		}
+	}
+	if (len < 9)
+		return 0;
+	*value = v << 8 | p[8];
+	return 9;
+}
+
+/* Bytes read, fewer at the end of the file; an unreadable place counts as nothing there. */
+static uint32_t page_pread(int fd, uint8_t *buf, uint32_t len, uint64_t offset, bool *refused)
+{
+	uint32_t done = 0;
+
+	while (done < len) {
+		ssize_t n = pread(fd, buf + done, len - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			*refused = true;
+		if (n <= 0)
+			break;
+		done += (uint32_t)n;
+	}
+	return done;
+}
+
+static int page_overlay_cmp(const void *key, const void *entry)
+{
+	uint32_t pgno = *(const uint32_t *)key;
+	const struct page_overlay_entry *o = entry;
+
+	return pgno < o->pgno ? -1 : pgno > o->pgno;
+}
+
+uint32_t page_file_read(struct page_file *f, uint32_t pgno, uint8_t *buf)
+{
+	const struct page_overlay_entry *o = NULL;
+	uint64_t offset;
+	bool refused = false;
+	uint32_t n;
+
+	if (pgno == 0 || pgno > f->npages)
+		return 0;
+	offset = (uint64_t)(pgno - 1) * f->page_size;
+	if (f->overlay.count)
+		o = bsearch(&pgno, f->overlay.entries, f->overlay.count,
+			    sizeof(*f->overlay.entries), page_overlay_cmp);
+	if (o)
+		n = page_pread(f->overlay.fd, buf, f->page_size, o->offset, &refused);
+	else
+		n = page_pread(f->fd, buf, f->page_size, offset, &refused);
+	if (refused)
+		f->unreadable++;
+	memset(buf + n, 0, f->page_size - n);
+	return n;
+}
+
+uint32_t page_lock_byte(const struct page_file *f)
+{
+	return (uint32_t)(PAGE_LOCK_BYTE / f->page_size) + 1;
+}
+
+static int page_overlay_open(struct page_file *f, const char *path, struct error *e)
+{
+	CLEANUP(freep) char *journal = fs_path("%s-journal", path);
+	CLEANUP(freep) char *wal = fs_path("%s-wal", path);
+	int r;
+
+	if (!journal || !wal)
+		return error_errno(e, -ENOMEM, "cannot open %s", path);
+	r = page_journal_read(&f->overlay, journal, e);
+	if (r < 0)
+		return r;
+	if (f->overlay.source == PAGE_PLAIN)
+		r = page_wal_read(&f->overlay, wal, e);
+	if (r < 0)
+		return r;
+	/* A sidecar of another page size belongs to another file. */
+	if (f->overlay.source != PAGE_PLAIN && f->header.trusted && f->header.page_size &&
+	    f->overlay.page_size != f->header.page_size)
+		page_overlay_deinit(&f->overlay);
+	return 0;
+}
+
+/* How many pages can be read: no loop is ever longer than the bytes that are there. */
+static void page_count(struct page_file *f)
+{
+	uint64_t there = (f->size + f->page_size - 1) / f->page_size;
+	uint32_t last = 0;
+
+	if (there > UINT32_MAX - 1)
+		there = UINT32_MAX - 1;
+	f->npages = (uint32_t)there;
+	f->declared = f->header.trusted ? f->header.pages : 0;
+	if (f->overlay.source == PAGE_PLAIN)
+		return;
+	if (f->overlay.count)
+		last = f->overlay.entries[f->overlay.count - 1].pgno;
+	f->declared = f->overlay.npages;
+	if (last > f->npages)
+		f->npages = last;
+	if (f->npages > f->overlay.npages)
+		f->npages = f->overlay.npages;
+}
+
+/* Page 1 as the overlay has it, if it has it: a WAL heals a header that the main file lost. */
+static void page_header_reread(struct page_file *f)
+{
+	uint8_t buf[PAGE_HEADER_LEN];
+	bool refused = false;
+
+	if (!f->overlay.count || f->overlay.entries[0].pgno != 1)
+		return;
+	if (page_pread(f->overlay.fd, buf, sizeof(buf), f->overlay.entries[0].offset,
+		       &refused) == sizeof(buf))
+		(void)page_header_parse(buf, &f->header);
+}
+
+/*
+ * Page size and reserved bytes: what the header says, else the sidecar; believed only if at
+ * least one page is sound under them, because with a wrong size none is.
+ */
+static int page_geometry(struct page_file *f, struct error *e)
+{
+	uint32_t size = f->header.trusted ? f->header.page_size : 0;
+	uint32_t reserved = size ? f->header.reserved : 0;
+	bool found;
+
+	if (f->overlay.source == PAGE_JOURNAL && f->overlay.npages == 0)
+		return error_set(e, PAGE_NOT_A_DATABASE,
+				 "its journal rolls it back to an empty file");
+	if (!size && f->overlay.source != PAGE_PLAIN)
+		size = f->overlay.page_size;
+	if (size && size - reserved < PAGE_USABLE_MIN)
+		reserved = 0;
+	if (size) {
+		f->page_size = size;
+		f->usable = size - reserved;
+		page_count(f);
+		if (page_infer_holds(f))
+			return 0;
+	}
+	found = page_infer(f, f->overlay.source == PAGE_PLAIN ? 0 : f->overlay.page_size, &size,
+			   &reserved);
+	if (found)
+		f->guessed = true;
+	else if (!size)
+		return error_set(e, PAGE_NOT_A_DATABASE,
+				 "the file has no page of a database in it");
+	f->page_size = size;
+	f->usable = size - reserved;
+	page_count(f);
+	return 0;
+}
+
+int page_file_open(struct page_file *f, const char *path, bool sidecars, struct error *e)
+{
+	uint8_t buf[PAGE_HEADER_LEN] = { 0 };
+	bool refused = false;
+	struct stat st;
+	int r;
+
+	*f = PAGE_FILE_NULL;
+	f->work = malloc(2 * PAGE_SIZE_MAX);
+	if (!f->work)
+		return error_errno(e, -ENOMEM, "cannot open %s", path);
+	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (f->fd < 0)
+		return error_errno(e, -errno, "cannot open %s", path);
+	if (fstat(f->fd, &st) < 0)
+		return error_errno(e, -errno, "cannot examine %s", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(e, -EINVAL, "%s is not a regular file", path);
+	f->size = (uint64_t)st.st_size;
+	(void)page_pread(f->fd, buf, sizeof(buf), 0, &refused);
+	(void)page_header_parse(buf, &f->header);
+	if (sidecars) {
+		r = page_overlay_open(f, path, e);
+		if (r < 0)
+			return r;
+		page_header_reread(f);
+	}
+	if (f->size == 0 && f->overlay.source == PAGE_PLAIN)
+		return error_set(e, PAGE_NOT_A_DATABASE, "the file is empty");
+	return page_geometry(f, e);
+}
+
+void page_file_close(struct page_file *f)
+{
+	fs_closep(&f->fd);
+	page_overlay_deinit(&f->overlay);
+	free(f->work);
+	f->work = NULL;
+}
+
+/*
+ * The freelist (§1.5): trunk pages, each naming the next trunk and up to usable/4 - 2 leaves.
+ * An entry that cannot be right makes the whole trunk, and so the rest of the list, worthless.
+ */
+static bool page_trunk_ok(const struct page_file *f, const uint8_t *buf, page_free_fn see,
+			  void *arg)
+{
+	uint32_t n = page_u32(buf + 4);
+
+	if (n > f->usable / 4 - 2)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t leaf = page_u32(buf + 8 + 4 * i);
+
+		if (leaf < 2 || leaf == page_lock_byte(f) || !see(arg, leaf, true))
+			return false;
+	}
+	return true;
+}
+
+bool page_freelist_walk(struct page_file *f, uint8_t *buf, page_free_fn see, void *arg)
+{
+	uint32_t trunk = f->header.freelist_trunk;
+	uint64_t seen = 0;
+
+	if (!f->header.trusted)
+		return false;
+	for (uint32_t steps = 0; trunk; steps++) {
+		if (steps > f->npages || trunk < 2 ||
+		    page_file_read(f, trunk, buf) != f->page_size || !see(arg, trunk, true) ||
+		    !page_trunk_ok(f, buf, see, arg))
+			return false;
+		(void)see(arg, trunk, false);
+		seen++;
+		for (uint32_t i = 0; i < page_u32(buf + 4); i++, seen++)
+			(void)see(arg, page_u32(buf + 8 + 4 * i), false);
+		trunk = page_u32(buf);
+	}
+	return seen == f->header.freelist_count;
+}
+
+/* §1.8: page 2, and then one after every usable/5 pages that it describes. */
+bool page_is_ptrmap(const struct page_file *f, uint32_t pgno)
+{
+	return pgno >= 2 && (pgno - 2) % (f->usable / 5 + 1) == 0;
+}
+
+bool page_looks_ptrmap(const struct page_file *f, const uint8_t *data, uint32_t avail)
+{
+	uint32_t n = f->usable / 5, seen = 0;
+
+	for (uint32_t i = 0; i < n && i + 3 <= f->npages && 5 * i + 5 <= avail; i++, seen++) {
+		uint32_t parent = page_u32(data + 5 * i + 1);
+
+		if (data[5 * i] < 1 || data[5 * i] > 5 || parent > f->npages)
+			return false;
+		if ((data[5 * i] <= 2) != (parent == 0)) /* a root or a free page has none */
+			return false;
+	}
+	return seen > 0;
+}
