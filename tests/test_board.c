@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "board/repair.h"
 #include "lib/boardkit.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -185,6 +186,7 @@ START_TEST(quarantined_is_left_alone)
 	kit_board(0);
 	ck_assert_int_eq(system(kit_printf("cp '%s' '%s'", kit.path, good)), 0);
 	overwrite(0, "no SQLite at all", 16);
+	kit.set.repair_policy = REPAIR_NEVER;
 	board_setup();
 	ck_assert_int_eq(visit(), BOARD_FAILED);
 	ck_assert_int_eq(board.state, BOARD_QUARANTINED);
