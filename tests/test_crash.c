@@ -156,7 +156,7 @@ END_TEST
 START_TEST(a_wave_trips_at_once)
 {
 	kit_board(0);
-	for (int i = 0; i < 4; i++)
+	for (int i = 1; i < 4; i++) /* three are enough */
 		ended(kit_run(kit_printf("w%d", i), 100 + i, i == 3 ? "max_retries = 5" : NULL,
 			      NULL),
 		      100 + i, TICK_EXITED, 2);
@@ -171,11 +171,11 @@ START_TEST(a_wave_trips_at_once)
 		      0);
 	kit_open();
 	reclaim();
-	ck_list("w0,w1,w2", "SELECT id FROM tasks WHERE status = 'blocked' ORDER BY id");
-	ck_assert_str_eq(kit_kinds("w0"), "claimed,crashed,gave_up,blocked");
+	ck_list("w1,w2", "SELECT id FROM tasks WHERE status = 'blocked' ORDER BY id");
+	ck_assert_str_eq(kit_kinds("w1"), "claimed,crashed,gave_up,blocked");
 	ck_assert_str_eq(kit_kinds("w3"), "claimed,crashed"); /* its own limit still wins */
 	ck_list("1|1", "SELECT payload ->> 'failures', payload ->> 'effective_limit' FROM"
-		       " task_events WHERE kind = 'gave_up' AND task_id = 'w0'");
+		       " task_events WHERE kind = 'gave_up' AND task_id = 'w1'");
 	/* the block is sticky */
 	ck_assert_int_eq(kit_tick(TICK_PROMOTE), 0);
 	ck_assert_int_eq(kit.plan.promoted, 0);
