@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "board/repair.h"
 #include "lib/boardkit.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -94,7 +95,8 @@ static void add_ready(const char *id)
 	kit_task(id, "ready", NULL);
 }
 
-/* ---- states --------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------
+ */
 
 START_TEST(state_names)
 {
@@ -183,6 +185,7 @@ START_TEST(quarantined_is_left_alone)
 
 	kit_board(0);
 	ck_assert_int_eq(system(kit_printf("cp '%s' '%s'", kit.path, good)), 0);
+	kit.set.repair_policy = REPAIR_NEVER;
 	overwrite(0, "no SQLite at all", 16);
 	board_setup();
 	ck_assert_int_eq(visit(), BOARD_FAILED);
@@ -216,14 +219,17 @@ START_TEST(damaged_while_open)
 
 	kit_board(0);
 	for (int i = 0; i < 100; i++)
-		kit_task(kit_printf("t%d", i), "todo", "body = hex(zeroblob(300)), assignee = NULL");
+		kit_task(kit_printf("t%d", i), "todo",
+			 "body = hex(zeroblob(300)), assignee = NULL");
 	board_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	memset(junk, 0x7f, sizeof(junk));
-	overwrite(4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") - 1),
+	overwrite(4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") -
+			   1),
 		  junk, sizeof(junk));
 	/* another process's commit makes the connection look at the file again */
-	kit_sql("INSERT INTO task_comments (task_id, author, body, created_at) VALUES ('x', 'a',"
+	kit_sql("INSERT INTO task_comments (task_id, author, body, created_at) VALUES ('x', "
+		"'a',"
 		" 'b', 1)");
 	ck_assert_int_eq(visit(), BOARD_FAILED);
 	ck_assert_int_eq(board.state, BOARD_QUARANTINED);
@@ -255,7 +261,8 @@ START_TEST(troubled_keeps_the_connection)
 }
 END_TEST
 
-/* ---- the file under the connection ------------------------------------------------------------ */
+/* ---- the file under the connection
+ * ------------------------------------------------------------ */
 
 START_TEST(replaced_while_open)
 {
@@ -287,7 +294,8 @@ START_TEST(removed_while_open)
 }
 END_TEST
 
-/* Emptied: whatever the open connection makes of it, one examination later it is said as it is. */
+/* Emptied: whatever the open connection makes of it, one examination later it is said as it is.
+ */
 START_TEST(emptied_while_open)
 {
 	kit_board(0);
@@ -325,7 +333,8 @@ START_TEST(migrated_while_open)
 }
 END_TEST
 
-/* ---- what was seen ---------------------------------------------------------------------------- */
+/* ---- what was seen
+ * ---------------------------------------------------------------------------- */
 
 /* Our own commits are no news; somebody else's are. */
 static void echo(unsigned flags)
@@ -397,7 +406,8 @@ START_TEST(reopened_wal)
 }
 END_TEST
 
-/* A commit before a visit that does not tick (a checkpoint, a record) is still news after it. */
+/* A commit before a visit that does not tick (a checkpoint, a record) is still news after it.
+ */
 START_TEST(a_visit_without_a_tick_has_seen_nothing)
 {
 	static char x[] = "x";
@@ -413,7 +423,8 @@ START_TEST(a_visit_without_a_tick_has_seen_nothing)
 	ck_assert_int_eq(look(), BOARD_DONE);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
 	add_ready("b");
-	ck_assert_int_eq(bring((struct board_job){ .settle = &gone, .n_settle = 1 }), BOARD_DONE);
+	ck_assert_int_eq(bring((struct board_job){ .settle = &gone, .n_settle = 1 }),
+			 BOARD_DONE);
 	ck_assert(bj.settled && bj.recorded);
 	age();
 	ck_assert(stamps_differ());
@@ -436,7 +447,8 @@ static void commits_mid_tick(void)
 {
 	if (kit.owner_asked == commit_at) {
 		kit.on_owner = NULL;
-		kit_sql("INSERT INTO task_events (task_id, kind, created_at) VALUES ('x', 'y', 1)");
+		kit_sql("INSERT INTO task_events (task_id, kind, created_at) VALUES ('x', 'y', "
+			"1)");
 	}
 }
 
@@ -463,7 +475,8 @@ START_TEST(a_commit_during_the_tick_is_not_missed)
 }
 END_TEST
 
-/* ---- locks and leases --------------------------------------------------------------------------- */
+/* ---- locks and leases
+ * --------------------------------------------------------------------------- */
 
 static int lock_file(const char *suffix)
 {
@@ -536,7 +549,8 @@ START_TEST(lease_lost_mid_tick)
 }
 END_TEST
 
-/* ---- settle, record, checkpoint, close ------------------------------------------------------------ */
+/* ---- settle, record, checkpoint, close
+ * ------------------------------------------------------------ */
 
 START_TEST(settle_and_record_say_what_is_committed)
 {
@@ -558,13 +572,15 @@ START_TEST(settle_and_record_say_what_is_committed)
 	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_events WHEN new.kind = 'spawn_failed'"
 		" BEGIN SELECT RAISE(ABORT, 'no'); END");
 	board_setup();
-	ck_assert_int_eq(bring((struct board_job){ .settle = &victim, .n_settle = 1,
-						   .record = &launched, .n_record = 1 }),
-			 BOARD_FAILED);
+	ck_assert_int_eq(
+		bring((struct board_job){
+			.settle = &victim, .n_settle = 1, .record = &launched, .n_record = 1 }),
+		BOARD_FAILED);
 	ck_assert(bj.settled && !bj.recorded);
 	ck_list("ready,running", "SELECT status FROM tasks ORDER BY rowid");
 	kit_sql("DROP TRIGGER no");
-	ck_assert_int_eq(bring((struct board_job){ .record = &launched, .n_record = 1 }), BOARD_DONE);
+	ck_assert_int_eq(bring((struct board_job){ .record = &launched, .n_record = 1 }),
+			 BOARD_DONE);
 	ck_assert(bj.recorded);
 	ck_list("ready,ready", "SELECT status FROM tasks ORDER BY rowid");
 	board_cleanup();
@@ -592,8 +608,9 @@ START_TEST(checkpoint_when_due)
 	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
 	ck_assert_int_eq(access(wal, F_OK), 0);
 	ck_assert_int_eq(visit(), BOARD_DONE);
-	ck_assert_int_eq(bring((struct board_job){ .close = true, .last = true, .checkpoint = true }),
-			 BOARD_DONE);
+	ck_assert_int_eq(
+		bring((struct board_job){ .close = true, .last = true, .checkpoint = true }),
+		BOARD_DONE);
 	ck_assert_int_ne(access(wal, F_OK), 0);
 	board_cleanup();
 }
@@ -620,7 +637,8 @@ START_TEST(a_writer_in_the_way_of_a_checkpoint)
 }
 END_TEST
 
-/* ---- on the pool ----------------------------------------------------------------------------------- */
+/* ---- on the pool
+ * ----------------------------------------------------------------------------------- */
 
 static void on_done(struct job *job)
 {
