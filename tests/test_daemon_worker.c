@@ -1,6 +1,6 @@
 /*
- * The running daemon and its workers: it knows how each one ended, ends those that take too long
- * together with all they started, and finds them again after it was restarted or killed.
+ * The running daemon and its workers: it knows how each one ended, ends those that take too
+ * long together with all they started, and finds them again after it was restarted or killed.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -143,8 +143,7 @@ START_TEST(test_three_clean_exits_trip_the_breaker)
 	RIG_UNTIL(status_is(T, "blocked"), 20000);
 	ck_assert_uint_eq(rig_ran_count(T), 3);
 	ck_assert(has_kind(T, "gave_up"));
-	ck_sql(B, "3",
-	       "SELECT count(*) FROM task_events WHERE kind='protocol_violation'");
+	ck_sql(B, "3", "SELECT count(*) FROM task_events WHERE kind='protocol_violation'");
 	rig_invariant(B);
 }
 END_TEST

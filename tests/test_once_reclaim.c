@@ -1,7 +1,7 @@
 /*
  * One tick and the claims that nobody holds any more: workers that outlive their run, expired
- * claims, orphans. Tasks belong to nemo, who has no profile, so that what is released stays where
- * the test can see it.
+ * claims, orphans. Tasks belong to nemo, who has no profile, so that what is released stays
+ * where the test can see it.
  */
 #include <signal.h>
 #include <string.h>
@@ -237,8 +237,7 @@ START_TEST(test_stranger_is_never_signalled)
 	rig_board(B, 0);
 	(void)rig_running(B, .id = T, .expires_in = -50, .pid = pid, .started = "x:1|2");
 	(void)rig_running(B, .id = "t_00000002", .expires_in = -50, .heartbeat_age = 4000,
-			  .pid = other,
-			  .started = rig_printf("%s0", rig_started(other)));
+			  .pid = other, .started = rig_printf("%s0", rig_started(other)));
 	ck_count(rig_tick(B), "reclaimed", 2);
 	RELEASED(T);
 	RELEASED("t_00000002");
@@ -264,8 +263,8 @@ START_TEST(test_worker_of_another_run_is_a_stranger)
 END_TEST
 
 /*
- * A worker that lives on whatever is done: here one that the dispatcher has no right to signal. Its
- * claim is held a little longer, and nobody else gets the task.
+ * A worker that lives on whatever is done: here one that the dispatcher has no right to signal.
+ * Its claim is held a little longer, and nobody else gets the task.
  */
 START_TEST(test_survivor_is_held)
 {
@@ -291,8 +290,9 @@ START_TEST(test_survivor_is_held)
 		const char *id = i ? "t_00000002" : T;
 
 		ck_assert(rig_alive(pids[i]));
-		ck_sql(B, rig_printf("running|%s:123|%d|%lld", rig.host, (int)pids[i],
-				     (long long)runs[i]),
+		ck_sql(B,
+		       rig_printf("running|%s:123|%d|%lld", rig.host, (int)pids[i],
+				  (long long)runs[i]),
 		       "SELECT status, claim_lock, worker_pid, current_run_id FROM tasks WHERE "
 		       "id=%Q",
 		       id);

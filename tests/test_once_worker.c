@@ -286,7 +286,8 @@ START_TEST(test_process)
 	start(NULL);
 	ran = rig_ran(T);
 	fds = json_object_get(ran, "fds");
-	rig_json_is(fds, rig_printf("{\"0\":\"/dev/null\",\"1\":\"%s\",\"2\":\"%s\"}", log, log),
+	rig_json_is(fds,
+		    rig_printf("{\"0\":\"/dev/null\",\"1\":\"%s\",\"2\":\"%s\"}", log, log),
 		    "descriptors");
 	ck_assert_int_eq(json_integer_value(json_object_get(ran, "sid")),
 			 json_integer_value(json_object_get(ran, "pid")));

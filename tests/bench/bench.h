@@ -1,6 +1,6 @@
 /*
- * The benchmark: what kanband takes, and beside it what this machine takes for the same work when
- * nothing but the machine is in the way, measured in the same run.
+ * The benchmark: what kanband takes, and beside it what this machine takes for the same work
+ * when nothing but the machine is in the way, measured in the same run.
  */
 #pragma once
 

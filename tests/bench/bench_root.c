@@ -24,8 +24,8 @@ void bench_run(const char *fmt, ...)
 
 void bench_root(const char *name, unsigned interval_s)
 {
-	bench_run("mkdir -p '%s/kanban/boards' '%s/profiles/jimmy' '%s'", bench_path("%s", name),
-		  bench_path("%s", name), bench_path("home"));
+	bench_run("mkdir -p '%s/kanban/boards' '%s/profiles/jimmy' '%s'",
+		  bench_path("%s", name), bench_path("%s", name), bench_path("home"));
 	bench_run("printf 'kanban:\\n  dispatch_interval_seconds: %u\\n  max_in_progress: "
 		  "100000\\n' > '%s'",
 		  interval_s, bench_path("%s/config.yaml", name));
@@ -60,7 +60,8 @@ static void bench_exec(sqlite3 *db, const char *sql)
 static const char sql_chain[] =
 	"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i+1 < %u) "
 	"INSERT INTO tasks (id, title, body, assignee, status, created_at) SELECT "
-	"printf('t_%%08x', i), 'task ' || i, hex(zeroblob(100)), CASE i WHEN 0 THEN 'nemo' ELSE "
+	"printf('t_%%08x', i), 'task ' || i, hex(zeroblob(100)), CASE i WHEN 0 THEN 'nemo' "
+	"ELSE "
 	"'jimmy' END, CASE i WHEN 0 THEN 'ready' ELSE 'todo' END, 1770000000 + i FROM n;"
 	"INSERT INTO task_links SELECT printf('t_%%08x', rowid - 2), id FROM tasks WHERE "
 	"status='todo';"

@@ -1,7 +1,7 @@
 /*
- * What is measured, and what it is measured against. A full sweep cannot be timed from outside by a
- * clock on the wall, because the daemon sleeps in between: it is told by the CPU time that the
- * process uses from one second to the next at an interval of one second.
+ * What is measured, and what it is measured against. A full sweep cannot be timed from outside
+ * by a clock on the wall, because the daemon sleeps in between: it is told by the CPU time that
+ * the process uses from one second to the next at an interval of one second.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,9 @@ static void settle(pid_t pid)
 static void row_tick(unsigned tasks, double target)
 {
 	char root[32], what[80], name[40];
-	struct bench_row row = { .name = name, .what = what, .unit = "ms CPU", .target = target };
+	struct bench_row row = {
+		.name = name, .what = what, .unit = "ms CPU", .target = target
+	};
 	pid_t pid;
 
 	(void)snprintf(root, sizeof(root), "tick%u", tasks);
@@ -139,11 +141,9 @@ static void make_boards(const char *root, unsigned boards, bool wal)
 static void row_memory(const char *root, unsigned boards, pid_t pid, double target)
 {
 	char what[80], name[40];
-	struct bench_row row = { .name = name,
-				 .what = what,
-				 .unit = "MiB",
-				 .worst = -1,
-				 .target = target };
+	struct bench_row row = {
+		.name = name, .what = what, .unit = "MiB", .worst = -1, .target = target
+	};
 
 	(void)snprintf(name, sizeof(name), "resident_%u", boards);
 	(void)snprintf(what, sizeof(what), "resident memory, %u board%s", boards,
@@ -247,7 +247,7 @@ void bench_rows_sweep(void)
 
 /* ---- starting workers ------------------------------------------------------------------ */
 
-#define WORKERS 200
+#define WORKERS      200
 #define SPAWN_ROUNDS 5
 
 static double spawn_limit(void)
@@ -390,7 +390,8 @@ static double takeover_limit(void)
 	return bench_percentile(ms, TAKEOVERS, 50);
 }
 
-/* The owner is stopped first, so that it cannot start the task that the next one shall start. */
+/* The owner is stopped first, so that it cannot start the task that the next one shall start.
+ */
 static void one_takeover(pid_t owner, pid_t standby, int i, double *held, double *first)
 {
 	char prefix[16];

@@ -1,6 +1,7 @@
 /*
- * The worker of the benchmark: it writes down when it came to run and leaves, as at a quota wall, so
- * that it is not started again. It does nothing else: what is measured is the way to here.
+ * The worker of the benchmark: it writes down when it came to run and leaves, as at a quota
+ * wall, so that it is not started again. It does nothing else: what is measured is the way to
+ * here.
  */
 #include <fcntl.h>
 #include <stdint.h>
