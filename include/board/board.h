@@ -39,7 +39,7 @@ struct board {
 	struct db *db;                       /* NULL when closed */
 	struct file_stamp seen_db, seen_wal; /* the bytes that the last tick has seen */
 	struct file_stamp opened;            /* of the file that @db has open */
-	int64_t data_version;                /* of the connection, after the last tick */
+	int64_t data_version;                /* of the connection, at its last tick */
 	bool seen_racy;     /* written so recently that an equal stamp proves nothing */
 	bool checked;       /* integrity was checked since it was last in trouble */
 	int64_t checked_at; /* Unix seconds of the last check */

@@ -37,6 +37,7 @@
 #define BOARD_IOERRS       3     /* I/O errors in a row after which damage is suspected */
 #define BOARD_RACY_NS      1000000000LL
 #define BOARD_JOB_LIMIT_MS (10 * 60 * 1000)
+#define BOARD_NO_VERSION   INT64_MIN /* data_version: no tick has used this connection yet */
 
 const char *board_state_name(enum board_state state)
 {
@@ -142,9 +143,10 @@ static int board_open_db(struct board *b, struct board_job *bj)
 			return init;
 	}
 	r = b->checked ? db_open(&b->db, &opt, &bj->error) : examine_open(b, bj, &opt);
-	b->data_version = -1; /* it is the connection's, and a new one begins anew */
-	if (r == 0)
+	if (r == 0) {
+		b->data_version = BOARD_NO_VERSION;
 		db_leave_wal(b->db, true);
+	}
 	return r;
 }
 
@@ -232,7 +234,8 @@ static int board_visit(struct board *b, struct board_job *bj)
 	if (r == 0 && bj->n_record > 0)
 		r = tick_record(b->db, rq, bj->record, bj->n_record, &bj->plan, &bj->error);
 	bj->recorded = r == 0;
-	if (r == 0)
+	/* without a tick what others committed is news still */
+	if (r == 0 && rq->steps)
 		r = db_data_version(b->db, &b->data_version, &bj->error);
 	if (r == 0 && rq->steps)
 		r = tick_run(b->db, rq, &bj->plan, &bj->error);
@@ -306,6 +309,7 @@ void board_job_run(struct board_job *bj)
 {
 	struct board *b = bj->board;
 	CLEANUP(fs_closep) int lock = -1;
+	bool was_open = b->db != NULL;
 	int r;
 
 	bj->outcome = BOARD_DONE;
@@ -345,8 +349,10 @@ void board_job_run(struct board_job *bj)
 	 * bytes */
 	if (r == 0 || !b->db)
 		board_note_seen(b);
+	/* what an open connection ran into (a migration, an emptied file) a new one may see
+	 * otherwise: that is examined once */
 	if (r != 0 && !b->db)
-		b->seen_racy = false;
+		b->seen_racy = was_open && r != DB_MISSING;
 	else if (r != 0)
 		b->seen_racy = true;
 	if (bj->close && b->db) {
@@ -382,6 +388,8 @@ void board_publish(struct board_job *bj, bool *changed)
 		return;
 	}
 	*changed = b->state != bj->state;
+	if (bj->outcome == BOARD_UNCHANGED && !*changed)
+		return; /* and why it is what it is stays known */
 	b->state = bj->state;
 	if (bj->state == BOARD_HEALTHY || bj->state == BOARD_MISSING)
 		reason = "";
