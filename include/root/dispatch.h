@@ -87,6 +87,7 @@ struct dispatch {
 	/* timing */
 	uv_timer_t timer;     /* next deadline, retry or coalesced look */
 	uint64_t timer_at_ms; /* 0 = not armed */
+	int64_t deadline_s;   /* Unix seconds: when time alone changes something; 0 never */
 	uint64_t visited_ms;  /* uv_now() of the end of the last visit */
 	unsigned failures;    /* passing failures in a row, for the back-off */
 	bool trouble_told;    /* a passing fault was logged */
@@ -122,7 +123,8 @@ MUST_CHECK int dispatch_new(struct dispatch **out, struct root *root,
  */
 void dispatch_close(struct dispatch *d);
 
-/** dispatch_idle() - no visit, no launch, no ending in flight, nothing to bring back */
+/** dispatch_idle() - no visit, no launch, no ending in flight, nothing to bring back that the
+ * board would take */
 bool dispatch_idle(const struct dispatch *d);
 
 /** dispatch_place() - what a scan says of the board; @place is taken over */
