@@ -3,121 +3,21 @@
 #include "board/page.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "util/fs.h"
-
-static char dir[256];
-
-static void setup(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	(void)snprintf(dir, sizeof(dir), "%s/test_page.XXXXXX", tmp ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-static void teardown(void)
-{
-	DIR *d = opendir(dir);
-	struct dirent *de;
-	char path[600];
-
-	while (d && (de = readdir(d)))
-		if (de->d_name[0] != '.') {
-			(void)snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
-			ck_assert_int_eq(unlink(path), 0);
-		}
-	(void)closedir(d);
-	ck_assert_int_eq(rmdir(dir), 0);
-}
-
-static char *at(const char *name)
-{
-	static char path[8][400];
-	static unsigned n;
-	char *p = path[n++ % 8];
-
-	(void)snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
-	return p;
-}
-
-static sqlite3 *db_open_at(const char *name)
-{
-	sqlite3 *db = NULL;
-
-	ck_assert_int_eq(sqlite3_open(at(name), &db), SQLITE_OK);
-	return db;
-}
-
-static void sql(sqlite3 *db, const char *text)
-{
-	char *err = NULL;
-
-	if (sqlite3_exec(db, text, NULL, NULL, &err) != SQLITE_OK)
-		ck_abort_msg("%s: %s", text, err);
-}
-
-static int64_t number(sqlite3 *db, const char *text)
-{
-	sqlite3_stmt *stmt = NULL;
-	int64_t n;
-
-	ck_assert_int_eq(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
-	n = sqlite3_column_int64(stmt, 0);
-	(void)sqlite3_finalize(stmt);
-	return n;
-}
-
-struct bytes {
-	uint8_t *p;
-	size_t len;
-};
-
-static void bytes_free(struct bytes *b)
-{
-	free(b->p);
-}
-
-static struct bytes slurp(const char *name)
-{
-	struct bytes b = { 0 };
-	char *p = NULL;
-
-	ck_assert_int_eq(fs_read_file(at(name), 1u << 30, &p, &b.len), 0);
-	b.p = (uint8_t *)p;
-	return b;
-}
-
-static void spit(const char *name, const void *p, size_t len)
-{
-	int fd = open(at(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, p, len), (ssize_t)len);
-	ck_assert_int_eq(close(fd), 0);
-}
-
-static void copy(const char *from, const char *to)
-{
-	CLEANUP(bytes_free) struct bytes b = slurp(from);
-
-	spit(to, b.p, b.len);
-}
+#include "lib/dbfile.h"
+#include "util/error.h"
 
 static struct page_file open_file(const char *name, bool sidecars)
 {
 	struct page_file f;
 	struct error e = ERROR_NULL;
-	int r = page_file_open(&f, at(name), sidecars, &e);
+	int r = page_file_open(&f, dbfile_at(name), sidecars, &e);
 
 	if (r != 0)
 		ck_abort_msg("%s: %d %s", name, r, e.text);
@@ -166,13 +66,15 @@ END_TEST
 START_TEST(header_fields)
 {
 	struct page_header h;
-	sqlite3 *db = db_open_at("h.db");
+	sqlite3 *db = dbfile_open("h.db");
 	CLEANUP(bytes_free) struct bytes b = { 0 };
 
-	sql(db, "PRAGMA page_size = 8192; PRAGMA encoding = 'UTF-16le'; PRAGMA auto_vacuum = 2;"
+	dbfile_sql(
+		db,
+		"PRAGMA page_size = 8192; PRAGMA encoding = 'UTF-16le'; PRAGMA auto_vacuum = 2;"
 		"PRAGMA user_version = 77; PRAGMA application_id = 99; CREATE TABLE t(a);");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	b = slurp("h.db");
+	dbfile_close(db);
+	b = dbfile_bytes("h.db");
 	ck_assert(page_header_parse(b.p, &h));
 	ck_assert(h.magic);
 	ck_assert_uint_eq(h.page_size, 8192);
@@ -235,17 +137,17 @@ START_TEST(record_values_are_sqlites)
 	struct page_view v;
 	struct page_cell c;
 	sqlite3_stmt *stmt = NULL;
-	sqlite3 *db = db_open_at("r.db");
+	sqlite3 *db = dbfile_open("r.db");
 	struct page_file f;
 	uint8_t buf[4096];
 
-	sql(db, "CREATE TABLE t(a, b)");
+	dbfile_sql(db, "CREATE TABLE t(a, b)");
 	for (size_t i = 0; i < n; i++) {
 		char text[200];
 
 		(void)snprintf(text, sizeof(text), "INSERT INTO t VALUES(%s, %zu)",
 			       record_values[i], i);
-		sql(db, text);
+		dbfile_sql(db, text);
 	}
 	ck_assert_int_eq(page_record_init(&rec), 0);
 	f = open_file("r.db", false);
@@ -287,7 +189,7 @@ START_TEST(record_values_are_sqlites)
 	(void)sqlite3_finalize(stmt);
 	page_file_close(&f);
 	page_record_deinit(&rec);
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	dbfile_close(db);
 }
 END_TEST
 
@@ -338,7 +240,7 @@ START_TEST(overflow_lengths)
 	int size = page_sizes[_i];
 	struct page_payload p = { .pages_max = UINT32_MAX };
 	struct page_record rec;
-	sqlite3 *db = db_open_at("o.db");
+	sqlite3 *db = dbfile_open("o.db");
 	struct page_file f;
 	uint8_t *buf = malloc(PAGE_SIZE_MAX), *map = malloc(PAGE_SIZE_MAX);
 	uint64_t rows = 0;
@@ -348,8 +250,8 @@ START_TEST(overflow_lengths)
 	ck_assert_int_eq(page_record_init(&rec), 0);
 	(void)snprintf(text, sizeof(text),
 		       "PRAGMA page_size = %d; CREATE TABLE t(n INTEGER, a BLOB);", size);
-	sql(db, text);
-	sql(db, "BEGIN");
+	dbfile_sql(db, text);
+	dbfile_sql(db, "BEGIN");
 	for (int k = 0; k < 9; k++) {
 		int around[] = { size - 35,
 				 2 * size,
@@ -365,10 +267,10 @@ START_TEST(overflow_lengths)
 			(void)snprintf(text, sizeof(text),
 				       "INSERT INTO t VALUES(%d, randomblob(%d))",
 				       around[k] + d, around[k] + d);
-			sql(db, text);
+			dbfile_sql(db, text);
 		}
 	}
-	sql(db, "COMMIT");
+	dbfile_sql(db, "COMMIT");
 	f = open_file("o.db", false);
 	ck_assert_uint_eq(f.page_size, size);
 	for (uint32_t pgno = 2; pgno <= f.npages; pgno++) {
@@ -380,7 +282,7 @@ START_TEST(overflow_lengths)
 			continue;
 		for (uint32_t i = 0; i < v.ncell; i++) {
 			sqlite3_blob *blob = NULL;
-			char got[400000];
+			static char got[700000];
 
 			ck_assert(page_cell(&v, i, &c));
 			ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_any, NULL), 0);
@@ -399,14 +301,14 @@ START_TEST(overflow_lengths)
 			rows++;
 		}
 	}
-	ck_assert_uint_eq(rows, number(db, "SELECT count(*) FROM t"));
+	ck_assert_uint_eq(rows, dbfile_number(db, "SELECT count(*) FROM t"));
 	ck_assert_uint_eq(rows, 225);
 	page_payload_deinit(&p);
 	page_record_deinit(&rec);
 	page_file_close(&f);
 	free(buf);
 	free(map);
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	dbfile_close(db);
 }
 END_TEST
 
@@ -424,13 +326,13 @@ START_TEST(overflow_broken)
 	uint8_t buf[512];
 	uint32_t second;
 	CLEANUP(bytes_free) struct bytes b = { 0 };
-	sqlite3 *db = db_open_at("c.db");
+	sqlite3 *db = dbfile_open("c.db");
 	static const uint32_t wrong[] = { 0, 1, 2, 7777, UINT32_MAX };
 
-	sql(db, "PRAGMA page_size = 512; CREATE TABLE t(a); INSERT INTO t VALUES(hex("
-		"randomblob(2000)))");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	b = slurp("c.db");
+	dbfile_sql(db, "PRAGMA page_size = 512; CREATE TABLE t(a); INSERT INTO t VALUES(hex("
+		       "randomblob(2000)))");
+	dbfile_close(db);
+	b = dbfile_bytes("c.db");
 	f = open_file("c.db", false);
 	ck_assert(page_view_init(&v, f.usable, 2, buf, page_file_read(&f, 2, buf)));
 	ck_assert(page_cell(&v, 0, &c));
@@ -451,7 +353,7 @@ START_TEST(overflow_broken)
 		next[1] = (uint8_t)(to >> 16);
 		next[2] = (uint8_t)(to >> 8);
 		next[3] = (uint8_t)to;
-		spit("d.db", b.p, b.len);
+		dbfile_write("d.db", b.p, b.len);
 		memcpy(next, keep, 4);
 		f = open_file("d.db", false);
 		ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_any, NULL), -EBADMSG);
@@ -466,20 +368,22 @@ END_TEST
 
 static void make_rows(const char *name, int size, int reserve)
 {
-	sqlite3 *db = db_open_at(name);
+	sqlite3 *db = dbfile_open(name);
 	char text[200];
 
 	(void)snprintf(text, sizeof(text), "PRAGMA page_size = %d", size);
-	sql(db, text);
+	dbfile_sql(db, text);
 	if (reserve)
 		ck_assert_int_eq(
 			sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
 			SQLITE_OK);
-	sql(db, "CREATE TABLE t(a, b); CREATE INDEX i ON t(a);"
+	dbfile_sql(
+		db,
+		"CREATE TABLE t(a, b); CREATE INDEX i ON t(a);"
 		"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000)"
 		"INSERT INTO t SELECT x, hex(randomblob(x % 60)) FROM n;"
 		"DELETE FROM t WHERE a % 7 = 3");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	dbfile_close(db);
 }
 
 START_TEST(infer_geometry)
@@ -490,11 +394,11 @@ START_TEST(infer_geometry)
 		CLEANUP(bytes_free) struct bytes b = { 0 };
 		struct page_file f;
 
-		(void)unlink(at("g.db"));
+		(void)unlink(dbfile_at("g.db"));
 		make_rows("g.db", page_sizes[_i], reserves[r]);
-		b = slurp("g.db");
+		b = dbfile_bytes("g.db");
 		memset(b.p, 0x5A, 100);
-		spit("g.db", b.p, b.len);
+		dbfile_write("g.db", b.p, b.len);
 		f = open_file("g.db", false);
 		ck_assert(f.guessed);
 		ck_assert_uint_eq(f.page_size, page_sizes[_i]);
@@ -503,7 +407,7 @@ START_TEST(infer_geometry)
 		/* nor does it need page 1, or the last page whole */
 		if (b.len > 3 * (size_t)page_sizes[_i]) {
 			memset(b.p, 0, (size_t)page_sizes[_i]);
-			spit("g.db", b.p, b.len - 100);
+			dbfile_write("g.db", b.p, b.len - 100);
 			f = open_file("g.db", false);
 			ck_assert_uint_eq(f.page_size, page_sizes[_i]);
 			ck_assert_uint_eq(f.npages, b.len / (size_t)page_sizes[_i]);
@@ -520,9 +424,9 @@ START_TEST(infer_reserved_flipped)
 	struct page_file f;
 
 	make_rows("g.db", 4096, 0);
-	b = slurp("g.db");
+	b = dbfile_bytes("g.db");
 	b.p[20] = 4;
-	spit("g.db", b.p, b.len);
+	dbfile_write("g.db", b.p, b.len);
 	f = open_file("g.db", false);
 	ck_assert(f.guessed);
 	ck_assert_uint_eq(f.usable, 4096);
@@ -541,26 +445,26 @@ START_TEST(not_a_database)
 		x = x * 1664525 + 1013904223;
 		noise[i] = (uint8_t)(x >> 24);
 	}
-	spit("n", noise, sizeof(noise));
-	ck_assert_int_eq(page_file_open(&f, at("n"), true, &e), PAGE_NOT_A_DATABASE);
+	dbfile_write("n", noise, sizeof(noise));
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("n"), true, &e), PAGE_NOT_A_DATABASE);
 	page_file_close(&f);
 	memset(noise, '\n', sizeof(noise)); /* 0x0A is also the flag of an index leaf */
-	spit("n", noise, sizeof(noise));
-	ck_assert_int_eq(page_file_open(&f, at("n"), true, &e), PAGE_NOT_A_DATABASE);
+	dbfile_write("n", noise, sizeof(noise));
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("n"), true, &e), PAGE_NOT_A_DATABASE);
 	page_file_close(&f);
-	spit("n", "", 0);
-	ck_assert_int_eq(page_file_open(&f, at("n"), true, &e), PAGE_NOT_A_DATABASE);
+	dbfile_write("n", "", 0);
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("n"), true, &e), PAGE_NOT_A_DATABASE);
 	ck_assert_str_eq(e.text, "the file is empty");
 	page_file_close(&f);
-	spit("n", "SQLite format 3", 10);
-	ck_assert_int_eq(page_file_open(&f, at("n"), true, &e), PAGE_NOT_A_DATABASE);
+	dbfile_write("n", "SQLite format 3", 10);
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("n"), true, &e), PAGE_NOT_A_DATABASE);
 	page_file_close(&f);
-	ck_assert_int_eq(page_file_open(&f, at("none"), true, &e), -ENOENT);
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("none"), true, &e), -ENOENT);
 	page_file_close(&f);
-	ck_assert_int_eq(page_file_open(&f, dir, true, &e), -EINVAL);
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("."), true, &e), -EINVAL);
 	page_file_close(&f);
-	ck_assert_int_eq(mkfifo(at("fifo"), 0600), 0);
-	ck_assert_int_eq(page_file_open(&f, at("fifo"), true, &e), -EINVAL);
+	ck_assert_int_eq(mkfifo(dbfile_at("fifo"), 0600), 0);
+	ck_assert_int_eq(page_file_open(&f, dbfile_at("fifo"), true, &e), -EINVAL);
 	page_file_close(&f);
 }
 END_TEST
@@ -577,7 +481,7 @@ START_TEST(audit)
 	uint32_t sound = 0;
 
 	make_rows("a.db", 4096, 0);
-	b = slurp("a.db");
+	b = dbfile_bytes("a.db");
 	f = open_file("a.db", false);
 	for (uint32_t pgno = 1; pgno <= f.npages; pgno++) {
 		page = b.p + (size_t)(pgno - 1) * 4096;
@@ -634,12 +538,12 @@ START_TEST(freelist)
 	sqlite3 *db;
 
 	make_rows("f.db", 512, 0);
-	db = db_open_at("f.db");
-	sql(db, "DELETE FROM t WHERE a > 700");
-	count = number(db, "PRAGMA freelist_count");
+	db = dbfile_open("f.db");
+	dbfile_sql(db, "DELETE FROM t WHERE a > 700");
+	count = dbfile_number(db, "PRAGMA freelist_count");
 	ck_assert_int_gt(count, 150); /* more than one trunk */
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	b = slurp("f.db");
+	dbfile_close(db);
+	b = dbfile_bytes("f.db");
 	f = open_file("f.db", false);
 	ck_assert(page_freelist_walk(&f, buf, list_see, &l));
 	ck_assert_int_eq(l.n, count);
@@ -657,7 +561,7 @@ START_TEST(freelist)
 			memcpy(trunk, b.p + 32, 4); /* its own next */
 		else
 			memset(trunk, 0, 4); /* the end, too early */
-		spit("f2.db", b.p, b.len);
+		dbfile_write("f2.db", b.p, b.len);
 		memcpy(trunk, keep, 16);
 		memset(&l, 0, sizeof(l));
 		f = open_file("f2.db", false);
@@ -674,13 +578,15 @@ START_TEST(ptrmap)
 {
 	struct page_file f;
 	uint8_t buf[512];
-	sqlite3 *db = db_open_at("p.db");
+	sqlite3 *db = dbfile_open("p.db");
 
-	sql(db, "PRAGMA page_size = 512; PRAGMA auto_vacuum = 1; CREATE TABLE t(a, b);"
+	dbfile_sql(
+		db,
+		"PRAGMA page_size = 512; PRAGMA auto_vacuum = 1; CREATE TABLE t(a, b);"
 		"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 2000)"
 		"INSERT INTO t SELECT x, hex(randomblob(x % 400)) FROM n; DELETE FROM t WHERE "
 		"a % 7 = 3");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	dbfile_close(db);
 	f = open_file("p.db", false);
 	ck_assert(page_is_ptrmap(&f, 2));
 	ck_assert(!page_is_ptrmap(&f, 3));
@@ -692,312 +598,12 @@ START_TEST(ptrmap)
 }
 END_TEST
 
-/* --- sidecars -------------------------------------------------------------------------------
- */
-
-/* Every page of @got is that of the database file @want, and there are as many. */
-static void same_pages(struct page_file *got, const char *want)
-{
-	CLEANUP(bytes_free) struct bytes b = slurp(want);
-	uint8_t buf[4096];
-
-	ck_assert_uint_eq(got->npages, b.len / got->page_size);
-	for (uint32_t pgno = 1; pgno <= got->npages; pgno++) {
-		const uint8_t *w = b.p + (size_t)(pgno - 1) * got->page_size;
-
-		ck_assert_uint_eq(page_file_read(got, pgno, buf), got->page_size);
-		if (pgno == 1) /* the checkpointer counts in the header */
-			ck_assert_mem_eq(buf + 100, w + 100, got->page_size - 100);
-		else
-			ck_assert_mem_eq(buf, w, got->page_size);
-	}
-}
-
-/* w.db with a WAL of three commits beside it; n.db the same, checkpointed after @commits. */
-static void make_wal(int commits)
-{
-	sqlite3 *db = db_open_at("live.db"), *other;
-
-	make_rows("base.db", 1024, 0);
-	copy("base.db", "live.db");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	db = db_open_at("live.db");
-	sql(db, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;");
-	for (int i = 0; i < 3; i++) {
-		sql(db, i == 0   ? "UPDATE t SET b = b || 'x' WHERE a % 5 = 0"
-			: i == 1 ? "INSERT INTO t SELECT a + 10000, b FROM t WHERE a < 1000"
-				 : "DELETE FROM t WHERE a % 3 = 1");
-		if (i == commits - 1) {
-			copy("live.db", "n.db");
-			copy("live.db-wal", "n.db-wal");
-		}
-	}
-	copy("live.db", "w.db");
-	copy("live.db-wal", "w.db-wal");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	other = db_open_at("n.db");
-	sql(other, "PRAGMA wal_checkpoint(TRUNCATE)");
-	ck_assert_int_eq(sqlite3_close(other), SQLITE_OK);
-}
-
-START_TEST(wal_applied)
-{
-	struct page_file f;
-
-	make_wal(3);
-	f = open_file("w.db", true);
-	ck_assert_int_eq(f.overlay.source, PAGE_WAL);
-	ck_assert_uint_eq(f.overlay.found, 3);
-	same_pages(&f, "n.db");
-	page_file_close(&f);
-	f = open_file("w.db", false);
-	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
-	page_file_close(&f);
-}
-END_TEST
-
-/* The main file's first page is garbage; if page 1 is in the WAL, that does not matter. */
-START_TEST(wal_heals_header)
-{
-	CLEANUP(bytes_free) struct bytes b = { 0 };
-	struct page_file f;
-
-	make_wal(3);
-	b = slurp("w.db");
-	memset(b.p, 0xAB, 1024);
-	spit("w.db", b.p, b.len);
-	f = open_file("w.db", true);
-	ck_assert(f.header.trusted);
-	ck_assert(!f.guessed);
-	same_pages(&f, "n.db");
-	page_file_close(&f);
-}
-END_TEST
-
-START_TEST(wal_torn)
-{
-	CLEANUP(bytes_free) struct bytes w = { 0 };
-	struct page_file f;
-	size_t frame = 24 + 1024, last;
-
-	make_wal(2);
-	w = slurp("w.db-wal");
-	/* where the second commit ends */
-	for (last = 32; page_u32(w.p + last + 4) == 0; last += frame)
-		;
-	for (last += frame; page_u32(w.p + last + 4) == 0; last += frame)
-		;
-	last += frame;
-	ck_assert_uint_lt(last + frame, w.len);
-	/* cut inside the third transaction, and in the middle of a frame */
-	spit("w.db-wal", w.p, last + frame + 500);
-	f = open_file("w.db", true);
-	ck_assert_uint_eq(f.overlay.found, 2);
-	same_pages(&f, "n.db");
-	page_file_close(&f);
-	/* one flipped bit in the third: the same */
-	w.p[last + 24 + 77] ^= 4;
-	spit("w.db-wal", w.p, w.len);
-	f = open_file("w.db", true);
-	ck_assert_uint_eq(f.overlay.found, 2);
-	same_pages(&f, "n.db");
-	page_file_close(&f);
-	/* other salts: frames of an earlier round */
-	w.p[last + 24 + 77] ^= 4;
-	w.p[last + 9] ^= 1;
-	spit("w.db-wal", w.p, w.len);
-	f = open_file("w.db", true);
-	ck_assert_uint_eq(f.overlay.found, 2);
-	page_file_close(&f);
-	/* a header that is none: as if there were no WAL */
-	w.p[5] ^= 1;
-	spit("w.db-wal", w.p, w.len);
-	f = open_file("w.db", true);
-	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
-	page_file_close(&f);
-}
-END_TEST
-
-/* A WAL of another page size is not this file's. */
-START_TEST(wal_foreign)
-{
-	struct page_file f;
-
-	make_wal(3);
-	make_rows("x.db", 4096, 0);
-	copy("w.db-wal", "x.db-wal");
-	f = open_file("x.db", true);
-	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
-	ck_assert_uint_eq(f.page_size, 4096);
-	page_file_close(&f);
-}
-END_TEST
-
-/* A writer is stopped in mid-transaction: file half written, journal hot. */
-static void make_hot(void)
-{
-	sqlite3 *db;
-
-	make_rows("base.db", 1024, 0);
-	copy("base.db", "live.db");
-	db = db_open_at("live.db");
-	sql(db, "PRAGMA cache_size = 5; PRAGMA cache_spill = 5; BEGIN;"
-		"UPDATE t SET b = b || 'yyyyyyyyyyyyyyyyyyyy' WHERE a % 2 = 0;"
-		"INSERT INTO t SELECT a + 10000, b FROM t;");
-	copy("live.db", "j.db");
-	copy("live.db-journal", "j.db-journal");
-	sql(db, "ROLLBACK");
-	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-}
-
-START_TEST(journal_rolled_back)
-{
-	CLEANUP(bytes_free) struct bytes before = { 0 }, half = { 0 };
-	struct page_file f;
-
-	make_hot();
-	before = slurp("base.db");
-	half = slurp("j.db");
-	ck_assert(before.len != half.len || memcmp(before.p, half.p, half.len) != 0);
-	f = open_file("j.db", true);
-	ck_assert_int_eq(f.overlay.source, PAGE_JOURNAL);
-	same_pages(&f, "base.db");
-	page_file_close(&f);
-	/* also without a header in the main file */
-	memset(half.p, 0xCD, 1024);
-	spit("j.db", half.p, half.len);
-	f = open_file("j.db", true);
-	same_pages(&f, "base.db");
-	page_file_close(&f);
-}
-END_TEST
-
-START_TEST(journal_not_hot)
-{
-	CLEANUP(bytes_free) struct bytes j = { 0 };
-	uint8_t super[4 + 8 + 16] = { 0 };
-	CLEANUP(freep) uint8_t *with = NULL;
-	struct page_file f;
-
-	make_hot();
-	j = slurp("j.db-journal");
-	/* the name of a super-journal at its end */
-	memcpy(super + 4, "xx-mj000", 8);
-	super[15] = 8;
-	memcpy(super + 20, j.p, 8);
-	with = malloc(j.len + sizeof(super));
-	ck_assert_ptr_nonnull(with);
-	memcpy(with, j.p, j.len);
-	memcpy(with + j.len, super, sizeof(super));
-	spit("j.db-journal", with, j.len + sizeof(super));
-	f = open_file("j.db", true);
-	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
-	page_file_close(&f);
-	/* a header that was wiped: the transaction had ended */
-	memset(j.p, 0, 28);
-	spit("j.db-journal", j.p, j.len);
-	f = open_file("j.db", true);
-	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
-	page_file_close(&f);
-}
-END_TEST
-
-/* --- hostile --------------------------------------------------------------------------------
- */
-
-static uint64_t rng;
-
-static uint32_t rnd(uint32_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return (uint32_t)(rng >> 32) % below;
-}
-
-static void read_everything(struct page_file *f, struct page_record *rec)
-{
-	struct page_payload p = { .pages_max = 64 };
-	uint8_t *buf = malloc(PAGE_SIZE_MAX), *map = malloc(PAGE_SIZE_MAX);
-	struct list l = { 0 };
-	struct page_view v;
-	struct page_cell c;
-
-	ck_assert(buf && map);
-	(void)page_freelist_walk(f, buf, list_see, &l);
-	for (uint32_t pgno = 1; pgno <= f->npages; pgno++) {
-		uint32_t avail = page_file_read(f, pgno, buf);
-
-		(void)page_looks_ptrmap(f, buf, avail);
-		if (!page_view_init(&v, f->usable, pgno, buf, avail))
-			continue;
-		(void)page_view_audit(&v, map);
-		for (uint32_t i = 0; i <= v.ncell; i++) {
-			if (v.kind == PAGE_TABLE_INTERIOR || v.kind == PAGE_INDEX_INTERIOR)
-				(void)page_child(&v, i);
-			if (i == v.ncell || !page_cell(&v, i, &c) || !c.payload ||
-			    page_payload_read(f, &c, &p, claim_any, NULL) != 0)
-				continue;
-			(void)page_record_parse(p.data, p.len, c.payload, rec);
-		}
-		for (uint32_t o = 0; o < v.avail; o += 7)
-			(void)page_cell_at(&v, o, &c);
-	}
-	page_payload_deinit(&p);
-	free(buf);
-	free(map);
-}
-
-START_TEST(fuzz)
-{
-	CLEANUP(bytes_free) struct bytes b = { 0 }, w = { 0 }, j = { 0 };
-	CLEANUP(freep) uint8_t *d = NULL;
-	struct page_record rec;
-	struct error e = ERROR_NULL;
-
-	ck_assert_int_eq(page_record_init(&rec), 0);
-	make_wal(3);
-	(void)unlink(at("base.db"));
-	(void)unlink(at("live.db"));
-	make_hot();
-	b = slurp("w.db");
-	w = slurp("w.db-wal");
-	j = slurp("j.db-journal");
-	d = malloc(w.len > b.len ? w.len : b.len);
-	ck_assert_ptr_nonnull(d);
-	rng = UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)_i;
-	for (int it = 0; it < 400; it++) {
-		struct bytes *what = it % 4 == 0 ? &w : it % 4 == 1 ? &j : &b;
-		uint32_t n = 1 + rnd(40), len = (uint32_t)what->len;
-		struct page_file f;
-
-		memcpy(d, what->p, len);
-		while (n--) {
-			uint32_t o = rnd(4) ? rnd(len) : rnd(200);
-
-			d[o] = rnd(2) ? (uint8_t)(d[o] ^ 1u << rnd(8)) : (uint8_t)rnd(256);
-		}
-		if (rnd(4) == 0)
-			len = rnd(len);
-		spit("z.db", what == &b ? d : b.p, what == &b ? len : b.len);
-		spit("z.db-wal", what == &w ? d : w.p, what == &w ? len : w.len);
-		if (what == &j)
-			spit("z.db-journal", d, len);
-		if (page_file_open(&f, at("z.db"), it % 3 != 2, &e) == 0)
-			read_everything(&f, &rec);
-		page_file_close(&f);
-		(void)unlink(at("z.db-journal"));
-	}
-	page_record_deinit(&rec);
-}
-END_TEST
-
 static Suite *suite(void)
 {
 	Suite *s = suite_create("page");
 	TCase *tc = tcase_create("page");
 
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, dbfile_setup, dbfile_teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, varint);
 	tcase_add_test(tc, header_fields);
@@ -1011,13 +617,6 @@ static Suite *suite(void)
 	tcase_add_test(tc, audit);
 	tcase_add_test(tc, freelist);
 	tcase_add_test(tc, ptrmap);
-	tcase_add_test(tc, wal_applied);
-	tcase_add_test(tc, wal_heals_header);
-	tcase_add_test(tc, wal_torn);
-	tcase_add_test(tc, wal_foreign);
-	tcase_add_test(tc, journal_rolled_back);
-	tcase_add_test(tc, journal_not_hot);
-	tcase_add_loop_test(tc, fuzz, 0, 5);
 	suite_add_tcase(s, tc);
 	return s;
 }

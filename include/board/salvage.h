@@ -26,6 +26,7 @@ enum salvage_reason {
 	SALVAGE_PAGE_FOREIGN,    /* a page of another table */
 	SALVAGE_PAGE_TWICE,      /* two pointers lead to it, or too deep a tree */
 	SALVAGE_PAGE_CELLS,      /* part of it: cells that cannot be read, or out of order */
+	SALVAGE_PAGE_CHAIN,      /* it is sound, but one row of it runs over damaged pages */
 };
 
 struct salvage_damage {

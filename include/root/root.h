@@ -86,6 +86,7 @@ struct root {
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	struct folder_watch *watches; /* inotify, one per board folder */
+	struct decompose *decompose;  /* the child for triage tasks, or NULL */
 	struct tick_outside outside;
 };
 

@@ -92,7 +92,7 @@ int salvage_hole(struct salvage *s, struct salvage_work *w, struct salvage_damag
 	struct salvage_report *r = s->report;
 
 	d.table = w->index;
-	w->holes = true;
+	w->holes = w->holes || d.reason != SALVAGE_PAGE_CHAIN;
 	if (d.pgno == 0 || (d.after == INT64_MIN && d.upto == INT64_MAX))
 		w->fuzzy = true;
 	r->damage_total++;
@@ -318,6 +318,8 @@ const char *salvage_reason_text(enum salvage_reason reason)
 		return "in two places of the tree";
 	case SALVAGE_PAGE_CELLS:
 		return "damaged in part";
+	case SALVAGE_PAGE_CHAIN:
+		return "a row of it is damaged elsewhere";
 	}
 	return "damaged";
 }

@@ -259,13 +259,22 @@ static int insert_record(struct salvage *s, struct salvage_work *w, int64_t rowi
 	return SALVAGE_ROW_BAD;
 }
 
-static int insert_bad(struct salvage *s, struct salvage_work *w, const struct page_cell *c)
+/* A cell that is no row. On a sound page it was one: @c, whose rowid is known to be lost. */
+static int insert_bad(struct salvage *s, struct salvage_work *w, const struct page_cell *c,
+		      uint32_t pgno)
 {
 	s->report->tables[w->index].bad_cells++;
 	w->bad++;
-	if (c->payload && salvage_unread(w, c->rowid) < 0)
+	if (!c)
+		return 0;
+	if (salvage_unread(w, c->rowid) < 0)
 		return salvage_fail(s, -ENOMEM, "note a lost row");
-	return 0;
+	return salvage_hole(s, w,
+			    (struct salvage_damage){
+				    .pgno = pgno,
+				    .reason = SALVAGE_PAGE_CHAIN,
+				    .after = c->rowid == INT64_MIN ? INT64_MIN : c->rowid - 1,
+				    .upto = c->rowid });
 }
 
 static int insert_leaf(struct salvage *s, struct salvage_work *w, const struct salvage_leaf *l)
@@ -285,11 +294,8 @@ static int insert_leaf(struct salvage *s, struct salvage_work *w, const struct s
 		if (r == 0)
 			r = insert_record(s, w, c.rowid, true,
 					  &s->report->tables[w->index].tree);
-		if (r == SALVAGE_ROW_BAD) {
-			if (!cell)
-				c.payload = 0;
-			r = insert_bad(s, w, &c);
-		}
+		if (r == SALVAGE_ROW_BAD)
+			r = insert_bad(s, w, l->sound ? &c : NULL, l->pgno);
 	}
 	return r;
 }
@@ -349,7 +355,7 @@ static int insert_strays(struct salvage *s, struct salvage_work *w)
 		if (r == 0)
 			r = insert_record(s, w, c.rowid, false, &t->stray);
 		if (r == SALVAGE_ROW_BAD)
-			r = insert_bad(s, w, &c);
+			r = insert_bad(s, w, &c, k->pgno);
 	}
 	return r;
 }

@@ -205,7 +205,7 @@ static int lost_ranges(struct salvage *s, const struct salvage_work *w, int64_t 
 		if (i < s->report->ndamage) {
 			const struct salvage_damage *d = &s->report->damage[i];
 
-			if (d->table != w->index)
+			if (d->table != w->index || d->reason == SALVAGE_PAGE_CHAIN)
 				continue;
 			range.after = d->after > 0 ? d->after : 0;
 			range.upto = d->upto < seq ? d->upto : seq;

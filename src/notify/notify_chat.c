@@ -22,8 +22,8 @@
 
 #include "notify/notify_impl.h"
 
-#define CHAT_MARGIN_MS 2000            /* for the visit that claims again what failed */
-#define CHAT_FORGET_MS (5 * 60 * 1000) /* an empty one, with its failures */
+#define CHAT_MARGIN_MS 2000 /* for the visit that claims again what failed */
+#define CHAT_FORGET_MS (2 * NOTIFY_RETRY_MAX * 1000) /* an empty one, with its failures */
 
 /* ---- chats ---------------------------------------------------------------------------------
  */
@@ -408,7 +408,7 @@ static struct notify_chat *chats_choose(struct notify *n, uint64_t *due)
 		if (chat->send)
 			continue;
 		if (!chat->items) {
-			if (now >= chat->hold_ms + CHAT_FORGET_MS)
+			if (!chat->failures || now >= chat->hold_ms + CHAT_FORGET_MS)
 				chat_free(n, chat);
 			continue;
 		}

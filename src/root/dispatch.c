@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "root/decompose.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -597,6 +598,7 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		d->stuck_sweeps = 0;
 	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
 	d->adopted = true;
+	decompose_offer(d, &plan->triage);
 	if (plan->memory)
 		dispatch_deadline(d, bj->rq.now + MEMORY_RETRY_S);
 	if (fell)

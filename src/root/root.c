@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "root/decompose.h"
 #include "root/dispatch.h"
 #include "root/watchdir.h"
 #include "util/clock.h"
@@ -539,8 +540,9 @@ static void root_stop_step(struct root *root)
 		if (root->boards[i]->board.busy || root->boards[i]->launching ||
 		    root->boards[i]->ending)
 			return;
-	if (root->scanning || root->settling)
+	if (root->scanning || root->settling || !decompose_idle(root))
 		return;
+	decompose_close(root);
 	root->lease_closing = true;
 	atomic_store(&root->owner, false);
 	for (size_t i = 0; i < root->n_boards; i++)
