@@ -10,5 +10,5 @@ RIG_TESTS := $(filter $(OUT)/tests/test_once_% $(OUT)/tests/test_daemon_% \
 $(OUT)/tests/rig-worker: $(OUT)/tests/worker/worker.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 $(RIG_TESTS): | $(OUT)/tests/rig-worker $(PROGS)
-$(OUT)/tests/test_ctl $(OUT)/tests/test_ctl_hostile: | $(OUT)/kanbanctl
+$(filter $(OUT)/tests/test_ctl%,$(TESTS)): | $(OUT)/kanbanctl
 -include $(OUT)/tests/worker/worker.d
