@@ -704,7 +704,8 @@ static void visit_done(struct job *job)
 		visit_locked(d, bj);
 	else
 		d->locked = 0;
-	bool bring_home = dispatch_brings(d) || (d->want & WANT_CLOSE) || notices_wanted(d);
+	visit_deadline(d, bj);
+	notices_end(d, bj, true);
 	plan_deinit(&bj->plan);
 	/* counted, or not to be had now; may start visits, not of this one before we read @bj
 	 */
