@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "board/repair.h"
 #include "lib/boardkit.h"
 #include "root/dispatch.h"
 #include "root/root.h"
@@ -377,10 +378,11 @@ START_TEST(a_record_for_a_damaged_board_waits)
 	hermes_is(kit_printf("i=0; while ! [ -e %s/go ] && [ $i -lt 600 ]; do sleep 0.05; "
 			     "i=$((i+1)); done; exit 3",
 			     kit.dir));
+	kit.set.repair_policy = REPAIR_NEVER;
 	w.on_changed = damage_before_the_record;
 	root_begin();
 	UNTIL(of("default") && of("default")->board.state == BOARD_QUARANTINED);
-	ck_assert_ptr_nonnull(of("default")->finished);
+	UNTIL(!of("default")->board.busy && of("default")->finished); /* kept */
 	(void)visits_in(100);
 	ck_assert_uint_le(visits_in(300), 3);
 	write_head(saved);
@@ -403,14 +405,16 @@ static void remove_before_the_record(void)
 	ck_assert_int_eq(unlink(kit.path), 0);
 }
 
-START_TEST(a_record_for_a_missing_board_waits)
+/* Tasks had been there: it is lost, not merely missing. */
+START_TEST(a_record_for_a_lost_board_waits)
 {
 	world_setup();
 	kit_board(0);
 	add_ready("t");
 	w.on_changed = remove_before_the_record;
 	root_begin();
-	UNTIL(of("default") && of("default")->board.state == BOARD_MISSING);
+	UNTIL(of("default") && of("default")->board.state == BOARD_LOST);
+	UNTIL(!of("default")->board.busy && of("default")->finished); /* kept */
 	(void)visits_in(100);
 	ck_assert_uint_le(visits_in(300), 3);
 	root_end();
@@ -590,7 +594,7 @@ END_TEST
 KIT_SUITE("root", claim_launch_record_watch_book, woken_delete, woken_wal,
 	  woken_with_no_connection_open, many_at_once_are_recorded_once,
 	  a_launch_that_fails_is_booked_and_held, a_failed_record_is_kept_and_tried_again,
-	  a_record_for_a_damaged_board_waits, a_record_for_a_missing_board_waits,
+	  a_record_for_a_damaged_board_waits, a_record_for_a_lost_board_waits,
 	  over_time_is_ended_and_booked, boards_are_found_and_dropped,
 	  capacity_wakes_the_other_board, the_lock_file_is_replaced,
 	  stopped_with_a_launch_in_flight, stopped_at_once)

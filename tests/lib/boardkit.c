@@ -144,6 +144,7 @@ void kit_setup(void)
 		.busy_timeout_ms = 50,
 		.checkpoint_interval_s = 300,
 		.terminate_grace_ms = 100,
+		.integrity_interval_s = 21600,
 		.hermes = "hermes",
 	};
 	kit.outside = (struct tick_outside){ world_alive,   world_profile, world_owner,
