@@ -253,7 +253,8 @@ void kit_board(unsigned flags)
 {
 	sqlite3 *raw = kit_raw();
 
-	kit_exec(raw, flags & KIT_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
+	kit_exec(raw,
+		 flags & KIT_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
 	kit_exec(raw, board_schema_sql);
 	if (flags & KIT_LEGACY)
 		kit_exec(raw, sql_legacy);
