@@ -7,6 +7,9 @@ make_root
 
 timeout 120 systemctl start "$unit" || fail "start"
 is ActiveState active || fail "start returned in state $(property ActiveState)"
+journalctl --sync
+order=$(journalctl --no-pager -b -o cat _PID=1 + _COMM=kanband | grep -oE '^(Started kanband|owner of)' | tr '\n' ' ')
+[[ $order == 'owner of Started kanband '* ]] || fail "started before it had a role: $order"
 ok "systemctl start returns when the daemon is ready"
 
 [[ $(property StatusText) ]] || fail "no STATUS="
