@@ -257,7 +257,7 @@ START_TEST(sectors)
 		for (size_t i = 0; i < r.ntables; i++)
 			kept += salvage_table_rows(&r.tables[i]);
 		ck_assert_uint_ge(kept, m.nrows - hit);
-		ck_assert_int_le(kit_invented("orig.db"), (int64_t)hit);
+		ck_assert_int_le(kit_invented("orig.db", NULL), (int64_t)hit);
 		salvage_report_deinit(&r);
 	}
 	kit_map_free(&m);

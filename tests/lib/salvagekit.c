@@ -330,7 +330,7 @@ static void columns(sqlite3 *db, const char *table, char *out, size_t max)
 	(void)sqlite3_finalize(stmt);
 }
 
-int64_t kit_invented(const char *orig)
+int64_t kit_invented(const char *orig, const char *but)
 {
 	sqlite3 *db = dbfile_open("out.db");
 	char q[3000], cols[1200];
@@ -342,7 +342,7 @@ int64_t kit_invented(const char *orig)
 		(void)snprintf(q, sizeof(q),
 			       "SELECT count(*) FROM main.sqlite_schema WHERE name = '%s'",
 			       kit_tables[t]);
-		if (!dbfile_number(db, q))
+		if ((but && strcmp(but, kit_tables[t]) == 0) || !dbfile_number(db, q))
 			continue;
 		columns(db, kit_tables[t], cols, sizeof(cols));
 		(void)snprintf(q, sizeof(q),
@@ -390,7 +390,7 @@ void kit_expect(const struct kit_map *m, const struct kit_range *damage, size_t 
 		return; /* nothing is what was left */
 	ck_assert_msg(code == 0, "%s: %d %s", what, code, e.text);
 	ck_assert_str_eq(r.integrity, "ok");
-	ck_assert_msg(kit_invented("orig.db") == 0, "%s: rows invented", what);
+	ck_assert_msg(kit_invented("orig.db", NULL) == 0, "%s: rows invented", what);
 	out = dbfile_open("out.db");
 	for (unsigned t = 0; t < KIT_TABLES; t++) {
 		char q[100];

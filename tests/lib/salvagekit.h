@@ -60,8 +60,9 @@ int kit_salvage(const char *name, struct salvage_report *report, struct error *e
 void kit_expect(const struct kit_map *m, const struct kit_range *damage, size_t n,
 		const char *what);
 
-/** kit_invented() - rows of out.db that are not in @orig: rowid and every column compared */
-int64_t kit_invented(const char *orig);
+/** kit_invented() - rows of out.db that are not in @orig: rowid and every column compared; of
+ * all tables, or all but one */
+int64_t kit_invented(const char *orig, const char *but);
 
 /** kit_rows() - rows of a table of a sound file, 0 if it has no such table */
 int64_t kit_rows(const char *name, const char *table);
