@@ -185,6 +185,7 @@ START_TEST(quarantined_is_left_alone)
 
 	kit_board(0);
 	ck_assert_int_eq(system(kit_printf("cp '%s' '%s'", kit.path, good)), 0);
+	kit.set.repair_policy = REPAIR_NEVER;
 	overwrite(0, "no SQLite at all", 16);
 	kit.set.repair_policy = REPAIR_NEVER;
 	board_setup();

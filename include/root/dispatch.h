@@ -25,6 +25,7 @@ enum dispatch_want {
 	WANT_FULL = 1 << 2,       /* tick that trusts nothing */
 	WANT_CHECKPOINT = 1 << 3, /* checkpoint if due */
 	WANT_CLOSE = 1 << 4,      /* close the connection */
+	WANT_NOTIFY = 1 << 5,     /* something is due for its subscriptions */
 };
 
 /* A worker of this host that we watch. */
@@ -109,6 +110,7 @@ struct dispatch {
 	bool handles;         /* the timer is open */
 	bool closing;
 	struct dispatch_report report; /* --once only */
+	struct notices_board *notices; /* of notices.c, or NULL */
 };
 
 /** dispatch_new() - @place is taken over. Return: 0 or -errno. */

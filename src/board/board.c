@@ -188,6 +188,20 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 	return r;
 }
 
+/* Trouble here is not the board's, and costs no visit, unless the board is damaged. */
+static int board_subs(struct board *b, struct board_job *bj)
+{
+	int r;
+
+	bj->subs_begun = true;
+	r = subs_run(b->db, bj->rq.outside, bj->subs, &bj->subs_result, &bj->subs_error);
+	if (r == 0 || (r != DB_CORRUPT && !bj->subs_result.lease_lost))
+		return 0;
+	bj->plan.lease_lost |= bj->subs_result.lease_lost;
+	bj->error = bj->subs_error;
+	return r;
+}
+
 static int board_visit(struct board *b, struct board_job *bj)
 {
 	struct tick_request *rq = &bj->rq;
@@ -201,10 +215,12 @@ static int board_visit(struct board *b, struct board_job *bj)
 		r = db_data_version(b->db, &version, &bj->error);
 		if (r != 0)
 			return r;
-		if (version == b->data_version) {
+		if (version == b->data_version && !bj->subs_must) {
 			bj->outcome = BOARD_UNCHANGED;
 			return 0;
 		}
+		if (version == b->data_version)
+			rq->steps = 0;
 	}
 	if (clock_wall_s() - b->checked_at >= rq->set->integrity_interval_s) {
 		r = db_quick_check(b->db, &bj->error);
@@ -223,6 +239,8 @@ static int board_visit(struct board *b, struct board_job *bj)
 		r = db_data_version(b->db, &b->data_version, &bj->error);
 	if (r == 0 && rq->steps)
 		r = tick_run(b->db, rq, &bj->plan, &bj->error);
+	if (r == 0 && bj->subs)
+		r = board_subs(b, bj);
 	if (r == 0 && bj->checkpoint)
 		r = board_upkeep(b, bj);
 	return r;
@@ -303,7 +321,7 @@ void board_job_run(struct board_job *bj)
 		return;
 	}
 	if (bj->only_if_changed && !b->db && bj->n_settle + bj->n_record == 0 &&
-	    board_as_seen(b)) {
+	    !bj->subs_must && board_as_seen(b)) {
 		bj->outcome = BOARD_UNCHANGED;
 		return;
 	}

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "root/decompose.h"
+#include "root/notices.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -152,6 +153,7 @@ void dispatch_close(struct dispatch *d)
 
 	d->closing = true;
 	dispatch_uncounted(d, false);
+	notices_forget(d);
 	workers_close(d);
 	launches_recorded(d, true); /* what could not be recorded is found by the next owner */
 	caps_count(env->caps, &d->board.caps_mine, 0);
@@ -402,7 +404,7 @@ static void exits_forget(struct dispatch *d)
 static bool dispatch_may_visit(const struct dispatch *d)
 {
 	const struct root *root = d->root;
-	bool bring_home = dispatch_brings(d) || (d->want & WANT_CLOSE);
+	bool bring_home = dispatch_brings(d) || (d->want & WANT_CLOSE) || notices_wanted(d);
 
 	if (d->board.busy || d->in_done || d->closing || !atomic_load(&root->owner))
 		return false;
@@ -419,8 +421,9 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 {
 	struct root *root = d->root;
 	struct root_env *env = root->env;
-	bool tick = (d->want & (WANT_TICK | WANT_FULL | WANT_LOOK)) && !root->stopping &&
-		    d->dispatched;
+	/* what is due for subscriptions is no reason to miss a change */
+	bool tick = (d->want & (WANT_TICK | WANT_FULL | WANT_LOOK | WANT_NOTIFY)) &&
+		    !root->stopping && d->dispatched;
 
 	d->bj_set = d->set;
 	*bj = (struct board_job){
@@ -459,6 +462,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
 			       : d->once_reclaimed ? 0
 						   : TICK_RECLAIM;
+	notices_begin(d, bj, tick);
 }
 
 /*
@@ -508,6 +512,7 @@ void dispatch_next(struct dispatch *d)
 		d->want = 0;
 		return;
 	}
+	notices_end(d, bj, false);
 	visit_give_back(d, false, false);
 	log_error("cannot start a visit of board %s: %s; trying again", d->board.place.slug,
 		  strerror(-r));
@@ -599,7 +604,8 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		workers_overdue(d);
 	}
 	if (!(bj->rq.steps & TICK_DISPATCH)) {
-		d->running = plan->running;
+		if (bj->rq.steps)
+			d->running = plan->running;
 		return;
 	}
 	fell = plan->running < d->running;
@@ -699,6 +705,7 @@ static void visit_done(struct job *job)
 	else
 		d->locked = 0;
 	visit_deadline(d, bj);
+	notices_end(d, bj, true);
 	plan_deinit(&bj->plan);
 	/* counted, or not to be had now; may start visits, not of this one before we read @bj
 	 */

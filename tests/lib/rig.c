@@ -79,6 +79,7 @@ void rig_pause(void)
 	const struct timespec nap = { 0, 3000000 };
 
 	(void)nanosleep(&nap, NULL);
+	rig_watch_daemons();
 }
 
 /* ---- environment ----------------------------------------------------------------------- */

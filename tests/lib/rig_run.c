@@ -348,6 +348,19 @@ char *rig_err(struct rig_daemon *d)
 	return text ? text : rig_printf("%s", "");
 }
 
+static bool rig_crashed(const struct rig_daemon *d)
+{
+	return WIFSIGNALED(d->wait_status) && WTERMSIG(d->wait_status) != SIGKILL;
+}
+
+void rig_watch_daemons(void)
+{
+	for (struct rig_daemon *d = rig.daemons; d; d = d->next)
+		ck_assert_msg(!rig_ended(d) || !rig_crashed(d),
+			      "kanband ended by signal %d:\n%s", WTERMSIG(d->wait_status),
+			      rig_err(d));
+}
+
 void rig_end_daemons(void)
 {
 	for (struct rig_daemon *d = rig.daemons; d; d = d->next) {
@@ -355,9 +368,8 @@ void rig_end_daemons(void)
 
 		if (was_there)
 			(void)rig_stop(d);
-		ck_assert_msg(WIFEXITED(d->wait_status) || WTERMSIG(d->wait_status) == SIGKILL,
-			      "kanband ended by signal %d:\n%s", WTERMSIG(d->wait_status),
-			      rig_err(d));
+		ck_assert_msg(!rig_crashed(d), "kanband ended by signal %d:\n%s",
+			      WTERMSIG(d->wait_status), rig_err(d));
 		(void)close(d->notify);
 	}
 }
