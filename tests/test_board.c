@@ -668,7 +668,7 @@ START_TEST(submitted)
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_int_eq(uv_loop_close(&loop), 0);
 	board_cleanup();
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 

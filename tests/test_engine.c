@@ -47,7 +47,7 @@ START_TEST(made_and_undone)
 	ck_assert_int_eq(set.max_in_progress, 5);
 	engine.env.changed(&engine); /* nobody listens yet */
 	engine_deinit(&engine);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 
@@ -60,7 +60,7 @@ START_TEST(unset_limit_comes_from_memory)
 	ck_assert_int_ge(caps_left(&engine.caps), 2);
 	ck_assert_int_le(caps_left(&engine.caps), 8);
 	engine_deinit(&engine);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 
@@ -87,7 +87,7 @@ START_TEST(replaced)
 	ck_assert_str_eq(after->hermes, "/b");
 	ck_assert_int_eq(caps_left(&engine.caps), 9);
 	engine_deinit(&engine);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 
@@ -103,7 +103,7 @@ START_TEST(each_root_has_a_launcher)
 			 engine.env.launcher(&engine, roots[1]));
 	ck_assert_ptr_null(engine.env.launcher(&engine, roots[1])->command);
 	engine_deinit(&engine);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 
@@ -121,7 +121,7 @@ START_TEST(files)
 	ck_assert_uint_eq(now.rlim_cur, 4096);
 	ck_assert_uint_eq(engine.env.launcher(&engine, kit.dir)->nofile.rlim_cur, 256);
 	engine_deinit(&engine);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 

@@ -164,7 +164,7 @@ static void root_end(void)
 	while (uv_run(&w.loop, UV_RUN_NOWAIT) > 0)
 		;
 	ck_assert_int_eq(uv_loop_close(&w.loop), 0);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 
 static struct dispatch *of(const char *slug)
@@ -578,7 +578,7 @@ START_TEST(stopped_with_a_launch_in_flight)
 	while (uv_run(&w.loop, UV_RUN_NOWAIT) > 0)
 		;
 	ck_assert_int_eq(uv_loop_close(&w.loop), 0);
-	uv_library_shutdown();
+	kit_loop_ended();
 }
 END_TEST
 

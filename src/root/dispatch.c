@@ -274,6 +274,10 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 	if (!d->dispatched)
 		return;
 	dispatch_stuck(d);
+	if (d->board.busy) { /* the job has it: what it has seen is looked at after it */
+		d->want |= WANT_FULL;
+		return;
+	}
 	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&

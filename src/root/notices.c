@@ -256,15 +256,19 @@ static void open_done(struct job *job)
 
 static void notices_open_start(struct notices *n)
 {
+	int r;
+
 	if (n->opening || n->root->stopping)
 		return;
 	n->error = (struct error)ERROR_NULL;
-	n->result = job_submit(n->root->env->jobs, &n->open, "outbox", open_work, open_done,
-			       OPEN_LIMIT_MS);
-	if (n->result == 0) {
+	/* n->result is the job's from here on */
+	r = job_submit(n->root->env->jobs, &n->open, "outbox", open_work, open_done,
+		       OPEN_LIMIT_MS);
+	if (r == 0) {
 		n->opening = true;
 		return;
 	}
+	n->result = r;
 	(void)error_errno(&n->error, n->result, "cannot open the outbox");
 	notices_opened(n);
 }

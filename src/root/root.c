@@ -455,7 +455,7 @@ void root_close_oldest(struct root *root)
 	for (size_t i = 0; i < root->n_boards; i++) {
 		struct dispatch *d = root->boards[i];
 
-		if (d->board.db && !d->board.busy &&
+		if (!d->board.busy && d->board.db &&
 		    (!oldest || d->visited_ms < oldest->visited_ms))
 			oldest = d;
 	}

@@ -65,6 +65,9 @@ TCase *kit_tcase(Suite *suite, const char *name, const TTest *const *tests, size
 int kit_main(Suite *suite);
 
 int kit_count_fds(void);
+/** kit_loop_ended() - after the last use of libuv in a case: its own descriptors go, too. Not
+ * where cases share a process (CK_FORK=no), because libuv does not come back from that */
+void kit_loop_ended(void);
 char *kit_printf(const char *fmt, ...) PRINTF(1, 2); /* kept until teardown */
 
 /** kit_board() - make the board's database */
