@@ -38,8 +38,10 @@ static void record(const struct tick_launched *l)
 START_TEST(claims_a_ready_task)
 {
 	const struct plan_launch *l = claimed(
-		"tenant = 'ten', workspace_kind = 'dir', workspace_path = '/w', branch_name = 'b',"
-		" skills = '[1]', model_override = 'm', provider_override = 'p', reasoning_effort"
+		"tenant = 'ten', workspace_kind = 'dir', workspace_path = '/w', branch_name = "
+		"'b',"
+		" skills = '[1]', model_override = 'm', provider_override = 'p', "
+		"reasoning_effort"
 		" = 'r', goal_mode = 1, goal_max_turns = 9, max_runtime_seconds = 60,"
 		" consecutive_failures = 1, max_retries = 5, current_step_key = 'step'");
 
@@ -50,6 +52,7 @@ START_TEST(claims_a_ready_task)
 	ck_assert_int_eq(l->failures, 1);
 	ck_assert_int_eq(l->max_retries, 5);
 	ck_assert(!l->review && l->goal_mode);
+	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 61); /* its time will be over */
 	ck_assert_str_eq(l->tenant, "ten");
 	ck_assert_str_eq(l->workspace_kind, "dir");
 	ck_assert_str_eq(l->workspace_path, "/w");
@@ -61,7 +64,8 @@ START_TEST(claims_a_ready_task)
 	ck_assert_int_eq(l->goal_max_turns, 9);
 	ck_assert_int_eq(l->max_runtime_seconds, 60);
 	ck_list("running|h:77|1780000900|1780000000|1",
-		"SELECT status, claim_lock, claim_expires, started_at, current_run_id FROM tasks");
+		"SELECT status, claim_lock, claim_expires, started_at, current_run_id FROM "
+		"tasks");
 	ck_list("t|jimmy|step|running|h:77|1780000900|60|1780000000|-",
 		"SELECT task_id, profile, step_key, status, claim_lock, claim_expires,"
 		" max_runtime_seconds, started_at, ended_at FROM task_runs");
@@ -75,6 +79,7 @@ START_TEST(keeps_the_first_start)
 	const struct plan_launch *l = claimed("started_at = 5");
 
 	ck_assert_int_eq(l->max_retries, -1);
+	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 901); /* its claim will run out */
 	ck_assert_ptr_null(l->tenant);
 	ck_list("5|1780000000", "SELECT t.started_at, r.started_at FROM tasks t, task_runs r");
 }
@@ -139,8 +144,10 @@ START_TEST(closes_a_leaked_run)
 		" worker_pid = NULL");
 	kit_open();
 	claim("t", false);
-	ck_list("reclaimed|reclaimed|invariant recovery on re-claim|-|-|1780000000,running|-|-|h:77|-|-",
-		"SELECT status, outcome, summary, claim_lock, worker_pid, ended_at FROM task_runs");
+	ck_list("reclaimed|reclaimed|invariant recovery on "
+		"re-claim|-|-|1780000000,running|-|-|h:77|-|-",
+		"SELECT status, outcome, summary, claim_lock, worker_pid, ended_at FROM "
+		"task_runs");
 	ck_list("2", "SELECT current_run_id FROM tasks");
 }
 END_TEST
@@ -148,7 +155,8 @@ END_TEST
 START_TEST(hostile_rows)
 {
 	const struct plan_launch *l = claimed(
-		"assignee = x'FF00FF', goal_max_turns = -9223372036854775808, max_runtime_seconds ="
+		"assignee = x'FF00FF', goal_max_turns = -9223372036854775808, "
+		"max_runtime_seconds ="
 		" 'x', max_retries = 9223372036854775807, consecutive_failures = -1, skills ="
 		" hex(zeroblob(5000000)), workspace_kind = '', started_at = 'x'");
 
@@ -179,7 +187,8 @@ START_TEST(legacy_board)
 }
 END_TEST
 
-/* ---- tick_record ---------------------------------------------------------------------------- */
+/* ---- tick_record ----------------------------------------------------------------------------
+ */
 
 START_TEST(records_a_worker)
 {
@@ -194,10 +203,12 @@ START_TEST(records_a_worker)
 					.workspace = "/w/t",
 					.branch = "wt/t" });
 	ck_list("running|4711|boot|1|/w/t|wt/t",
-		"SELECT status, worker_pid, worker_started_at, workspace_path, branch_name FROM tasks");
+		"SELECT status, worker_pid, worker_started_at, workspace_path, branch_name "
+		"FROM tasks");
 	ck_list("4711|boot|1", "SELECT worker_pid, worker_started_at FROM task_runs");
 	ck_list("claimed|1|,tip_scratch_workspace|-|/w/t,spawned|1|",
-		"SELECT kind, run_id, coalesce(payload ->> 'workspace_path', '') FROM task_events"
+		"SELECT kind, run_id, coalesce(payload ->> 'workspace_path', '') FROM "
+		"task_events"
 		" ORDER BY id");
 	ck_list("{\"pid\": 4711}", "SELECT payload FROM task_events WHERE kind = 'spawned'");
 	ck_assert(!kit.scratch);
@@ -210,7 +221,8 @@ START_TEST(records_a_worker_that_is_done)
 	const struct plan_launch *l = claimed("branch_name = 'mine'");
 
 	kit_sql("UPDATE tasks SET status = 'done', claim_lock = NULL, claim_expires = NULL,"
-		" current_run_id = NULL; UPDATE task_runs SET ended_at = 1, outcome = 'completed',"
+		" current_run_id = NULL; UPDATE task_runs SET ended_at = 1, outcome = "
+		"'completed',"
 		" status = 'done', claim_lock = NULL, claim_expires = NULL");
 	record(&(struct tick_launched){ .launch = l,
 					.workspace_ok = true,
@@ -218,7 +230,8 @@ START_TEST(records_a_worker_that_is_done)
 					.pid = 4711,
 					.started = "boot|1",
 					.workspace = "/w/t" });
-	ck_list("done|-|/w/t|mine", "SELECT status, worker_pid, workspace_path, branch_name FROM tasks");
+	ck_list("done|-|/w/t|mine",
+		"SELECT status, worker_pid, workspace_path, branch_name FROM tasks");
 	ck_list("-", "SELECT worker_pid FROM task_runs");
 	ck_assert_str_eq(kit_kinds("t"), "claimed,spawned");
 }
@@ -232,11 +245,13 @@ START_TEST(records_a_failed_spawn)
 					.workspace_ok = true,
 					.workspace = "/w/t",
 					.error = "no hermes \xFF" });
-	ck_list("ready|1|/w/t|-", "SELECT status, consecutive_failures, workspace_path, claim_lock FROM tasks");
+	ck_list("ready|1|/w/t|-",
+		"SELECT status, consecutive_failures, workspace_path, claim_lock FROM tasks");
 	ck_list("spawn_failed|spawn_failed|{\"failures\": 1}",
 		"SELECT status, outcome, metadata FROM task_runs");
-	ck_list("no hermes \xEF\xBF\xBD|1", "SELECT payload ->> 'error', payload ->> 'failures' FROM"
-					     " task_events WHERE kind = 'spawn_failed'");
+	ck_list("no hermes \xEF\xBF\xBD|1",
+		"SELECT payload ->> 'error', payload ->> 'failures' FROM"
+		" task_events WHERE kind = 'spawn_failed'");
 	ck_assert_str_eq(kit_ids(&kit.plan.auto_blocked), "");
 }
 END_TEST
@@ -247,7 +262,8 @@ START_TEST(records_the_last_failed_spawn)
 
 	record(&(struct tick_launched){ .launch = l, .error = "workspace: no such folder" });
 	ck_list("blocked|2|workspace: no such folder|-",
-		"SELECT status, consecutive_failures, last_failure_error, workspace_path FROM tasks");
+		"SELECT status, consecutive_failures, last_failure_error, workspace_path FROM "
+		"tasks");
 	ck_list("gave_up|gave_up|{\"failures\": 2, \"trigger_outcome\": \"spawn_failed\","
 		" \"effective_limit\": 2, \"limit_source\": \"dispatcher\"}",
 		"SELECT status, outcome, metadata FROM task_runs");
@@ -263,8 +279,9 @@ START_TEST(a_failed_spawn_of_a_review_goes_back)
 	kit_open();
 	claim("t", true);
 	record(&(struct tick_launched){ .launch = &kit.plan.launches[0], .error = NULL });
-	ck_list("review|1|spawn failed", "SELECT status, consecutive_failures, last_failure_error FROM"
-					 " tasks");
+	ck_list("review|1|spawn failed",
+		"SELECT status, consecutive_failures, last_failure_error FROM"
+		" tasks");
 }
 END_TEST
 
@@ -309,7 +326,8 @@ START_TEST(a_batch_is_one_transaction)
 END_TEST
 
 KIT_SUITE("claim", claims_a_ready_task, keeps_the_first_start, claims_from_review,
-	  rejects_with_open_parents, leaves_what_changed_alone, closes_a_leaked_run, hostile_rows,
-	  legacy_board, records_a_worker, records_a_worker_that_is_done, records_a_failed_spawn,
-	  records_the_last_failed_spawn, a_failed_spawn_of_a_review_goes_back,
-	  a_failed_spawn_that_others_took, a_batch_is_one_transaction)
+	  rejects_with_open_parents, leaves_what_changed_alone, closes_a_leaked_run,
+	  hostile_rows, legacy_board, records_a_worker, records_a_worker_that_is_done,
+	  records_a_failed_spawn, records_the_last_failed_spawn,
+	  a_failed_spawn_of_a_review_goes_back, a_failed_spawn_that_others_took,
+	  a_batch_is_one_transaction)

@@ -25,11 +25,12 @@ static void reclaim(void)
 
 static char *state(const char *task)
 {
-	return kit_list("SELECT t.status, t.consecutive_failures, coalesce(t.last_failure_error,"
-			" ''), r.outcome, coalesce(r.error, '') FROM tasks t JOIN task_runs r ON"
-			" r.id = (SELECT max(id) FROM task_runs WHERE task_id = t.id) WHERE"
-			" t.id = %Q",
-			task);
+	return kit_list(
+		"SELECT t.status, t.consecutive_failures, coalesce(t.last_failure_error,"
+		" ''), r.outcome, coalesce(r.error, '') FROM tasks t JOIN task_runs r ON"
+		" r.id = (SELECT max(id) FROM task_runs WHERE task_id = t.id) WHERE"
+		" t.id = %Q",
+		task);
 }
 
 START_TEST(by_exit_status)
@@ -51,8 +52,9 @@ START_TEST(by_exit_status)
 					  " killed by signal 9");
 	ck_assert_str_eq(state("unseen"),
 			 "ready|1|pid 103 not alive|crashed|pid 103 not alive");
-	ck_assert_str_eq(state("limited"), "ready|0|pid 105 exited with code 75|rate_limited|pid"
-					   " 105 exited with code 75");
+	ck_assert_str_eq(state("limited"),
+			 "ready|0|pid 105 exited with code 75|rate_limited|pid"
+			 " 105 exited with code 75");
 	ck_assert_str_eq(state("silent"), "ready|0|pid 106 exited with code 0|crashed|pid 106"
 					  " exited with code 0");
 	ck_list("{\"pid\": 101, \"claimer\": \"h:77\", \"exit_kind\": \"nonzero_exit\","
@@ -61,10 +63,13 @@ START_TEST(by_exit_status)
 	ck_list("signaled|9", "SELECT payload ->> 'exit_kind', payload ->> 'exit_code' FROM"
 			      " task_events WHERE task_id = 'killed' AND kind = 'crashed'");
 	ck_list("{\"pid\": 104, \"claimer\": \"h:77\"}",
-		"SELECT payload FROM task_events WHERE task_id = 'unknown' AND kind = 'crashed'");
-	ck_list("{\"pid\": 106, \"claimer\": \"h:77\", \"exit_code\": 0, \"protocol_violation\":"
+		"SELECT payload FROM task_events WHERE task_id = 'unknown' AND kind = "
+		"'crashed'");
+	ck_list("{\"pid\": 106, \"claimer\": \"h:77\", \"exit_code\": 0, "
+		"\"protocol_violation\":"
 		" true}|1",
-		"SELECT e.payload, e.payload = r.metadata FROM task_events e JOIN task_runs r ON"
+		"SELECT e.payload, e.payload = r.metadata FROM task_events e JOIN task_runs r "
+		"ON"
 		" r.id = e.run_id WHERE kind = 'protocol_violation'");
 	ck_list("{\"pid\": 105, \"claimer\": \"h:77\", \"exit_code\": 75}",
 		"SELECT payload FROM task_events WHERE kind = 'rate_limited'");
@@ -96,7 +101,7 @@ START_TEST(not_ours_to_judge)
 	kit_run("elsewhere", 102, "claim_lock = 'hh:77'", NULL);
 	kit_run("prefix", 103, "claim_lock = 'h'", NULL);
 	kit_run("no_pid", 0, NULL, NULL);
-	kit_run("one", 1, NULL, NULL);	    /* never init */
+	kit_run("one", 1, NULL, NULL);      /* never init */
 	kit_run("group", -300, NULL, NULL); /* never a process group */
 	kit_run("huge", INT64_C(4294967400), NULL, NULL);
 	watched[0] = kit_run("watched", 104, NULL, NULL);
@@ -159,9 +164,11 @@ START_TEST(a_wave_trips_at_once)
 	ended(kit_run("two_a", 111, NULL, NULL), 111, TICK_EXITED, 4);
 	ended(kit_run("two_b", 112, NULL, NULL), 112, TICK_EXITED, 4);
 	for (int i = 0; i < 3; i++) /* equal texts of ends that are not counted are no wave */
-		ended(kit_run(kit_printf("q%d", i), 120 + i, NULL, NULL), 120 + i, TICK_EXITED, 75);
+		ended(kit_run(kit_printf("q%d", i), 120 + i, NULL, NULL), 120 + i, TICK_EXITED,
+		      75);
 	for (int i = 0; i < 3; i++)
-		ended(kit_run(kit_printf("v%d", i), 130 + i, NULL, NULL), 130 + i, TICK_EXITED, 0);
+		ended(kit_run(kit_printf("v%d", i), 130 + i, NULL, NULL), 130 + i, TICK_EXITED,
+		      0);
 	kit_open();
 	reclaim();
 	ck_list("w0,w1,w2", "SELECT id FROM tasks WHERE status = 'blocked' ORDER BY id");
@@ -210,7 +217,8 @@ END_TEST
 START_TEST(ends_nobody_saw)
 {
 	static const char restart[] = "{\"reason\": \"dispatcher_restart\", \"worker_pid\": 9}";
-	static const char no_worker[] = "{\"reason\": \"dispatcher_restart\", \"worker_pid\": null}";
+	static const char no_worker[] =
+		"{\"reason\": \"dispatcher_restart\", \"worker_pid\": null}";
 
 	kit.rq.once = false;
 	kit_board(0);
@@ -230,9 +238,9 @@ START_TEST(ends_nobody_saw)
 	ck_assert_str_eq(kit_ids(&kit.plan.crashed), "third,known");
 	ck_list("first|0,second|0,third|1,cut|0,known|1",
 		"SELECT id, consecutive_failures FROM tasks ORDER BY rowid");
-	ck_list("reclaimed|dispatcher_restart|101",
-		"SELECT outcome, metadata ->> 'reason', metadata ->> 'worker_pid' FROM task_runs"
-		" WHERE task_id = 'first'");
+	ck_list("reclaimed|dispatcher_restart|101", "SELECT outcome, metadata ->> 'reason', "
+						    "metadata ->> 'worker_pid' FROM task_runs"
+						    " WHERE task_id = 'first'");
 	ck_assert_str_eq(kit_kinds("first"), "claimed,reclaimed");
 }
 END_TEST
@@ -254,7 +262,8 @@ static void completes(void)
 	if (kit.owner_asked == 1)
 		kit_sql("UPDATE tasks SET status = 'done', claim_lock = NULL, claim_expires ="
 			" NULL, worker_pid = NULL, current_run_id = NULL WHERE id = 'racer';"
-			"UPDATE task_runs SET ended_at = 1780000000, outcome = 'completed' WHERE"
+			"UPDATE task_runs SET ended_at = 1780000000, outcome = 'completed' "
+			"WHERE"
 			" task_id = 'racer'");
 }
 
@@ -284,13 +293,15 @@ START_TEST(lease_lost_writes_nothing)
 {
 	kit_board(0);
 	for (int i = 0; i < 3; i++)
-		ended(kit_run(kit_printf("w%d", i), 100 + i, NULL, NULL), 100 + i, TICK_EXITED, 2);
+		ended(kit_run(kit_printf("w%d", i), 100 + i, NULL, NULL), 100 + i, TICK_EXITED,
+		      2);
 	kit_open();
 	kit.owner_left = 1;
 	ck_assert_int_ne(kit_tick(TICK_RECLAIM), 0);
 	ck_assert(kit.plan.lease_lost);
-	ck_list("3", "SELECT count(*) FROM tasks WHERE status = 'running' AND consecutive_failures"
-		     " = 0 AND claim_lock IS NOT NULL");
+	ck_list("3",
+		"SELECT count(*) FROM tasks WHERE status = 'running' AND consecutive_failures"
+		" = 0 AND claim_lock IS NOT NULL");
 	ck_list("3", "SELECT count(*) FROM task_events");
 }
 END_TEST
@@ -298,22 +309,26 @@ END_TEST
 START_TEST(hostile_rows)
 {
 	kit_board(0);
-	ended(kit_run("max", 101, "consecutive_failures = 9223372036854775807, max_retries ="
-				  " 9223372036854775807",
+	ended(kit_run("max", 101,
+		      "consecutive_failures = 9223372036854775807, max_retries ="
+		      " 9223372036854775807",
 		      NULL),
 	      101, TICK_EXITED, 1);
-	ended(kit_run("min", 102, "consecutive_failures = -9223372036854775808, max_retries = -5",
-		      NULL),
+	ended(kit_run("min", 102,
+		      "consecutive_failures = -9223372036854775808, max_retries = -5", NULL),
 	      102, TICK_EXITED, 0);
-	ended(kit_run("text", 103, "consecutive_failures = 'many', max_retries = 'few',"
-				   " started_at = x'00', last_heartbeat_at = 'never'",
+	ended(kit_run("text", 103,
+		      "consecutive_failures = 'many', max_retries = 'few',"
+		      " started_at = x'00', last_heartbeat_at = 'never'",
 		      "started_at = 'then', metadata = x'FF'"),
 	      103, TICK_SIGNALED, 64);
-	ended(kit_run("bytes", 104, "claim_lock = CAST(x'683AFFFE' AS TEXT), title ="
-				    " hex(zeroblob(5000000))",
+	ended(kit_run("bytes", 104,
+		      "claim_lock = CAST(x'683AFFFE' AS TEXT), title ="
+		      " hex(zeroblob(5000000))",
 		      NULL),
 	      104, TICK_EXITED, 300);
-	ended(kit_run("far", 105, "started_at = 9223372036854775807", NULL), 105, TICK_EXITED, 1);
+	ended(kit_run("far", 105, "started_at = 9223372036854775807", NULL), 105, TICK_EXITED,
+	      1);
 	kit_open();
 	reclaim();
 	ck_assert_str_eq(kit_ids(&kit.plan.crashed), "max,min,text,bytes");

@@ -1,8 +1,8 @@
 /*
  * The only opener of SQLite: what it refuses, what it makes of every kind of result, and that a
- * checkpoint is never a passive one. A second connection of the same process stands in for other
- * processes; file contents are looked at by a child, because closing a descriptor here would
- * drop the locks.
+ * checkpoint is never a passive one. A second connection of the same process stands in for
+ * other processes; file contents are looked at by a child, because closing a descriptor here
+ * would drop the locks.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +71,8 @@ static char *sums(void)
 	return text;
 }
 
-/* ---- db_open ------------------------------------------------------------------------------ */
+/* ---- db_open ------------------------------------------------------------------------------
+ */
 
 START_TEST(open_missing_and_empty)
 {
@@ -107,8 +108,10 @@ END_TEST
 
 START_TEST(open_refuses_foreign_bytes)
 {
-	static const char *const texts[] = { "x", "SQLite format 4", "SQLite format 3",
-					     "<html><head>no database at all, but long</head>" };
+	static const char *const texts[] = {
+		"x", "SQLite format 4", "SQLite format 3",
+		"<html><head>no database at all, but long</head>"
+	};
 
 	for (size_t i = 0; i < 4; i++) {
 		(void)unlink(kit.path);
@@ -126,19 +129,32 @@ END_TEST
 START_TEST(open_names_what_is_missing)
 {
 	static const char *const needed[][2] = {
-		{ "tasks", "id" },	     { "tasks", "title" },
-		{ "tasks", "assignee" },     { "tasks", "status" },
-		{ "tasks", "created_at" },   { "tasks", "started_at" },
-		{ "tasks", "workspace_kind" }, { "tasks", "workspace_path" },
-		{ "tasks", "claim_lock" },   { "tasks", "claim_expires" },
-		{ "tasks", "worker_pid" },   { "tasks", "current_run_id" },
-		{ "task_runs", "id" },	     { "task_runs", "task_id" },
-		{ "task_runs", "profile" },  { "task_runs", "status" },
-		{ "task_runs", "claim_lock" }, { "task_runs", "ended_at" },
-		{ "task_runs", "outcome" },  { "task_runs", "metadata" },
-		{ "task_runs", "error" },    { "task_events", "kind" },
-		{ "task_events", "payload" }, { "task_events", "run_id" },
-		{ "task_links", "parent_id" }, { "task_links", "child_id" },
+		{ "tasks", "id" },
+		{ "tasks", "title" },
+		{ "tasks", "assignee" },
+		{ "tasks", "status" },
+		{ "tasks", "created_at" },
+		{ "tasks", "started_at" },
+		{ "tasks", "workspace_kind" },
+		{ "tasks", "workspace_path" },
+		{ "tasks", "claim_lock" },
+		{ "tasks", "claim_expires" },
+		{ "tasks", "worker_pid" },
+		{ "tasks", "current_run_id" },
+		{ "task_runs", "id" },
+		{ "task_runs", "task_id" },
+		{ "task_runs", "profile" },
+		{ "task_runs", "status" },
+		{ "task_runs", "claim_lock" },
+		{ "task_runs", "ended_at" },
+		{ "task_runs", "outcome" },
+		{ "task_runs", "metadata" },
+		{ "task_runs", "error" },
+		{ "task_events", "kind" },
+		{ "task_events", "payload" },
+		{ "task_events", "run_id" },
+		{ "task_links", "parent_id" },
+		{ "task_links", "child_id" },
 	};
 
 	kit_board(0);
@@ -147,8 +163,8 @@ START_TEST(open_names_what_is_missing)
 
 		kit_sql("ALTER TABLE \"%w\" RENAME COLUMN \"%w\" TO was", t, c);
 		ck_assert_int_eq(try_open(), DB_SCHEMA_BAD);
-		ck_assert_msg(strstr(kit.e.text, kit_printf("%s.%s", t, c)) != NULL, "%s.%s: %s",
-			      t, c, kit.e.text);
+		ck_assert_msg(strstr(kit.e.text, kit_printf("%s.%s", t, c)) != NULL,
+			      "%s.%s: %s", t, c, kit.e.text);
 		kit_sql("ALTER TABLE \"%w\" RENAME COLUMN was TO \"%w\"", t, c);
 	}
 	ck_assert_int_eq(try_open(), 0);
@@ -176,9 +192,9 @@ START_TEST(open_sets_pragmas_and_no_journal_mode)
 		kit_board(wal ? KIT_WAL : 0);
 		kit_open();
 		for (size_t i = 0; i < 4; i++) {
-			ck_assert_int_eq(db_one_int(kit.db, &kit.e, &value, -1,
-						    wanted[i].pragma, ""),
-					 0);
+			ck_assert_int_eq(
+				db_one_int(kit.db, &kit.e, &value, -1, wanted[i].pragma, ""),
+				0);
 			ck_assert_msg(value == wanted[i].value, "%s is %lld", wanted[i].pragma,
 				      (long long)value);
 		}
@@ -199,7 +215,8 @@ START_TEST(integrity_finds_a_damaged_page)
 	for (int i = 0; i < 200; i++)
 		kit_task(kit_printf("t_%08d", i), "done", "body = hex(zeroblob(400))");
 	memset(junk, 0x5a, sizeof(junk));
-	overwrite(4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") - 1),
+	overwrite(4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") -
+			   1),
 		  junk, sizeof(junk));
 	ck_assert_int_eq(try_integrity(), DB_CORRUPT);
 	ck_assert_ptr_null(kit.db);
@@ -243,7 +260,8 @@ START_TEST(features_of_releases)
 }
 END_TEST
 
-/* ---- statements --------------------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------------------------
+ */
 
 static const char *expanded(const char *sql)
 {
@@ -255,10 +273,11 @@ static const char *expanded(const char *sql)
 
 START_TEST(statements_expand_for_their_board)
 {
-	static const char plain[] = "SELECT {tasks.max_retries}, {tasks.max_retries@t} FROM tasks t";
-	static const char option[] =
-		"SELECT id{tasks.max_retries?, max_retries} FROM tasks t WHERE t.{failures} >= 0"
-		" ORDER BY {failure_error}";
+	static const char plain[] =
+		"SELECT {tasks.max_retries}, {tasks.max_retries@t} FROM tasks t";
+	static const char option[] = "SELECT id{tasks.max_retries?, max_retries} FROM tasks t "
+				     "WHERE t.{failures} >= 0"
+				     " ORDER BY {failure_error}";
 	static const char open_brace[] = "SELECT '{' FROM tasks";
 	static const char odd[] = "SELECT 1 {nonsense}{}{?x}{nothing.at.all?, 2} FROM tasks";
 
@@ -321,13 +340,13 @@ START_TEST(statements_bind_what_they_have)
 
 	kit_board(0);
 	kit_open();
-	ck_assert_int_eq(db_one_int(kit.db, &kit.e, &value, -1, three, "int", INT64_C(5), "abc"),
-			 0);
+	ck_assert_int_eq(
+		db_one_int(kit.db, &kit.e, &value, -1, three, "int", INT64_C(5), "abc"), 0);
 	ck_assert_int_eq(value, 18);
 	/* more than the text has: ignored */
-	ck_assert_int_eq(db_one_int(kit.db, &kit.e, &value, -1, one, "iti", INT64_MIN, "x",
-				    INT64_C(3)),
-			 0);
+	ck_assert_int_eq(
+		db_one_int(kit.db, &kit.e, &value, -1, one, "iti", INT64_MIN, "x", INT64_C(3)),
+		0);
 	ck_assert_int_eq(value, INT64_MIN);
 	ck_assert_int_eq(db_one_int(kit.db, &kit.e, &value, 42, none, ""), 0);
 	ck_assert_int_eq(value, 42);
@@ -344,7 +363,8 @@ END_TEST
 
 START_TEST(hostile_values_pass_through)
 {
-	static const char row[] = "SELECT title, length(title), created_at FROM tasks ORDER BY rowid";
+	static const char row[] =
+		"SELECT title, length(title), created_at FROM tasks ORDER BY rowid";
 	sqlite3_stmt *s = NULL;
 
 	kit_board(0);
@@ -363,10 +383,12 @@ START_TEST(hostile_values_pass_through)
 }
 END_TEST
 
-/* ---- the classifier ----------------------------------------------------------------------- */
+/* ---- the classifier -----------------------------------------------------------------------
+ */
 
-static const char sql_comment[] = "INSERT INTO task_comments (task_id, author, body, created_at)"
-				  " VALUES ('t', 'a', ?1, 1)";
+static const char sql_comment[] =
+	"INSERT INTO task_comments (task_id, author, body, created_at)"
+	" VALUES ('t', 'a', ?1, 1)";
 
 START_TEST(classify_busy)
 {
@@ -382,7 +404,8 @@ START_TEST(classify_busy)
 	ck_assert_uint_ge(clock_mono_ms() - from, 5 * 50); /* five tries of the busy timeout */
 	ck_assert_uint_lt(clock_mono_ms() - from, 20000);
 	ck_assert_ptr_nonnull(strstr(kit.e.text, "another process holds"));
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT count(*) FROM tasks", ""), DB_TRANSIENT);
+	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT count(*) FROM tasks", ""),
+			 DB_TRANSIENT);
 	other_exec(o, "COMMIT");
 	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
 	db_rollback(kit.db);
@@ -392,10 +415,13 @@ END_TEST
 
 START_TEST(classify_cancel)
 {
-	static const char endless[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-				      " SELECT count(*) FROM n";
+	static const char endless[] =
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+		" SELECT count(*) FROM n";
 	atomic_bool cancel = false;
-	struct db_options opt = { .path = kit.path, .busy_timeout_ms = 60000, .cancel = &cancel };
+	struct db_options opt = { .path = kit.path,
+				  .busy_timeout_ms = 60000,
+				  .cancel = &cancel };
 	sqlite3 *o;
 
 	kit_board(0);
@@ -417,7 +443,8 @@ END_TEST
 
 START_TEST(classify_full)
 {
-	static const char small[] = "PRAGMA max_page_count = 1", big[] = "PRAGMA max_page_count = 9999";
+	static const char small[] = "PRAGMA max_page_count = 1",
+			  big[] = "PRAGMA max_page_count = 9999";
 	char *text = kit_printf("%*s", 100000, "x");
 
 	kit_board(0);
@@ -437,7 +464,8 @@ START_TEST(classify_full)
 }
 END_TEST
 
-static int deny(void *arg, int action, const char *a, const char *b, const char *c, const char *d)
+static int deny(void *arg, int action, const char *a, const char *b, const char *c,
+		const char *d)
 {
 	(void)arg, (void)a, (void)b, (void)c, (void)d;
 	return action == SQLITE_DELETE ? SQLITE_DENY : SQLITE_OK;
@@ -445,7 +473,8 @@ static int deny(void *arg, int action, const char *a, const char *b, const char 
 
 START_TEST(classify_what_is_final)
 {
-	static const char only[] = "PRAGMA query_only = ON", not_only[] = "PRAGMA query_only = OFF";
+	static const char only[] = "PRAGMA query_only = ON",
+			  not_only[] = "PRAGMA query_only = OFF";
 	static const char twice[] = "INSERT INTO task_links VALUES ('a', 'b')";
 
 	kit_board(0);
@@ -456,7 +485,8 @@ START_TEST(classify_what_is_final)
 	ck_assert_int_eq(db_run(kit.db, &kit.e, not_only, ""), 0);
 	ck_assert_int_eq(db_run(kit.db, &kit.e, twice, ""), 0);
 	ck_assert_int_eq(db_run(kit.db, &kit.e, twice, ""), -EEXIST);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT no_such FROM tasks", ""), DB_SCHEMA_BAD);
+	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT no_such FROM tasks", ""),
+			 DB_SCHEMA_BAD);
 	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT 1 FROM no_such_table", ""),
 			 DB_SCHEMA_BAD);
 	ck_assert_int_eq(sqlite3_set_authorizer(db_handle(kit.db), deny, NULL), SQLITE_OK);
@@ -525,7 +555,8 @@ START_TEST(classify_corrupt)
 }
 END_TEST
 
-/* ---- transactions ------------------------------------------------------------------------- */
+/* ---- transactions -------------------------------------------------------------------------
+ */
 
 /* A reader keeps COMMIT from the file: after the last try nothing of it is left. */
 START_TEST(commit_busy_is_rolled_back)
@@ -581,7 +612,8 @@ START_TEST(data_version_tells_others_from_us)
 }
 END_TEST
 
-/* ---- checkpoints -------------------------------------------------------------------------- */
+/* ---- checkpoints --------------------------------------------------------------------------
+ */
 
 static sqlite3 *wal_with_frames(void)
 {
@@ -589,8 +621,9 @@ static sqlite3 *wal_with_frames(void)
 
 	kit_board(KIT_WAL);
 	o = other();
-	other_exec(o, "PRAGMA wal_autocheckpoint = 0; INSERT INTO task_comments (task_id, author,"
-		      " body, created_at) VALUES ('t', 'a', hex(zeroblob(20000)), 1)");
+	other_exec(o,
+		   "PRAGMA wal_autocheckpoint = 0; INSERT INTO task_comments (task_id, author,"
+		   " body, created_at) VALUES ('t', 'a', hex(zeroblob(20000)), 1)");
 	kit_open();
 	return o;
 }
@@ -653,7 +686,8 @@ START_TEST(checkpoint_is_for_wal)
 {
 	kit_board(0);
 	kit_open();
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0); /* even in a transaction: nothing to do */
+	ck_assert_int_eq(db_begin(kit.db, &kit.e),
+			 0); /* even in a transaction: nothing to do */
 	ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), 0);
 	db_rollback(kit.db);
 }
@@ -667,9 +701,9 @@ START_TEST(our_commits_do_not_checkpoint)
 	kit_open();
 	ck_assert_int_eq(stat(kit.path, &before), 0);
 	for (int i = 0; i < 200; i++)
-		ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t",
-					kit_printf("%*s", 9000, "x")),
-				 0);
+		ck_assert_int_eq(
+			db_run(kit.db, &kit.e, sql_comment, "t", kit_printf("%*s", 9000, "x")),
+			0);
 	ck_assert_int_eq(stat(kit.path, &after), 0);
 	if (db_wal_reset_bug())
 		ck_assert_int_eq(after.st_size, before.st_size);
@@ -699,8 +733,8 @@ END_TEST
 START_TEST(library)
 {
 	const int v = sqlite3_libversion_number();
-	const bool fixed = v >= 3051003 || (v >= 3050007 && v < 3051000) ||
-			   (v >= 3044006 && v < 3045000);
+	const bool fixed =
+		v >= 3051003 || (v >= 3050007 && v < 3051000) || (v >= 3044006 && v < 3045000);
 
 	db_library_init();
 	ck_assert(db_wal_reset_bug() == !fixed);
@@ -709,13 +743,14 @@ START_TEST(library)
 }
 END_TEST
 
-KIT_SUITE("db", open_missing_and_empty, open_refuses_what_is_no_file, open_refuses_foreign_bytes,
-	  open_names_what_is_missing, open_sets_pragmas_and_no_journal_mode,
-	  integrity_finds_a_damaged_page, integrity_finds_a_wrong_index, features_of_releases,
+KIT_SUITE("db", open_missing_and_empty, open_refuses_what_is_no_file,
+	  open_refuses_foreign_bytes, open_names_what_is_missing,
+	  open_sets_pragmas_and_no_journal_mode, integrity_finds_a_damaged_page,
+	  integrity_finds_a_wrong_index, features_of_releases,
 	  statements_expand_for_their_board, statements_are_cached_by_address,
 	  statements_bind_what_they_have, hostile_values_pass_through, classify_busy,
-	  classify_cancel, classify_full, classify_what_is_final, classify_moved, classify_ioerr,
-	  classify_corrupt, commit_busy_is_rolled_back, free_rolls_back,
+	  classify_cancel, classify_full, classify_what_is_final, classify_moved,
+	  classify_ioerr, classify_corrupt, commit_busy_is_rolled_back, free_rolls_back,
 	  data_version_tells_others_from_us, checkpoint_truncates, checkpoint_is_never_passive,
 	  checkpoint_waits_for_readers, checkpoint_is_for_wal, our_commits_do_not_checkpoint,
 	  leave_wal_or_not, library)

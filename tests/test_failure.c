@@ -24,11 +24,18 @@ START_TEST(cut_counts_characters)
 		size_t max;
 		const char *cut;
 	} cases[] = {
-		{ "", 5, "" },	      { "abc", 0, "" },
-		{ "abc", 2, "ab" },   { "abc", 3, "abc" },
-		{ "abc", 900, "abc" }, { "\xC3\xA9\xC3\xA9\xC3\xA9", 2, "\xC3\xA9\xC3\xA9" },
+		{ "", 5, "" },
+		{ "abc", 0, "" },
+		{ "abc", 2, "ab" },
+		{ "abc", 3, "abc" },
+		{ "abc", 900, "abc" },
+		{ "\xC3\xA9\xC3\xA9\xC3\xA9", 2, "\xC3\xA9\xC3\xA9" },
 		{ "a\xF0\x9F\x98\x80z", 2, "a\xF0\x9F\x98\x80" },
-		{ "\x80\x80" "ab", 1, "\x80\x80" "a" }, /* stray continuation bytes are kept */
+		{ "\x80\x80"
+		  "ab",
+		  1,
+		  "\x80\x80"
+		  "a" }, /* stray continuation bytes are kept */
 		{ "\xFF\xFF\xFF", 2, "\xFF\xFF" },
 	};
 
@@ -70,7 +77,8 @@ START_TEST(below_the_limit)
 						  .extra = json_pack("{s:i}", "pid", 7) }),
 			 0);
 	ck_assert(!tripped);
-	ck_list("ready|1|broken", "SELECT status, consecutive_failures, last_failure_error FROM tasks");
+	ck_list("ready|1|broken",
+		"SELECT status, consecutive_failures, last_failure_error FROM tasks");
 	ck_assert_str_eq(kit_kinds("t"), "");
 	ck_assert_str_eq(kit_ids(&kit.plan.auto_blocked), "");
 }
@@ -93,7 +101,8 @@ START_TEST(at_the_limit)
 	ck_list("blocked|2", "SELECT status, consecutive_failures FROM tasks");
 	ck_list("gave_up|5|2|2|dispatcher|bro\xEF\xBF\xBDken|crashed|7",
 		"SELECT kind, run_id, payload ->> 'failures', payload ->> 'effective_limit',"
-		" payload ->> 'limit_source', payload ->> 'error', payload ->> 'trigger_outcome',"
+		" payload ->> 'limit_source', payload ->> 'error', payload ->> "
+		"'trigger_outcome',"
 		" payload ->> 'pid' FROM task_events");
 	ck_assert_str_eq(kit_ids(&kit.plan.auto_blocked), "t");
 	ck_assert_uint_eq(kit.plan.n_notes, 1);
@@ -133,13 +142,14 @@ START_TEST(long_errors_and_legacy_names)
 	kit_board(KIT_LEGACY);
 	kit_task("t", "ready", NULL);
 	kit_open();
-	ck_assert_int_eq(count(&(struct failure){
-				 .task = "t", .failures = 3, .limit = 2, .error = text,
-				 .trigger = "crashed" }),
+	ck_assert_int_eq(count(&(struct failure){ .task = "t",
+						  .failures = 3,
+						  .limit = 2,
+						  .error = text,
+						  .trigger = "crashed" }),
 			 0);
-	ck_list("blocked|3|500|1500",
-		"SELECT status, spawn_failures, length(last_spawn_error),"
-		" length(CAST(last_spawn_error AS BLOB)) FROM tasks");
+	ck_list("blocked|3|500|1500", "SELECT status, spawn_failures, length(last_spawn_error),"
+				      " length(CAST(last_spawn_error AS BLOB)) FROM tasks");
 	ck_list("500", "SELECT length(payload ->> 'error') FROM task_events");
 	free(text);
 }

@@ -5,18 +5,46 @@
 #include "board/guard.h"
 #include "lib/boardkit.h"
 
-/* ---- words --------------------------------------------------------------------------------- */
+/* ---- words ---------------------------------------------------------------------------------
+ */
 
 START_TEST(words_that_match)
 {
 	static const char *const texts[] = {
-		"quota", "over quota.", "QUOTA exceeded", "rate limit", "rate_limit", "rate-limit",
-		"ratelimit", "Rate Limit", "429", "HTTP 429", "(429)", "error=429;", "403", "auth",
-		"auth: failed", "authenticate", "authentication failed", "not authorized",
-		"authorization", "unauthorized", "Forbidden", "billing", "subscription ended",
-		"access denied", "access_denied", "permission denied", "permission_denied",
-		"invalid api key", "invalid_api_key", "invalid api_key", "Invalid API Key",
-		"\xFFquota\xFF", "a\nquota\nb", "quota\xC3\xA9",
+		"quota",
+		"over quota.",
+		"QUOTA exceeded",
+		"rate limit",
+		"rate_limit",
+		"rate-limit",
+		"ratelimit",
+		"Rate Limit",
+		"429",
+		"HTTP 429",
+		"(429)",
+		"error=429;",
+		"403",
+		"auth",
+		"auth: failed",
+		"authenticate",
+		"authentication failed",
+		"not authorized",
+		"authorization",
+		"unauthorized",
+		"Forbidden",
+		"billing",
+		"subscription ended",
+		"access denied",
+		"access_denied",
+		"permission denied",
+		"permission_denied",
+		"invalid api key",
+		"invalid_api_key",
+		"invalid api_key",
+		"Invalid API Key",
+		"\xFFquota\xFF",
+		"a\nquota\nb",
+		"quota\xC3\xA9",
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -27,12 +55,41 @@ END_TEST
 START_TEST(words_that_do_not)
 {
 	static const char *const texts[] = {
-		"", " ", "insufficient_quota", "rate limited", "rate  limit", "rate--limit",
-		"quotas", "429s", "4290", "1429", "x403", "_403", "403_", "author", "author of it",
-		"authors", "access-denied", "access  denied", "accessdenied", "permission-denied",
-		"permissions denied", "invalid-api-key", "invalid api keys", "billings",
-		"forbiddenly", "rate", "limit", "invalid", "invalid api", "access", "denied",
-		"pid 7 exited with code 1", "rat", "r", "invalid api ke",
+		"",
+		" ",
+		"insufficient_quota",
+		"rate limited",
+		"rate  limit",
+		"rate--limit",
+		"quotas",
+		"429s",
+		"4290",
+		"1429",
+		"x403",
+		"_403",
+		"403_",
+		"author",
+		"author of it",
+		"authors",
+		"access-denied",
+		"access  denied",
+		"accessdenied",
+		"permission-denied",
+		"permissions denied",
+		"invalid-api-key",
+		"invalid api keys",
+		"billings",
+		"forbiddenly",
+		"rate",
+		"limit",
+		"invalid",
+		"invalid api",
+		"access",
+		"denied",
+		"pid 7 exited with code 1",
+		"rat",
+		"r",
+		"invalid api ke",
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -62,9 +119,11 @@ START_TEST(pull_requests)
 		const char *text, *url;
 	} cases[] = {
 		{ "see https://github.com/a/b/pull/7", "https://github.com/a/b/pull/7" },
-		{ "(http://github.com/a-b/c.d_e/pull/123).", "http://github.com/a-b/c.d_e/pull/123" },
+		{ "(http://github.com/a-b/c.d_e/pull/123).",
+		  "http://github.com/a-b/c.d_e/pull/123" },
 		{ "HTTPS://GitHub.com/a/b/pull/1/files", "HTTPS://GitHub.com/a/b/pull/1" },
-		{ "http http://x https://github.com/a/b/pull/9", "https://github.com/a/b/pull/9" },
+		{ "http http://x https://github.com/a/b/pull/9",
+		  "https://github.com/a/b/pull/9" },
 		{ "https://github.com/a/b/pull/\nhttps://github.com/c/d/pull/2",
 		  "https://github.com/c/d/pull/2" },
 		{ "https://github.com/a/b/issues/7", NULL },
@@ -96,7 +155,8 @@ START_TEST(pull_requests)
 }
 END_TEST
 
-/* ---- rules --------------------------------------------------------------------------------- */
+/* ---- rules ---------------------------------------------------------------------------------
+ */
 
 static int64_t until;
 
@@ -167,7 +227,8 @@ START_TEST(blocker_auth)
 	kit_ended("t", "crashed", KIT_NOW - 5, NULL);
 	ck_assert_str_eq(reason_of("t", "unauthorized"), "");
 	/* a run that is still open does not count */
-	kit_sql("INSERT INTO task_runs (task_id, status, started_at) VALUES ('u', 'crashed', 1)");
+	kit_sql("INSERT INTO task_runs (task_id, status, started_at) VALUES ('u', 'crashed', "
+		"1)");
 	ck_assert_str_eq(reason_of("u", "unauthorized"), "blocker_auth");
 }
 END_TEST
@@ -190,8 +251,8 @@ START_TEST(recent_success)
 	for (size_t i = 0; i < 4; i++) {
 		kit_event("t", lift[i], NULL, KIT_NOW - 3600);
 		ck_assert_str_eq(reason_of("t", NULL), "");
-		kit_sql("DELETE FROM task_events WHERE kind = %Q AND created_at > %lld", lift[i],
-			KIT_NOW - 3601);
+		kit_sql("DELETE FROM task_events WHERE kind = %Q AND created_at > %lld",
+			lift[i], KIT_NOW - 3601);
 		ck_assert_str_eq(reason_of("t", NULL), "recent_success");
 	}
 }
@@ -199,7 +260,8 @@ END_TEST
 
 START_TEST(active_pr)
 {
-	static const char *const lift[] = { "unblocked", "review_reopened", "respawn_guard_cleared" };
+	static const char *const lift[] = { "unblocked", "review_reopened",
+					    "respawn_guard_cleared" };
 
 	fixture_board();
 	comment("t", "https://github.com/a/b/pull/1", KIT_NOW - 86400);
@@ -271,14 +333,16 @@ START_TEST(hostile_rows)
 	ck_assert_str_eq(reason_of("w", NULL), "recent_success");
 	ck_assert_int_gt(until, KIT_NOW);
 	kit_sql("INSERT INTO task_comments (task_id, author, body, created_at) VALUES"
-		" ('t', 'a', x'00687474703A2F2F6769746875622E636F6D2F612F622F70756C6C2F31', %lld),"
+		" ('t', 'a', x'00687474703A2F2F6769746875622E636F6D2F612F622F70756C6C2F31', "
+		"%lld),"
 		" ('t', 'a', hex(zeroblob(2000000)), %lld)",
 		KIT_NOW, KIT_NOW);
 	ck_assert_str_eq(reason_of("t", NULL), "");
 }
 END_TEST
 
-/* ---- news ---------------------------------------------------------------------------------- */
+/* ---- news ----------------------------------------------------------------------------------
+ */
 
 static bool news(const char *reason)
 {

@@ -27,11 +27,11 @@ START_TEST(profile_names)
 	static const struct {
 		const char *assignee, *name; /* NULL: refused */
 	} cases[] = {
-		{ "jimmy", "jimmy" },	{ " Jimmy\t\n", "jimmy" }, { "J-9_x", "j-9_x" },
-		{ "", NULL },		{ " \v\f ", NULL },	   { ".", NULL },
-		{ "..", NULL },		{ "a/b", NULL },	   { "../etc", NULL },
-		{ "...", "..." },	{ "a b", "a b" },	   { "\xC3\x89", "\xC3\x89" },
-		{ "12345678", NULL },	{ "1234567", "1234567" },
+		{ "jimmy", "jimmy" }, { " Jimmy\t\n", "jimmy" }, { "J-9_x", "j-9_x" },
+		{ "", NULL },         { " \v\f ", NULL },        { ".", NULL },
+		{ "..", NULL },       { "a/b", NULL },           { "../etc", NULL },
+		{ "...", "..." },     { "a b", "a b" },          { "\xC3\x89", "\xC3\x89" },
+		{ "12345678", NULL }, { "1234567", "1234567" },
 	};
 	char name[8];
 
@@ -200,7 +200,7 @@ START_TEST(scheduled_and_held)
 	kit_open();
 	ck_assert_str_eq(dispatch(), "now,text,over");
 	ck_assert_str_eq(kit_ids(&kit.plan.scheduled), "future");
-	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 30);
+	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 30); /* the hold is longer */
 	kit.rq.now += 50;
 	ck_assert_str_eq(dispatch(), "future,held");
 }
@@ -249,7 +249,8 @@ START_TEST(guarded_by_hostile_rows)
 {
 	kit_board(0);
 	kit_task("t", "ready", NULL);
-	kit_sql("INSERT INTO task_comments (task_id, author, body, created_at) VALUES ('t', 'a',"
+	kit_sql("INSERT INTO task_comments (task_id, author, body, created_at) VALUES ('t', "
+		"'a',"
 		" 'https://github.com/a/b/pull/1', 'once')");
 	kit_task("u", "ready", NULL);
 	kit_sql("INSERT INTO task_runs (task_id, status, outcome, started_at, ended_at) VALUES"
@@ -307,7 +308,8 @@ START_TEST(review_lane_is_off)
 }
 END_TEST
 
-/* ---- faults --------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------
+ */
 
 START_TEST(lease_lost_claims_nothing)
 {
@@ -321,7 +323,8 @@ START_TEST(lease_lost_claims_nothing)
 	ck_assert_int_ne(kit_tick(TICK_DISPATCH), 0);
 	ck_assert(kit.plan.lease_lost);
 	ck_assert_uint_eq(kit.plan.n_launches, 0);
-	ck_list("running|jimmy,ready|-,ready|jimmy", "SELECT status, assignee FROM tasks ORDER BY rowid");
+	ck_list("running|jimmy,ready|-,ready|jimmy",
+		"SELECT status, assignee FROM tasks ORDER BY rowid");
 	ck_list("1", "SELECT count(*) FROM task_events");
 	ck_assert_int_eq(kit.mine, 1); /* the places are given back */
 	ck_assert_int_eq(kit.caps.running, 1);
@@ -334,7 +337,8 @@ START_TEST(a_failed_write_gives_the_places_back)
 	kit_run("r", 101, NULL, NULL);
 	kit_task("a", "ready", NULL);
 	kit_task("b", "ready", NULL);
-	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_runs WHEN new.task_id = 'b' BEGIN SELECT"
+	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_runs WHEN new.task_id = 'b' BEGIN "
+		"SELECT"
 		" RAISE(ABORT, 'no'); END");
 	kit_open();
 	ck_assert_int_ne(kit_tick(TICK_DISPATCH), 0);
@@ -353,7 +357,8 @@ static void lock_the_board(void)
 	kit.on_owner = NULL;
 }
 
-/* A board that cannot be read for a moment keeps its share: else others would take its places. */
+/* A board that cannot be read for a moment keeps its share: else others would take its places.
+ */
 START_TEST(a_failed_read_keeps_the_share)
 {
 	kit_board(0);
@@ -394,7 +399,8 @@ START_TEST(hostile_rows)
 {
 	kit_board(0);
 	kit_sql("INSERT INTO tasks (id, title, assignee, status, created_at, priority) VALUES"
-		" (NULL, 'x', 'jimmy', 'ready', 1, 1), ('blob', 'x', x'00', 'ready', 'x', x'FF'),"
+		" (NULL, 'x', 'jimmy', 'ready', 1, 1), ('blob', 'x', x'00', 'ready', 'x', "
+		"x'FF'),"
 		" ('long', 'x', hex(zeroblob(1000000)), 'ready', 1, 1e300),"
 		" ('utf', CAST(x'FFFE' AS TEXT), CAST(x'FFFE' AS TEXT), 'ready', -1, 'high'),"
 		" ('', 'x', 'jimmy', 'ready', 9223372036854775807, -9223372036854775808)");
@@ -407,8 +413,8 @@ START_TEST(hostile_rows)
 END_TEST
 
 KIT_SUITE("lane", profile_names, order, who_is_spawnable, default_assignee,
-	  caps_of_profiles_count_the_text, budgets, a_place_that_others_took, scheduled_and_held,
-	  long_ids_are_held_too, guarded_once, guarded_by_hostile_rows,
+	  caps_of_profiles_count_the_text, budgets, a_place_that_others_took,
+	  scheduled_and_held, long_ids_are_held_too, guarded_once, guarded_by_hostile_rows,
 	  rejected_claims_give_their_place_back, review_lane, review_lane_is_off,
 	  lease_lost_claims_nothing, a_failed_write_gives_the_places_back,
 	  a_failed_read_keeps_the_share, claimed_by_others_meanwhile, hostile_rows)

@@ -591,9 +591,9 @@ START_TEST(ptrmap)
 	ck_assert(page_is_ptrmap(&f, 2));
 	ck_assert(!page_is_ptrmap(&f, 3));
 	ck_assert(page_is_ptrmap(&f, 2 + 103));
-	ck_assert(page_looks_ptrmap(&f, buf, page_file_read(&f, 2, buf)));
-	ck_assert(!page_looks_ptrmap(&f, buf, page_file_read(&f, 3, buf)));
-	ck_assert(page_looks_ptrmap(&f, buf, page_file_read(&f, 105, buf)));
+	ck_assert(page_looks_ptrmap(&f, 2, buf, page_file_read(&f, 2, buf)));
+	ck_assert(!page_looks_ptrmap(&f, 3, buf, page_file_read(&f, 3, buf)));
+	ck_assert(page_looks_ptrmap(&f, 105, buf, page_file_read(&f, 105, buf)));
 	page_file_close(&f);
 }
 END_TEST

@@ -300,7 +300,7 @@ static void read_everything(struct page_file *f, struct page_record *rec)
 	for (uint32_t pgno = 1; pgno <= f->npages; pgno++) {
 		uint32_t avail = page_file_read(f, pgno, buf);
 
-		(void)page_looks_ptrmap(f, buf, avail);
+		(void)page_looks_ptrmap(f, pgno, buf, avail);
 		if (!page_view_init(&v, f->usable, pgno, buf, avail))
 			continue;
 		(void)page_view_audit(&v, map);

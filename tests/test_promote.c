@@ -1,7 +1,7 @@
 /*
- * Promotion. Random boards compare what promote_find() and promote_run() do with a model written
- * down here: from 500 waiting tasks on by striking out, below by asking each, and after changes
- * only what events name.
+ * Promotion. Random boards compare what promote_find() and promote_run() do with a model
+ * written down here: from 500 waiting tasks on by striking out, below by asking each, and after
+ * changes only what events name.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 #define MAX_TASKS 700
 #define MAX_LINKS 1500
 
-static const char *const statuses[] = { "todo",	   "done",   "archived", "ready",    "running",
-					"blocked", "review", "triage",	 "scheduled" };
+static const char *const statuses[] = { "todo",    "done",   "archived", "ready",    "running",
+					"blocked", "review", "triage",   "scheduled" };
 
 enum { TODO, DONE, ARCHIVED, BLOCKED = 5, N_STATUSES = 9 };
 
@@ -113,8 +113,8 @@ static bool model_promotes(int i)
 	    !(m.status[i] == BLOCKED && !m.sticky[i] && m.failures[i] < limit))
 		return false;
 	for (int k = 0; k < m.n_links; k++)
-		if (m.child[k] == i && m.parent[k] < m.n &&
-		    m.status[m.parent[k]] != DONE && m.status[m.parent[k]] != ARCHIVED)
+		if (m.child[k] == i && m.parent[k] < m.n && m.status[m.parent[k]] != DONE &&
+		    m.status[m.parent[k]] != ARCHIVED)
 			return false;
 	return true;
 }
@@ -238,7 +238,8 @@ START_TEST(incremental_is_complete)
 }
 END_TEST
 
-/* ---- single rules ------------------------------------------------------------------------- */
+/* ---- single rules -------------------------------------------------------------------------
+ */
 
 static int64_t promote(void)
 {
@@ -265,7 +266,8 @@ START_TEST(parents)
 	ck_list("c_lost,c_ok,free", "SELECT id FROM tasks WHERE status = 'ready' ORDER BY id");
 	ck_list("c_lost|promoted|-|-|1780000000,c_ok|promoted|-|-|1780000000,"
 		"free|promoted|-|-|1780000000",
-		"SELECT task_id, kind, payload, run_id, created_at FROM task_events ORDER BY 1");
+		"SELECT task_id, kind, payload, run_id, created_at FROM task_events ORDER BY "
+		"1");
 	ck_assert_int_eq(promote(), 0);
 	kit_sql("UPDATE tasks SET status = 'done' WHERE id = 'p_running'");
 	ck_assert_int_eq(promote(), 1);

@@ -1,6 +1,6 @@
 /*
- * Steps 2 to 5 and 7 of a tick: which running tasks are let go, extended, held, or handed to the
- * loop because a live worker has to be ended first; and what is booked when that is over.
+ * Steps 2 to 5 and 7 of a tick: which running tasks are let go, extended, held, or handed to
+ * the loop because a live worker has to be ended first; and what is booked when that is over.
  */
 #include <string.h>
 
@@ -42,13 +42,15 @@ static void settle(bool attempted, bool terminated, bool sigkill)
 
 static char *row(const char *task)
 {
-	return kit_list("SELECT t.status, t.claim_expires, r.outcome, r.error, r.claim_expires FROM"
-			" tasks t JOIN task_runs r ON r.id = (SELECT max(id) FROM task_runs WHERE"
-			" task_id = t.id) WHERE t.id = %Q",
-			task);
+	return kit_list(
+		"SELECT t.status, t.claim_expires, r.outcome, r.error, r.claim_expires FROM"
+		" tasks t JOIN task_runs r ON r.id = (SELECT max(id) FROM task_runs WHERE"
+		" task_id = t.id) WHERE t.id = %Q",
+		task);
 }
 
-/* ---- running_load, running_release ---------------------------------------------------------- */
+/* ---- running_load, running_release ----------------------------------------------------------
+ */
 
 START_TEST(load_clamps_what_rows_hold)
 {
@@ -56,13 +58,15 @@ START_TEST(load_clamps_what_rows_hold)
 
 	kit_board(0);
 	kit_run("a", 101, NULL, NULL);
-	kit_run("b", 1, "claim_expires = -7, started_at = -1, last_heartbeat_at ="
-			" 9223372036854775807, max_retries = -2, consecutive_failures = 'x',"
-			" max_runtime_seconds = 1e300",
+	kit_run("b", 1,
+		"claim_expires = -7, started_at = -1, last_heartbeat_at ="
+		" 9223372036854775807, max_retries = -2, consecutive_failures = 'x',"
+		" max_runtime_seconds = 1e300",
 		"started_at = 'x'");
 	kit_run("c", -5, "claim_lock = NULL, claim_expires = NULL, current_run_id = 999", NULL);
 	kit_run("d", 2147483648, "claim_lock = 'hh:1'", "max_runtime_seconds = 60");
-	kit_sql("INSERT INTO tasks (id, title, status, created_at) VALUES (NULL, 'x', 'running',"
+	kit_sql("INSERT INTO tasks (id, title, status, created_at) VALUES (NULL, 'x', "
+		"'running',"
 		" 1)");
 	kit_lives(101);
 	kit_open();
@@ -94,7 +98,7 @@ END_TEST
 START_TEST(release_is_a_compare_and_swap)
 {
 	static const char *const changes[] = {
-		"status = 'done'", "claim_lock = 'h:78'", "claim_lock = NULL",
+		"status = 'done'",     "claim_lock = 'h:78'",   "claim_lock = NULL",
 		"current_run_id = 99", "current_run_id = NULL", "id = 'other'",
 	};
 	struct running_set set;
@@ -106,12 +110,14 @@ START_TEST(release_is_a_compare_and_swap)
 	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
 		struct release release = { .status = "reclaimed", .metadata = json_object() };
 
-		kit_sql("CREATE TABLE save AS SELECT * FROM tasks; UPDATE tasks SET %s", changes[i]);
+		kit_sql("CREATE TABLE save AS SELECT * FROM tasks; UPDATE tasks SET %s",
+			changes[i]);
 		ck_assert_int_eq(running_release(kit.db, &kit.rq, &set.v[0], &release, &kit.e),
 				 DB_CONFLICT);
 		ck_assert_ptr_null(release.metadata);
 		ck_list("running", "SELECT status FROM task_runs");
-		kit_sql("DELETE FROM tasks; INSERT INTO tasks SELECT * FROM save; DROP TABLE save");
+		kit_sql("DELETE FROM tasks; INSERT INTO tasks SELECT * FROM save; DROP TABLE "
+			"save");
 	}
 	struct release release = { .to = "todo",
 				   .status = "stale",
@@ -121,8 +127,9 @@ START_TEST(release_is_a_compare_and_swap)
 
 	kit_sql("UPDATE tasks SET last_heartbeat_at = 5, worker_started_at = 'x'");
 	ck_assert_int_eq(running_release(kit.db, &kit.rq, &set.v[0], &release, &kit.e), 0);
-	ck_list("todo|-|-|-|-|-|-", "SELECT status, claim_lock, claim_expires, worker_pid,"
-				    " worker_started_at, current_run_id, last_heartbeat_at FROM tasks");
+	ck_list("todo|-|-|-|-|-|-",
+		"SELECT status, claim_lock, claim_expires, worker_pid,"
+		" worker_started_at, current_run_id, last_heartbeat_at FROM tasks");
 	ck_list("stale|stale|why|{\"a\": 1}|1780000000|-|-|-",
 		"SELECT status, outcome, error, metadata, ended_at, claim_lock, claim_expires,"
 		" worker_pid FROM task_runs");
@@ -145,7 +152,8 @@ START_TEST(a_run_of_another_task)
 }
 END_TEST
 
-/* ---- expired -------------------------------------------------------------------------------- */
+/* ---- expired --------------------------------------------------------------------------------
+ */
 
 START_TEST(expired_but_alive_is_extended)
 {
@@ -157,10 +165,11 @@ START_TEST(expired_but_alive_is_extended)
 	kit_open();
 	reclaim();
 	ck_assert_str_eq(row("t"), "running|1780000900|-|-|1780000900");
-	ck_list(kit_printf("claim_extended|%lld|{\"reason\": \"pid_alive\", \"worker_pid\": 101,"
-			   " \"claim_lock\": \"h:77\", \"claim_expires_was\": 1779999999,"
-			   " \"claim_expires_now\": 1780000900, \"last_heartbeat_at\": null}",
-			   (long long)run),
+	ck_list(kit_printf(
+			"claim_extended|%lld|{\"reason\": \"pid_alive\", \"worker_pid\": 101,"
+			" \"claim_lock\": \"h:77\", \"claim_expires_was\": 1779999999,"
+			" \"claim_expires_now\": 1780000900, \"last_heartbeat_at\": null}",
+			(long long)run),
 		"SELECT kind, run_id, payload FROM task_events WHERE kind <> 'claimed'");
 	ck_assert_int_eq(kit.plan.reclaimed, 0);
 	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 901);
@@ -184,7 +193,8 @@ END_TEST
 START_TEST(expired_and_dead_is_released)
 {
 	kit_board(0);
-	kit_run("dead", 101, "claim_expires = 1779999999, last_heartbeat_at = 1779990000", NULL);
+	kit_run("dead", 101, "claim_expires = 1779999999, last_heartbeat_at = 1779990000",
+		NULL);
 	kit_run("far", 102, "claim_lock = 'other:1', claim_expires = 1", NULL);
 	kit_run("no_pid", 0, "claim_expires = 1", NULL);
 	kit_lives(102);
@@ -194,15 +204,19 @@ START_TEST(expired_and_dead_is_released)
 	ck_assert_str_eq(row("dead"), "ready|-|reclaimed|stale_lock=h:77|-");
 	ck_list("{\"stale_lock\": \"h:77\", \"worker_pid\": 101, \"claim_expires\": 1779999999,"
 		" \"last_heartbeat_at\": 1779990000, \"now\": 1780000000, \"host_local\": true,"
-		" \"heartbeat_stale\": true, \"prev_pid\": 101, \"termination_attempted\": true,"
+		" \"heartbeat_stale\": true, \"prev_pid\": 101, \"termination_attempted\": "
+		"true,"
 		" \"terminated\": true, \"sigkill\": false}",
-		"SELECT payload FROM task_events WHERE task_id = 'dead' AND kind = 'reclaimed'");
+		"SELECT payload FROM task_events WHERE task_id = 'dead' AND kind = "
+		"'reclaimed'");
 	ck_list("{\"prev_pid\": 102, \"host_local\": false, \"termination_attempted\": false,"
 		" \"terminated\": false, \"sigkill\": false}|0",
-		"SELECT r.metadata, e.payload ->> 'host_local' FROM task_runs r JOIN task_events e"
+		"SELECT r.metadata, e.payload ->> 'host_local' FROM task_runs r JOIN "
+		"task_events e"
 		" ON e.run_id = r.id AND e.kind = 'reclaimed' WHERE r.task_id = 'far'");
-	ck_list("-|0", "SELECT payload ->> 'prev_pid', payload ->> 'host_local' FROM task_events"
-		       " WHERE task_id = 'no_pid' AND kind = 'reclaimed'");
+	ck_list("-|0",
+		"SELECT payload ->> 'prev_pid', payload ->> 'host_local' FROM task_events"
+		" WHERE task_id = 'no_pid' AND kind = 'reclaimed'");
 	ck_list("0", "SELECT sum(consecutive_failures) FROM tasks"); /* not a failure */
 }
 END_TEST
@@ -226,9 +240,10 @@ START_TEST(expired_without_heartbeat_is_a_victim)
 	settle(true, true, true);
 	ck_assert_int_eq(kit.plan.reclaimed, 1);
 	ck_assert_str_eq(row("t"), "ready|-|reclaimed|stale_lock=h:77|-");
-	ck_list("1|1|1|1", "SELECT payload ->> 'heartbeat_stale', payload ->> 'terminated',"
-			   " payload ->> 'sigkill', payload ->> 'host_local' FROM task_events WHERE"
-			   " kind = 'reclaimed'");
+	ck_list("1|1|1|1",
+		"SELECT payload ->> 'heartbeat_stale', payload ->> 'terminated',"
+		" payload ->> 'sigkill', payload ->> 'host_local' FROM task_events WHERE"
+		" kind = 'reclaimed'");
 }
 END_TEST
 
@@ -239,7 +254,8 @@ START_TEST(survivor_is_held)
 	ck_assert_int_eq(kit.plan.reclaimed, 0);
 	ck_assert_str_eq(row("t"), "running|1780000120|-|-|1780000120");
 	ck_list("ttl_expired_worker_alive|101|h:77|1779999999|1780000120|0|1",
-		"SELECT payload ->> 'reason', payload ->> 'worker_pid', payload ->> 'claim_lock',"
+		"SELECT payload ->> 'reason', payload ->> 'worker_pid', payload ->> "
+		"'claim_lock',"
 		" payload ->> 'claim_expires_was', payload ->> 'claim_expires_now', payload ->>"
 		" 'terminated', payload ->> 'sigkill' FROM task_events WHERE kind ="
 		" 'reclaim_deferred'");
@@ -252,7 +268,8 @@ START_TEST(settled_row_that_moved_on)
 	expired_victim();
 	kit_sql("UPDATE tasks SET status = 'done', claim_lock = NULL, claim_expires = NULL,"
 		" worker_pid = NULL, current_run_id = NULL; UPDATE task_runs SET ended_at = 1,"
-		" outcome = 'completed', claim_lock = NULL, claim_expires = NULL, worker_pid = NULL");
+		" outcome = 'completed', claim_lock = NULL, claim_expires = NULL, worker_pid = "
+		"NULL");
 	settle(true, true, false);
 	ck_assert_int_eq(kit.plan.reclaimed, 0);
 	ck_list("done|completed", "SELECT t.status, r.outcome FROM tasks t, task_runs r");
@@ -260,7 +277,8 @@ START_TEST(settled_row_that_moved_on)
 }
 END_TEST
 
-/* ---- no heartbeat --------------------------------------------------------------------------- */
+/* ---- no heartbeat ---------------------------------------------------------------------------
+ */
 
 START_TEST(no_heartbeat)
 {
@@ -290,7 +308,8 @@ START_TEST(no_heartbeat)
 		" \"heartbeat_age_seconds\": 3600, \"timeout_seconds\": 14400, \"pid\": 102,"
 		" \"prev_pid\": 102, \"host_local\": true, \"termination_attempted\": true,"
 		" \"terminated\": true, \"sigkill\": false}|1",
-		"SELECT e.payload, e.payload = r.metadata FROM task_events e JOIN task_runs r ON"
+		"SELECT e.payload, e.payload = r.metadata FROM task_events e JOIN task_runs r "
+		"ON"
 		" r.id = e.run_id WHERE e.task_id = 'old' AND kind = 'stale'");
 	ck_list("0|1", "SELECT sum(consecutive_failures), count(last_heartbeat_at) FROM tasks");
 }
@@ -313,7 +332,8 @@ START_TEST(no_heartbeat_survivor_and_switched_off)
 }
 END_TEST
 
-/* ---- over time ------------------------------------------------------------------------------ */
+/* ---- over time ------------------------------------------------------------------------------
+ */
 
 START_TEST(over_time)
 {
@@ -336,15 +356,17 @@ START_TEST(over_time)
 	settle(true, true, true);
 	ck_assert_str_eq(kit_ids(&kit.plan.timed_out), "t");
 	ck_list("ready|1|elapsed 900s > limit 899s|-",
-		"SELECT status, consecutive_failures, last_failure_error, last_heartbeat_at FROM"
+		"SELECT status, consecutive_failures, last_failure_error, last_heartbeat_at "
+		"FROM"
 		" tasks WHERE id = 't'");
 	ck_list("{\"pid\": 101, \"elapsed_seconds\": 900, \"limit_seconds\": 899, \"sigkill\":"
 		" true}|1|elapsed 900s > limit 899s",
 		"SELECT e.payload, e.payload = r.metadata, r.error FROM task_events e JOIN"
 		" task_runs r ON r.id = e.run_id WHERE e.task_id = 't' AND kind = 'timed_out'");
-	ck_list("103|0|timed_out|2", "SELECT payload ->> 'pid', payload ->> 'sigkill', payload ->>"
-				     " 'trigger_outcome', payload ->> 'failures' FROM task_events"
-				     " WHERE kind = 'gave_up'");
+	ck_list("103|0|timed_out|2",
+		"SELECT payload ->> 'pid', payload ->> 'sigkill', payload ->>"
+		" 'trigger_outcome', payload ->> 'failures' FROM task_events"
+		" WHERE kind = 'gave_up'");
 }
 END_TEST
 
@@ -352,9 +374,11 @@ END_TEST
 START_TEST(over_time_with_hostile_counts)
 {
 	kit_board(0);
-	kit_run("max", 101, "consecutive_failures = 9223372036854775807, started_at = 1779999990",
+	kit_run("max", 101,
+		"consecutive_failures = 9223372036854775807, started_at = 1779999990",
 		"max_runtime_seconds = 10");
-	kit_run("min", 102, "consecutive_failures = -9223372036854775808, started_at = 1779999990",
+	kit_run("min", 102,
+		"consecutive_failures = -9223372036854775808, started_at = 1779999990",
 		"max_runtime_seconds = 10");
 	kit_open();
 	reclaim();
@@ -364,7 +388,8 @@ START_TEST(over_time_with_hostile_counts)
 }
 END_TEST
 
-/* ---- orphans, cut-off claims, terminal workers ---------------------------------------------- */
+/* ---- orphans, cut-off claims, terminal workers ----------------------------------------------
+ */
 
 START_TEST(orphans)
 {
@@ -443,7 +468,8 @@ START_TEST(terminal_workers)
 			kit_lives(101 + i);
 	}
 	kit_sql("INSERT INTO task_runs (task_id, status, started_at, ended_at, worker_pid,"
-		" worker_started_at) VALUES ('odd', 'x', 'x', 1, -1, 'b'), ('odd', 'x', 1, 1, 1,"
+		" worker_started_at) VALUES ('odd', 'x', 'x', 1, -1, 'b'), ('odd', 'x', 1, 1, "
+		"1,"
 		" 'b'), ('odd', 'x', 1, 1, 99999999999, x'00')");
 	kit_lives(-1);
 	kit_lives(1);
@@ -477,7 +503,8 @@ START_TEST(workers_are_listed)
 }
 END_TEST
 
-/* ---- no tick after tick for ever -------------------------------------------------------------- */
+/* ---- no tick after tick for ever
+ * -------------------------------------------------------------- */
 
 /* A row that is being ended is left alone, and its time that is over is not waited for. */
 START_TEST(busy_rows_set_no_deadline)
@@ -505,16 +532,24 @@ END_TEST
 START_TEST(odd_times_settle_down)
 {
 	static const char *const sets[] = {
-		"claim_expires = -5",	  "claim_expires = 'soon'", "claim_expires = 1.5",
-		"claim_expires = x'FF'",  "claim_lock = NULL",	    "claim_expires = NULL",
-		"started_at = -1",	  "started_at = NULL",	    "claim_expires = 9223372036854775807",
-		"last_heartbeat_at = -9", "last_heartbeat_at = 'x'",
+		"claim_expires = -5",
+		"claim_expires = 'soon'",
+		"claim_expires = 1.5",
+		"claim_expires = x'FF'",
+		"claim_lock = NULL",
+		"claim_expires = NULL",
+		"started_at = -1",
+		"started_at = NULL",
+		"claim_expires = 9223372036854775807",
+		"last_heartbeat_at = -9",
+		"last_heartbeat_at = 'x'",
 	};
 
 	kit.set.stale_timeout_s = 14400;
 	kit_board(0);
 	for (int i = 0; i < 11; i++) {
-		kit_run(kit_printf("t%d", i), 101 + i, sets[i], i == 6 || i == 7 ? "started_at = -1" : NULL);
+		kit_run(kit_printf("t%d", i), 101 + i, sets[i],
+			i == 6 || i == 7 ? "started_at = -1" : NULL);
 		kit_lives(101 + i);
 	}
 	kit_run("old", 120, "claim_lock = NULL", "started_at = 5");
@@ -559,7 +594,8 @@ START_TEST(legacy_board)
 	kit_open();
 	reclaim();
 	settle(true, true, false);
-	ck_list("ready|0,ready|0,ready|1", "SELECT status, spawn_failures FROM tasks ORDER BY rowid");
+	ck_list("ready|0,ready|0,ready|1",
+		"SELECT status, spawn_failures FROM tasks ORDER BY rowid");
 }
 END_TEST
 

@@ -97,6 +97,7 @@ struct salvage_options {
 	salvage_progress_fn progress; /* may be NULL */
 	void *arg;
 	bool no_sidecars; /* leave a -wal or -journal beside the copy alone */
+	bool no_sync;     /* the result need not survive a power cut: a dry run */
 };
 
 /**

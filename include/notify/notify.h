@@ -246,6 +246,9 @@ unsigned notify_retry(struct notify *n, const char *board, const char *task);
  */
 bool notify_idle(const struct notify *n);
 
+/** notify_settled() - nothing of it is being sent, written or asked of a board */
+bool notify_settled(const struct notify *n);
+
 /** notify_turn() - do what is due; the module's own timer calls it, tests with their own clock
  * do Return: mono ms of the next turn, 0: none. */
 uint64_t notify_turn(struct notify *n);

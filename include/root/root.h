@@ -87,6 +87,7 @@ struct root {
 	void *stopped_arg;
 	struct folder_watch *watches; /* inotify, one per board folder */
 	struct decompose *decompose;  /* the child for triage tasks, or NULL */
+	struct notices *notices;      /* of notices.c; NULL unless it is ours */
 	struct tick_outside outside;
 };
 

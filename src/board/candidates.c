@@ -290,8 +290,9 @@ void candidates_free(struct candidate *list, size_t n)
 /* ---- restoring -----------------------------------------------------------------------------
  */
 
-static int restore_from_copy(const char *db_path, const char *from, const char *copy,
-			     struct health_good *found, struct error *e)
+/* A private, sound copy of @from. */
+static int restore_copy(const char *from, const char *copy, struct health_good *found,
+			struct error *e)
 {
 	struct candidate c = { 0 };
 	int r = candidate_copy(from, copy);
@@ -309,7 +310,7 @@ static int restore_from_copy(const char *db_path, const char *from, const char *
 				       .links = c.links,
 				       .runs = c.runs,
 				       .events = c.events };
-	return repair_write_back(db_path, copy, e);
+	return 0;
 }
 
 int snapshot_restore(const char *db_path, const char *from, struct health_good *found,
@@ -325,9 +326,15 @@ int snapshot_restore(const char *db_path, const char *from, struct health_good *
 		return error_errno(
 			e, errno ? -errno : -ENOMEM,
 			"cannot make a folder to examine the backup in (set TMPDIR)");
-	r = evidence_keep(db_path, &print, kept, e);
-	if (r == 0 || r == -ENOENT)
-		r = restore_from_copy(db_path, from, copy, found, e);
+	/* The copy first: @from may be evidence that the next one pushes out. */
+	r = restore_copy(from, copy, found, e);
+	if (r == 0) {
+		r = evidence_keep(db_path, &print, kept, e);
+		if (r == -ENOENT) /* nothing is there to be kept */
+			r = 0;
+	}
+	if (r == 0)
+		r = repair_write_back(db_path, copy, e);
 	candidate_remove(copy);
 	(void)rmdir(dir); /* in /tmp at worst */
 	return r;

@@ -132,7 +132,8 @@ static void reclaim_victim(const struct tick_request *rq, const struct running *
 	}
 }
 
-/* A time that is over changes nothing any more: waiting for it would be a tick after the other. */
+/* A time that is over changes nothing any more: waiting for it would be a tick after the other.
+ */
 static void reclaim_deadline(const struct tick_request *rq, int64_t at, struct plan *plan)
 {
 	if (at > rq->now)

@@ -207,5 +207,20 @@ int salvage_write(struct salvage *s);
 int salvage_sql(struct salvage *s, struct sqlite3 *db, const char *sql);
 int salvage_sql_error(struct salvage *s, struct sqlite3 *db, const char *what);
 
+/* salvage_index.c */
+struct salvage_rowids {
+	int64_t *ids; /* sorted */
+	size_t n, cap;
+	bool known;
+};
+
+typedef int (*salvage_entry_fn)(struct salvage *s, void *arg, int64_t rowid);
+bool salvage_index_usable(const struct salvage_work *w, const struct salvage_object *o);
+int salvage_index_each(struct salvage *s, const struct salvage_object *o, salvage_entry_fn fn,
+		       void *arg);
+int salvage_rowids_read(struct salvage *s, const struct salvage_work *w,
+			struct salvage_rowids *set);
+bool salvage_rowids_has(const struct salvage_rowids *set, int64_t rowid);
+
 /* salvage_lost.c */
 int salvage_lost_count(struct salvage *s);

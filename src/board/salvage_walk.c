@@ -225,30 +225,51 @@ static bool walk_is_trunk(struct salvage *s, uint32_t pgno)
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t leaf = page_u32(s->buf + 8 + 4 * i);
 
-		if (leaf < 2 || leaf > s->file.npages || leaf == pgno || leaf == next ||
-		    s->seen[leaf] == s->walk || !walk_free_page(s, leaf, true))
+		if (leaf < 2 || leaf == pgno || leaf == next || !walk_free_page(s, leaf, true))
 			return false;
-		s->seen[leaf] = s->walk;
+		if (leaf <= s->file.npages && s->seen[leaf] == s->walk)
+			return false;
+		if (leaf <= s->file.npages)
+			s->seen[leaf] = s->walk;
 	}
 	return true;
 }
 
+/* With auto_vacuum, the pointer map says of every page what it is. */
+static void walk_ptrmap_free(struct salvage *s)
+{
+	uint32_t n = s->file.usable / 5;
+
+	for (uint32_t pgno = 2; pgno <= s->file.npages; pgno += n + 1) {
+		uint32_t avail = page_file_read(&s->file, pgno, s->buf);
+
+		if (!page_looks_ptrmap(&s->file, pgno, s->buf, avail))
+			continue;
+		for (uint32_t i = 0; i < n && pgno + 1 + i <= s->file.npages; i++)
+			if (s->buf[5 * i] == PAGE_PTRMAP_FREE &&
+			    s->state[pgno + 1 + i] == SALVAGE_UNSEEN)
+				s->state[pgno + 1 + i] = SALVAGE_FREE;
+	}
+}
+
 /*
- * Where the header that leads to the freelist is gone, its trunks are looked for, so that what
- * was deleted stays deleted. That list is never called whole: nobody knows its length.
+ * Where the list cannot be followed from the header to its end, its trunks are looked for, so
+ * that what was deleted stays deleted. What is found that way is never called whole.
  */
 void salvage_walk_freelist(struct salvage *s)
 {
 	s->freelist_ok = page_freelist_walk(&s->file, s->buf, walk_free_page, s);
 	s->report->freelist_damaged = !s->freelist_ok;
-	if (s->file.header.trusted)
+	if (s->auto_vacuum)
+		walk_ptrmap_free(s);
+	if (s->freelist_ok)
 		return;
 	for (uint32_t pgno = 2; pgno <= s->file.npages && !salvage_stopped(s); pgno++) {
 		if (s->state[pgno] != SALVAGE_UNSEEN || !walk_is_trunk(s, pgno))
 			continue;
 		s->state[pgno] = SALVAGE_FREE;
 		for (uint32_t i = 0; i < page_u32(s->buf + 4); i++)
-			s->state[page_u32(s->buf + 8 + 4 * i)] = SALVAGE_FREE;
+			(void)walk_free_page(s, page_u32(s->buf + 8 + 4 * i), false);
 	}
 }
 
@@ -259,7 +280,7 @@ void salvage_walk_ptrmap(struct salvage *s)
 	bool there = h->largest_root != 0;
 
 	if (!h->trusted)
-		there = page_looks_ptrmap(&s->file, s->buf,
+		there = page_looks_ptrmap(&s->file, 2, s->buf,
 					  page_file_read(&s->file, 2, s->buf));
 	s->auto_vacuum = there ? (h->trusted && h->incremental ? 2 : 1) : 0;
 	for (uint32_t i = 2; there && i <= s->file.npages; i++)

@@ -316,7 +316,7 @@ int salvage_write(struct salvage *s)
 		s->out = NULL;
 	else if (r == 0)
 		r = error_set(s->e, -EIO, "cannot close the result");
-	if (r == 0)
+	if (r == 0 && !s->opt->no_sync)
 		r = write_sync(s);
 	if (r != 0)
 		write_remove(s);

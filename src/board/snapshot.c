@@ -143,12 +143,12 @@ struct snapshot_file {
 /* 2026-11-24T083000Z.db */
 static bool snapshot_is_name(const char *name)
 {
-	static const char pattern[] = "dddd-dd-ddTddddddZ.db";
+	static const char pattern[] = "0000-00-00T000000Z.db";
 
 	for (size_t i = 0; i < sizeof(pattern); i++) {
 		bool digit = name[i] >= '0' && name[i] <= '9';
 
-		if (pattern[i] == 'd' ? !digit : name[i] != pattern[i])
+		if (pattern[i] == '0' ? !digit : name[i] != pattern[i])
 			return false;
 	}
 	return true;

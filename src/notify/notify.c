@@ -443,6 +443,16 @@ bool notify_idle(const struct notify *n)
 	return true;
 }
 
+bool notify_settled(const struct notify *n)
+{
+	if (n->n_sends || (!notify_store_idle(n) && !n->write_failures))
+		return false;
+	for (const struct notify_item *i = n->items; i; i = i->next)
+		if (i->asked || i->state == NOTIFY_CLOSED)
+			return false;
+	return true;
+}
+
 void notify_get_status(const struct notify *n, struct notify_status *st)
 {
 	*st = (struct notify_status){

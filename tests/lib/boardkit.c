@@ -144,6 +144,7 @@ void kit_setup(void)
 		.busy_timeout_ms = 50,
 		.checkpoint_interval_s = 300,
 		.terminate_grace_ms = 100,
+		.integrity_interval_s = 21600,
 		.hermes = "hermes",
 	};
 	kit.outside = (struct tick_outside){ world_alive,   world_profile, world_owner,
@@ -253,7 +254,8 @@ void kit_board(unsigned flags)
 {
 	sqlite3 *raw = kit_raw();
 
-	kit_exec(raw, flags & KIT_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
+	kit_exec(raw,
+		 flags & KIT_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
 	kit_exec(raw, board_schema_sql);
 	if (flags & KIT_LEGACY)
 		kit_exec(raw, sql_legacy);

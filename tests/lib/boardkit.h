@@ -1,7 +1,7 @@
 /*
  * What the unit tests of the board share: a database of this case in a folder of its own, rows
- * by plain SQL, and a tick_request whose outside is all false (no process, no folder, no lease).
- * The black-box tests have a rig of their own (rig.h); nothing here starts a program.
+ * by plain SQL, and a tick_request whose outside is all false (no process, no folder, no
+ * lease). The black-box tests have a rig of their own (rig.h); nothing here starts a program.
  */
 #pragma once
 
@@ -23,7 +23,7 @@
 
 enum kit_flags {
 	KIT_WAL = 1 << 0,
-	KIT_LEGACY = 1 << 1, /* the columns of the first release */
+	KIT_LEGACY = 1 << 1,    /* the columns of the first release */
 	KIT_SCHEDULED = 1 << 2, /* with tasks.scheduled_at */
 };
 
