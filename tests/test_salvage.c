@@ -1,4 +1,5 @@
-/* salvage: what is left of a damaged board is saved, all of it and nothing else. */
+/* salvage: what is left of a damaged board is saved, all of it and nothing else.
+ * test-timeout: 600 */
 #include "board/salvage.h"
 
 #include <check.h>

@@ -314,9 +314,11 @@ static void root_acquired(void *arg, int64_t epoch)
 	if (root->stopping)
 		return;
 	claimants_copy(root);
-	root_own(root, epoch);
+	root->epoch = epoch;
 	about = root_about(root, LOG_ID_LEASE_OWNER);
+	/* before READY goes out: whoever waited for the start finds it in the journal */
 	log_about(LOG_NOTICE, &about, "owner of %s, epoch %lld", root->path, (long long)epoch);
+	root_own(root, epoch);
 }
 
 static void root_standby(void *arg, const char *holder)
