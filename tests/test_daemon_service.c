@@ -301,6 +301,17 @@ static struct rig_daemon *start_with_garden(void)
 	return rig_start();
 }
 
+START_TEST(test_a_new_profile)
+{
+	(void)start_with_garden();
+	rig_add(B, .id = "t_00000001", .assignee = "nina");
+	let_sweep(2);
+	ck_assert(status_is(B, "t_00000001", "ready"));
+	rig_profile("nina");
+	RIG_UNTIL(status_is(B, "t_00000001", "running"), 10000);
+}
+END_TEST
+
 START_TEST(test_archived_and_back)
 {
 	(void)start_with_garden();
@@ -368,6 +379,7 @@ int main(void)
 	tcase_add_test(quiet, test_a_healthy_idle_daemon_is_silent);
 	tcase_add_test(quiet, test_a_damaged_board_is_named_once);
 	tcase_add_test(quiet, test_a_board_is_removed);
+	tcase_add_test(feet, test_a_new_profile);
 	tcase_add_test(feet, test_archived_and_back);
 	tcase_add_test(feet, test_the_file_is_replaced);
 	tcase_add_test(feet, test_damaged_and_mended);

@@ -62,27 +62,6 @@ START_TEST(test_a_burst)
 }
 END_TEST
 
-START_TEST(test_a_new_board)
-{
-	(void)start(NULL);
-	rig_board("garden", 0);
-	rig_add("garden", .id = T);
-	RIG_UNTIL(status_is("garden", T, "running"), SOON);
-}
-END_TEST
-
-START_TEST(test_a_new_profile)
-{
-	(void)start(NULL);
-	rig_add(B, .id = T, .assignee = "nina");
-	rig_add(B, .id = "t_00000002");
-	RIG_UNTIL(status_is(B, "t_00000002", "running"), SOON);
-	ck_assert(status_is(B, T, "ready"));
-	rig_profile("nina");
-	RIG_UNTIL(status_is(B, T, "running"), SOON);
-}
-END_TEST
-
 START_TEST(test_a_parent_is_done)
 {
 	rig_do("t_00000002", "wait go\ndone\n");
@@ -199,8 +178,6 @@ int main(void)
 	tcase_add_test(news, test_a_new_task);
 	tcase_add_test(news, test_a_new_task_in_wal_mode);
 	tcase_add_test(news, test_a_burst);
-	tcase_add_test(news, test_a_new_board);
-	tcase_add_test(news, test_a_new_profile);
 	tcase_add_test(news, test_a_parent_is_done);
 	tcase_add_test(news, test_a_worker_crashes);
 	tcase_add_test(news, test_a_place_becomes_free);
