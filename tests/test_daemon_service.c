@@ -286,12 +286,86 @@ START_TEST(test_a_board_is_removed)
 }
 END_TEST
 
+/* ---- boards under the daemon's feet ---------------------------------------------------- */
+
+static bool status_is(const char *slug, const char *task, const char *status)
+{
+	return !strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id=%Q", task), status);
+}
+
+static struct rig_daemon *start_with_garden(void)
+{
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	rig_board("garden", 0);
+	return rig_start();
+}
+
+START_TEST(test_a_new_profile)
+{
+	(void)start_with_garden();
+	rig_add(B, .id = "t_00000001", .assignee = "nina");
+	let_sweep(2);
+	ck_assert(status_is(B, "t_00000001", "ready"));
+	rig_profile("nina");
+	RIG_UNTIL(status_is(B, "t_00000001", "running"), 10000);
+}
+END_TEST
+
+START_TEST(test_archived_and_back)
+{
+	(void)start_with_garden();
+	rig_write("root/kanban/boards/garden/board.json", "{\"archived\": true}");
+	let_sweep(2); /* it is read at each sweep */
+	rig_add("garden", .id = "t_00000001");
+	rig_add(B, .id = "t_00000002");
+	RIG_UNTIL(status_is(B, "t_00000002", "running"), 10000);
+	ck_assert(status_is("garden", "t_00000001", "ready"));
+	rig_write("root/kanban/boards/garden/board.json", "{\"archived\": false}");
+	RIG_UNTIL(status_is("garden", "t_00000001", "running"), 10000);
+}
+END_TEST
+
+/* An operator puts a copy in the place of the file: it is the new one that counts. */
+START_TEST(test_the_file_is_replaced)
+{
+	(void)start_with_garden();
+	rig_add("garden", .id = "t_00000001");
+	RIG_UNTIL(status_is("garden", "t_00000001", "running"), 10000);
+	rig_shell("cd root/kanban/boards/garden && cp kanban.db copy && mv kanban.db old");
+	rig_shell("cd root/kanban/boards/garden && mv copy kanban.db");
+	rig_add("garden", .id = "t_00000002");
+	RIG_UNTIL(status_is("garden", "t_00000002", "running"), 10000);
+	ck_assert(status_is("garden", "t_00000001", "running"));
+}
+END_TEST
+
+/* Damaged under the daemon, and mended by a copy: left alone, then taken up again. */
+START_TEST(test_damaged_and_mended)
+{
+	struct rig_daemon *d;
+
+	d = start_with_garden();
+	rig_add("garden", .id = "t_00000001");
+	RIG_UNTIL(status_is("garden", "t_00000001", "running"), 10000);
+	rig_shell("cd root/kanban/boards/garden && cp kanban.db good && dd if=/dev/urandom "
+		  "of=kanban.db bs=4096 seek=1 count=6 conv=notrunc status=none");
+	RIG_UNTIL(strstr(rig_err(d), "garden") != NULL, 10000);
+	rig_add(B, .id = "t_00000002");
+	RIG_UNTIL(status_is(B, "t_00000002", "running"), 10000);
+	rig_shell("cd root/kanban/boards/garden && mv good kanban.db");
+	rig_add("garden", .id = "t_00000003");
+	RIG_UNTIL(status_is("garden", "t_00000003", "running"), 10000);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *start = rig_tcase("start and stop", 60);
 	TCase *dog = rig_tcase("watchdog", 60);
 	TCase *again = rig_tcase("reload", 60);
 	TCase *quiet = rig_tcase("quiet", 60);
+	TCase *feet = rig_tcase("boards that change", 60);
 
 	tcase_add_test(start, test_start_and_stop);
 	tcase_add_test(start, test_interrupt_stops_too);
@@ -305,5 +379,9 @@ int main(void)
 	tcase_add_test(quiet, test_a_healthy_idle_daemon_is_silent);
 	tcase_add_test(quiet, test_a_damaged_board_is_named_once);
 	tcase_add_test(quiet, test_a_board_is_removed);
-	return rig_main("daemon: service", start, dog, again, quiet, NULL);
+	tcase_add_test(feet, test_a_new_profile);
+	tcase_add_test(feet, test_archived_and_back);
+	tcase_add_test(feet, test_the_file_is_replaced);
+	tcase_add_test(feet, test_damaged_and_mended);
+	return rig_main("daemon: service", start, dog, again, quiet, feet, NULL);
 }

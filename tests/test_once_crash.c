@@ -213,12 +213,10 @@ START_TEST(test_three_equal_errors_trip_at_once)
 	(void)rig_running(B, .id = "t_00000001", .pid = rig_dead_pid());
 	(void)rig_running(B, .id = "t_00000002", .pid = rig_dead_pid());
 	(void)rig_running(B, .id = "t_00000003", .pid = rig_dead_pid());
-	(void)rig_running(B, .id = "t_00000004", .pid = rig_dead_pid(), .set = "max_retries=5");
 	board = rig_tick(B);
-	ck_ids(board, "crashed", "t_00000001,t_00000002,t_00000003,t_00000004");
+	ck_ids(board, "crashed", "t_00000001,t_00000002,t_00000003");
 	ck_ids(board, "auto_blocked", "t_00000001,t_00000002,t_00000003");
 	TASK("t_00000001", "blocked|-|-|-|-|1");
-	TASK("t_00000004", "ready|-|-|-|-|1");
 	rig_json_is(json_object_get(rig_event(B, "t_00000002", "gave_up"), "effective_limit"),
 		    "1", "effective_limit");
 	rig_json_is(json_object_get(rig_event(B, "t_00000002", "gave_up"), "failures"), "1",
@@ -228,6 +226,20 @@ START_TEST(test_three_equal_errors_trip_at_once)
 	board = rig_tick(B);
 	ck_count(board, "promoted", 0);
 	TASK("t_00000001", "blocked|-|-|-|-|1");
+}
+END_TEST
+
+START_TEST(test_max_retries_wins_in_a_wave)
+{
+	json_t *board;
+
+	rig_board(B, 0);
+	(void)rig_running(B, .id = "t_00000001", .pid = rig_dead_pid());
+	(void)rig_running(B, .id = "t_00000002", .pid = rig_dead_pid());
+	(void)rig_running(B, .id = "t_00000003", .pid = rig_dead_pid(), .set = "max_retries=5");
+	board = rig_tick(B);
+	ck_ids(board, "auto_blocked", "t_00000001,t_00000002");
+	TASK("t_00000003", "ready|-|-|-|-|1");
 }
 END_TEST
 
@@ -264,6 +276,7 @@ int main(void)
 	tcase_add_test(dead, test_crash_in_review_goes_back_to_review);
 	tcase_add_test(dead, test_a_crash_may_start_again_in_the_same_tick);
 	tcase_add_test(wave, test_three_equal_errors_trip_at_once);
+	tcase_add_test(wave, test_max_retries_wins_in_a_wave);
 	tcase_add_test(wave, test_two_equal_errors_are_no_wave);
 	return rig_main("once: crash", counted, grace, dead, wave, NULL);
 }

@@ -388,6 +388,17 @@ START_TEST(test_orphan_without_a_run)
 }
 END_TEST
 
+/* What it was claimed from is not asked: an orphan is ready. */
+START_TEST(test_orphan_from_review)
+{
+	rig_board(B, 0);
+	(void)rig_running(B, .id = T, .from = "review");
+	rig_sql(B, "UPDATE tasks SET claim_lock=NULL, claim_expires=NULL");
+	(void)rig_tick(B);
+	RELEASED(T);
+}
+END_TEST
+
 START_TEST(test_orphan_with_live_worker_is_left_alone)
 {
 	int64_t run;
@@ -481,6 +492,7 @@ int main(void)
 	tcase_add_test(orphans, test_orphan_without_lock);
 	tcase_add_test(orphans, test_orphan_without_expiry);
 	tcase_add_test(orphans, test_orphan_without_a_run);
+	tcase_add_test(orphans, test_orphan_from_review);
 	tcase_add_test(orphans, test_orphan_with_live_worker_is_left_alone);
 	tcase_add_test(terminal, test_terminal_worker_is_ended);
 	tcase_add_test(terminal, test_terminal_worker_has_two_minutes);

@@ -192,6 +192,7 @@ int main(int argc, char **argv)
 	bench_rows_takeover();
 	if (argc > 2)
 		bench_json(argv[2]);
-	bench_run("rm -rf '%s'", bench.dir);
+	if (!getenv("BENCH_KEEP"))
+		bench_run("rm -rf '%s'", bench.dir);
 	return EXIT_SUCCESS;
 }

@@ -54,6 +54,8 @@ int64_t bench_int(const char *root, const char *slug, const char *sql);
 const char *bench_db(const char *root, const char *slug);
 /** bench_scan_ms() - the promotion query alone, on an open connection; the fastest of a few */
 double bench_scan_ms(const char *root, const char *slug);
+/** bench_versions_of() - PRAGMA data_version of one board, in ms */
+double bench_versions_of(const char *path);
 /** bench_versions_ms() - PRAGMA data_version of all boards of a root, on open connections */
 double bench_versions_ms(const char *root, unsigned boards);
 

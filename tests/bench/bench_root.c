@@ -160,6 +160,28 @@ double bench_scan_ms(const char *root, const char *slug)
 	return best;
 }
 
+double bench_versions_of(const char *path)
+{
+	sqlite3 *db = NULL;
+	sqlite3_stmt *stmt = NULL;
+	double best = 1e9;
+
+	if (sqlite3_open(path, &db) ||
+	    sqlite3_prepare_v2(db, "PRAGMA data_version", -1, &stmt, NULL))
+		bench_die("%s: %s", path, sqlite3_errmsg(db));
+	for (int i = 0; i < 50; i++) {
+		const double from = bench_now_ms();
+		double took;
+
+		bench_step_all(stmt);
+		took = bench_now_ms() - from;
+		best = took < best ? took : best;
+	}
+	(void)sqlite3_finalize(stmt);
+	(void)sqlite3_close(db);
+	return best;
+}
+
 double bench_versions_ms(const char *root, unsigned boards)
 {
 	sqlite3 **db = calloc(boards, sizeof(*db));

@@ -51,36 +51,6 @@ static void settle(pid_t pid)
 	}
 }
 
-/* ---- one board ------------------------------------------------------------------------- */
-
-static void row_tick(unsigned tasks, double target)
-{
-	char root[32], what[80], name[40];
-	struct bench_row row = {
-		.name = name, .what = what, .unit = "ms CPU", .target = target
-	};
-	pid_t pid;
-
-	(void)snprintf(root, sizeof(root), "tick%u", tasks);
-	(void)snprintf(name, sizeof(name), "sweep_%u_tasks", tasks);
-	(void)snprintf(what, sizeof(what), "full sweep, %u waiting tasks in a chain", tasks);
-	bench_root(root, 1);
-	bench_board(root, "default", tasks, false);
-	row.limit = bench_scan_ms(root, "default");
-	pid = bench_daemon(root, NULL);
-	settle(pid);
-	sweep_cost(pid, &row.value, &row.worst);
-	bench_stop(pid);
-	bench_add(&row);
-}
-
-void bench_rows_tick(void)
-{
-	row_tick(100, 0);
-	row_tick(10000, 10);
-	row_tick(100000, 100);
-}
-
 /* ---- many boards ----------------------------------------------------------------------- */
 
 /* This program in another role, until it says READY. */

@@ -220,14 +220,15 @@ static bool rig_is_legacy(const char *slug)
 			     "WHERE name='spawn_failures'") > 0;
 }
 
-void rig_add_task(const char *slug, const struct rig_task *t)
+/* The statements of a task; with those of a claim they are one transaction, because a daemon
+ * that runs may look at any moment. */
+static char *rig_task_sql(const char *slug, const struct rig_task *t)
 {
 	const bool legacy = rig_is_legacy(slug);
-
-	rig_sql(slug,
+	char *sql = sqlite3_mprintf(
 		"INSERT INTO tasks (id, title, assignee, status, priority, created_at, "
 		"workspace_kind, workspace_path, %s, %s) VALUES (%Q, %Q, %Q, %Q, %lld, %lld, "
-		"%Q, %Q, %Q, %lld)",
+		"%Q, %Q, %Q, %lld);",
 		legacy ? "last_spawn_error" : "last_failure_error",
 		legacy ? "spawn_failures" : "consecutive_failures", t->id,
 		rig_or(t->title, rig_printf("title of %s", t->id)),
@@ -235,62 +236,87 @@ void rig_add_task(const char *slug, const struct rig_task *t)
 		t->created_at ? t->created_at : 1770000000,
 		rig_or(t->workspace_kind, "scratch"), t->workspace_path, t->last_failure_error,
 		t->failures);
-	if (t->branch_name)
-		rig_sql(slug, "UPDATE tasks SET branch_name=%Q WHERE id=%Q", t->branch_name,
-			t->id);
-	if (t->set)
-		rig_sql(slug, "UPDATE tasks SET %s WHERE id=%Q", t->set, t->id);
+
+	if (sql && t->branch_name)
+		sql = sqlite3_mprintf("%z UPDATE tasks SET branch_name=%Q WHERE id=%Q;", sql,
+				      t->branch_name, t->id);
+	if (sql && t->set)
+		sql = sqlite3_mprintf("%z UPDATE tasks SET %s WHERE id=%Q;", sql, t->set,
+				      t->id);
+	ck_assert_ptr_nonnull(sql);
+	return sql;
 }
 
-int64_t rig_add_claim(const char *slug, const struct rig_claim *c)
+static void rig_transaction(const char *slug, char *sql)
+{
+	rig_sql(slug, "BEGIN IMMEDIATE; %z COMMIT", sql);
+}
+
+void rig_add_task(const char *slug, const struct rig_task *t)
+{
+	rig_transaction(slug, rig_task_sql(slug, t));
+}
+
+/* What stands on task and run alike. */
+static char *rig_both(char *sql, const char *task, const char *set)
+{
+	sql = sqlite3_mprintf(
+		"%z UPDATE tasks SET %s WHERE id=%Q; UPDATE task_runs SET %s WHERE "
+		"id=(SELECT current_run_id FROM tasks WHERE id=%Q);",
+		sql, set, task, set, task);
+	ck_assert_ptr_nonnull(sql);
+	return sql;
+}
+
+static char *rig_claim_sql(const char *slug, const struct rig_claim *c)
 {
 	const int64_t now = rig_now(), age = c->age ? c->age : 1000;
 	const int64_t expires = now + (c->expires_in ? c->expires_in : 600);
 	const char *lock = rig_or_null(c->lock, rig_printf("%s:123", rig.host));
-	const bool review = c->from && !strcmp(c->from, "review");
-	int64_t run;
+	const struct rig_task task = { .id = c->id,
+				       .assignee = rig_or(c->assignee, "nemo"),
+				       .status = "running",
+				       .failures = c->failures,
+				       .set = c->set };
 
-	rig_add(slug, .id = c->id, .assignee = rig_or(c->assignee, "nemo"), .status = "running",
-		.failures = c->failures, .set = c->set);
-	rig_sql(slug,
-		"INSERT INTO task_runs (task_id, profile, status, claim_lock, claim_expires, "
-		"started_at) VALUES (%Q, %Q, 'running', %Q, %lld, %lld);"
+	return sqlite3_mprintf(
+		"%z INSERT INTO task_runs (task_id, profile, status, claim_lock, "
+		"claim_expires, started_at) VALUES (%Q, %Q, 'running', %Q, %lld, %lld);"
 		"UPDATE tasks SET claim_lock=%Q, claim_expires=%lld, started_at=%lld, "
-		"current_run_id=(SELECT max(id) FROM task_runs) WHERE id=%Q",
-		c->id, rig_or(c->assignee, "nemo"), lock, expires, now - age, lock, expires,
-		now - (c->task_age ? c->task_age : age), c->id);
-	run = rig_int(slug, "SELECT max(id) FROM task_runs");
+		"current_run_id=(SELECT max(id) FROM task_runs) WHERE id=%Q;"
+		"INSERT INTO task_events (task_id, run_id, kind, payload, created_at) SELECT "
+		"id, current_run_id, 'claimed', '{\"lock\": \"%q\", \"expires\": %lld, "
+		"\"run_id\": ' || current_run_id || '%s}', %lld FROM tasks WHERE id=%Q;",
+		rig_task_sql(slug, &task), c->id, task.assignee, lock, expires, now - age, lock,
+		expires, now - (c->task_age ? c->task_age : age), c->id, rig_or(lock, "-"),
+		expires,
+		c->from && !strcmp(c->from, "review") ? ", \"source_status\": \"review\"" : "",
+		now - age, c->id);
+}
+
+int64_t rig_add_claim(const char *slug, const struct rig_claim *c)
+{
+	char *sql = rig_claim_sql(slug, c);
+
 	if (c->pid)
-		rig_sql(slug,
-			"UPDATE tasks SET worker_pid=%lld WHERE id=%Q;"
-			"UPDATE task_runs SET worker_pid=%lld WHERE id=%lld",
-			c->pid, c->id, c->pid, run);
+		sql = rig_both(sql, c->id, rig_printf("worker_pid=%lld", (long long)c->pid));
 	if (c->heartbeat_age)
-		rig_sql(slug,
-			"UPDATE tasks SET last_heartbeat_at=%lld WHERE id=%Q;"
-			"UPDATE task_runs SET last_heartbeat_at=%lld WHERE id=%lld",
-			now - c->heartbeat_age, c->id, now - c->heartbeat_age, run);
+		sql = rig_both(sql, c->id,
+			       rig_printf("last_heartbeat_at=%lld",
+					  (long long)(rig_now() - c->heartbeat_age)));
 	if (c->max_runtime)
-		rig_sql(slug,
-			"UPDATE tasks SET max_runtime_seconds=%lld WHERE id=%Q;"
-			"UPDATE task_runs SET max_runtime_seconds=%lld WHERE id=%lld",
-			c->max_runtime, c->id, c->max_runtime, run);
+		sql = rig_both(
+			sql, c->id,
+			rig_printf("max_runtime_seconds=%lld", (long long)c->max_runtime));
 	if (c->started)
-		rig_sql(slug,
-			"UPDATE tasks SET worker_started_at=%Q WHERE id=%Q;"
-			"UPDATE task_runs SET worker_started_at=%Q WHERE id=%lld",
-			c->started, c->id, c->started, run);
-	rig_sql(slug,
-		"INSERT INTO task_events (task_id, run_id, kind, payload, created_at) VALUES "
-		"(%Q, %lld, 'claimed', %Q, %lld)",
-		c->id, run,
-		rig_printf("{\"lock\": \"%s\", \"expires\": %lld, \"run_id\": %lld%s}",
-			   rig_or(lock, "-"), (long long)expires, (long long)run,
-			   review ? ", \"source_status\": \"review\"" : ""),
-		now - age);
+		sql = rig_both(sql, c->id, rig_printf("worker_started_at='%s'", c->started));
 	if (c->set_run)
-		rig_sql(slug, "UPDATE task_runs SET %s WHERE id=%lld", c->set_run, run);
-	return run;
+		sql = sqlite3_mprintf(
+			"%z UPDATE task_runs SET %s WHERE id=(SELECT max(id) FROM "
+			"task_runs);",
+			sql, c->set_run);
+	rig_transaction(slug, sql);
+	return rig_int(slug, "SELECT max(id) FROM task_runs WHERE task_id=%Q", c->id);
 }
 
 int64_t rig_add_run(const char *slug, const char *task, const char *outcome, int64_t ended_ago)
