@@ -10,7 +10,7 @@ deps-dev: ## and what lint needs
 
 # T='test_fs systemd/service' or T='test_once_*' runs some; MODE=asan runs them under sanitizers.
 .PHONY: check
-check: ## build and run all tests
+check: deps ## build and run all tests
 	@+$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) $(if $(T),$(patsubst %,'%',$(T)))
 
@@ -18,14 +18,13 @@ check: ## build and run all tests
 check-systemd: all ## only the tests under a real systemd
 	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) 'systemd/*'
 
-# What has threads of its own or shares state with the pool. Check forks a process per case,
-# which ThreadSanitizer cannot follow once threads run.
-TSAN_TESTS ?= $(filter test_job test_lease test_board test_root test_daemon%,$(notdir $(TESTS)))
+# What has threads of its own or shares state with the pool: the lease's waiter, and the daemon.
+TSAN_TESTS ?= $(filter test_job% test_lease test_daemon%,$(notdir $(TESTS)))
 
 .PHONY: sanitize
 sanitize: ## check under ASan and UBSan, then the threaded modules under ThreadSanitizer
 	@+$(MAKE) --no-print-directory MODE=asan check
-	@+$(if $(TSAN_TESTS),CK_FORK=no $(MAKE) --no-print-directory MODE=tsan T='$(TSAN_TESTS)' check)
+	@+$(MAKE) --no-print-directory MODE=tsan T='$(TSAN_TESTS)' check
 
 .PHONY: coverage
 coverage: ## line and branch coverage per file, the least covered first

@@ -5,9 +5,10 @@ unit: $(TESTS) ## run the unit tests (T=test_fs runs one)
 	@set -e; for t in $(if $(T),$(OUT)/tests/$(T),$(TESTS)); do echo "== $$t"; $$t; done
 
 # The black-box tests run the programs, with a worker that does as it is told.
-RIG_TESTS := $(filter $(OUT)/tests/test_once_% $(OUT)/tests/test_daemon_%,$(TESTS))
+RIG_TESTS := $(filter $(OUT)/tests/test_once_% $(OUT)/tests/test_daemon_% \
+	$(OUT)/tests/test_incidents,$(TESTS))
 $(OUT)/tests/rig-worker: $(OUT)/tests/worker/worker.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 $(RIG_TESTS): | $(OUT)/tests/rig-worker $(PROGS)
-$(OUT)/tests/test_ctl $(OUT)/tests/test_ctl_hostile: | $(OUT)/kanbanctl
+$(filter $(OUT)/tests/test_ctl%,$(TESTS)): | $(OUT)/kanbanctl
 -include $(OUT)/tests/worker/worker.d

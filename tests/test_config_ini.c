@@ -102,10 +102,12 @@ static const struct {
 	/* sections */
 	{ "[workers]\n", "%/k.conf:1: unknown section [workers]; did you mean [worker]?" },
 	{ "\n[bord x]\n", "%/k.conf:2: unknown section [bord x]; did you mean [board SLUG]?" },
-	{ "[notify]\n",
-	  "%/k.conf:1: unknown section [notify]; there are [kanband], [worker], [root PATH], "
+	{ "[mail]\n",
+	  "%/k.conf:1: unknown section [mail]; there are [kanband], [worker], [notify], [health], "
+	  "[root PATH], "
 	  "[board SLUG]" },
-	{ "[]\n", "%/k.conf:1: unknown section []; there are [kanband], [worker], [root PATH], "
+	{ "[]\n", "%/k.conf:1: unknown section []; there are [kanband], [worker], [notify], "
+		  "[health], [root PATH], "
 		  "[board SLUG]" },
 	{ "[kanband\n", "%/k.conf:1: a section header has to end in ]" },
 	{ "[kanband] x\n", "%/k.conf:1: a section header has to end in ]" },
@@ -132,7 +134,8 @@ static const struct {
 	{ "[kanband]\nMax_Spawn = 1\n",
 	  "%/k.conf:2: Max_Spawn: unknown key in [kanband]; did you mean max_spawn?" },
 	{ "[kanband]\nnotify_timeout = 30\n",
-	  "%/k.conf:2: notify_timeout: unknown key in [kanband]; see kanband.conf(5)" },
+	  "%/k.conf:2: notify_timeout: has no effect in [kanband]; it belongs in [notify] or "
+	  "[root PATH]" },
 	{ "[kanband]\npaused = yes\n",
 	  "%/k.conf:2: paused: has no effect in [kanband]; it belongs in [board SLUG]" },
 	{ "[board x]\nlauncher = fork\n",

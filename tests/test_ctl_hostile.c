@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -442,6 +443,7 @@ END_TEST
 
 START_TEST(disk_full)
 {
+	struct statvfs fs;
 	char *big;
 
 	if (geteuid() != 0)
@@ -459,6 +461,15 @@ START_TEST(disk_full)
 	(void)ok("--root", world_path("small"), "add", "first");
 	world_input(big, 1 << 20);
 	fails(74, "full", "--root", world_path("small"), "add", "--body", "-", "second");
+	/* less than a page cache: only the commit finds out */
+	ck_assert_int_ne(access(world_path("small/kanban.db-journal"), F_OK), 0);
+	ck_assert_int_eq(statvfs(world_path("small"), &fs), 0);
+	ck_assert_uint_lt(fs.f_bavail * fs.f_frsize, 1 << 20);
+	world_put("small/filler", big, fs.f_bavail * fs.f_frsize - 65536);
+	world_input(big, 200000);
+	fails(74, "full", "--root", world_path("small"), "add", "--body", "-", "second");
+	fails(74, "full", "--root", world_path("small"), "--board", "more", "init");
+	ck_assert_int_eq(unlink(world_path("small/filler")), 0);
 	ck_assert_str_eq(world_sql("small/kanban.db", "SELECT group_concat(title) FROM tasks"),
 			 "first");
 	(void)ok("--root", world_path("small"), "complete",

@@ -12,7 +12,7 @@
 
 #include "lib/rig.h"
 
-#define B "default"
+#define B    "default"
 #define LOCK "root/kanban/.dispatcher.lock"
 
 static int64_t owner_pid(void)
@@ -26,13 +26,14 @@ static bool is_running(const char *task)
 }
 
 /*
- * Who wrote when: the dispatchers' pids in the order of the `claimed` events. Each may appear in
- * one stretch only; a second stretch means that two wrote in turns.
+ * Who wrote when: the dispatchers' pids in the order of the `claimed` events. Each may appear
+ * in one stretch only; a second stretch means that two wrote in turns.
  */
 static void check_one_writer_at_a_time(void)
 {
-	char *pids = rig_list(B, "SELECT substr(json_extract(payload, '$.lock'), %d) FROM "
-				 "task_events WHERE kind='claimed' ORDER BY id",
+	char *pids = rig_list(B,
+			      "SELECT substr(json_extract(payload, '$.lock'), %d) FROM "
+			      "task_events WHERE kind='claimed' ORDER BY id",
 			      (int)strlen(rig.host) + 2);
 	char *seen = rig_printf(",");
 	const char *current = "";

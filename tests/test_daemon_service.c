@@ -1,5 +1,6 @@
 /*
- * The daemon as a service: what it tells the service manager, reload, stop, and how quiet it is.
+ * The daemon as a service: what it tells the service manager, reload, stop, and how quiet it
+ * is.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -57,10 +58,10 @@ static void let_sweep(int sweeps)
 
 		rig_do(task, "done\n");
 		rig_add("clock", .id = task);
-		RIG_UNTIL(!strcmp(rig_list("clock", "SELECT status FROM tasks WHERE id=%Q",
-					   task),
-				  "done"),
-			  10000);
+		RIG_UNTIL(
+			!strcmp(rig_list("clock", "SELECT status FROM tasks WHERE id=%Q", task),
+				"done"),
+			10000);
 	}
 }
 
@@ -139,7 +140,8 @@ START_TEST(test_stop_checkpoints)
 	rig_board("garden", RIG_WAL);
 	add_ready("garden", 1, 3);
 	d = rig_start();
-	RIG_UNTIL(rig_int("garden", "SELECT count(*) FROM tasks WHERE worker_pid>0") == 3, 5000);
+	RIG_UNTIL(rig_int("garden", "SELECT count(*) FROM tasks WHERE worker_pid>0") == 3,
+		  5000);
 	ck_assert_int_eq(rig_stop(d), 0);
 	rig_shell("test ! -s root/kanban/boards/garden/kanban.db-wal");
 	ck_sql("garden", "wal", "PRAGMA journal_mode");

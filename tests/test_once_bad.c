@@ -10,7 +10,7 @@
 
 #include "lib/rig.h"
 
-#define B "default"
+#define B    "default"
 #define GOOD "t_0000600d"
 
 /* A board whose good task comes last, and another board that has nothing to do with it. */
@@ -82,7 +82,8 @@ START_TEST(test_root_that_may_not_be_read)
 		return;
 	rig_shell("chmod 755 . && chmod 700 root && cp '%s/kanband' kanband-copy", rig.bin);
 	rig_shell("setpriv --reuid=65534 --regid=65534 --clear-groups ./kanband-copy --config "
-		  "kanband.conf --root '%s' --once >out.nobody 2>err.nobody && s=0 || s=$?; echo $s >status",
+		  "kanband.conf --root '%s' --once >out.nobody 2>err.nobody && s=0 || s=$?; "
+		  "echo $s >status",
 		  rig.root);
 	out = rig_keep(calloc(1, sizeof(*out)));
 	out->err = rig_read("err.nobody");
@@ -102,7 +103,8 @@ START_TEST(test_read_only_file_system)
 	if (!rig_private_mounts())
 		return;
 	ck_assert_int_eq(mount(rig.root, rig.root, NULL, MS_BIND, NULL), 0);
-	ck_assert_int_eq(mount(NULL, rig.root, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
+	ck_assert_int_eq(mount(NULL, rig.root, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL),
+			 0);
 	out = once_of(rig.root);
 	ck_assert_int_ne(out->status, 0);
 	ck_assert_msg(strstr(out->err, "ead-only") != NULL, "no reason: %s", out->err);
@@ -233,9 +235,18 @@ END_TEST
 
 START_TEST(test_task_ids_are_no_paths)
 {
-	static const char *const ids[] = { "../../../evil", "/evil", "a/evil", "..", ".", "",
-					   "evil\nevil", "$(touch evil)", "-rf", "`touch evil`",
-					   "evil;touch evil", "evil\x7f\x1b[31m" };
+	static const char *const ids[] = { "../../../evil",
+					   "/evil",
+					   "a/evil",
+					   "..",
+					   ".",
+					   "",
+					   "evil\nevil",
+					   "$(touch evil)",
+					   "-rf",
+					   "`touch evil`",
+					   "evil;touch evil",
+					   "evil\x7f\x1b[31m" };
 	char *long_id = rig_printf("evil");
 
 	boards();
@@ -255,7 +266,8 @@ START_TEST(test_task_ids_are_no_paths)
 	(void)rig_ran(GOOD);
 	/* Nothing outside of its place, and nobody runs in the place of all. */
 	ck_sql(B, "0",
-	       "SELECT count(*) FROM tasks WHERE status='running' AND (id IN ('', '.', '..') OR "
+	       "SELECT count(*) FROM tasks WHERE status='running' AND (id IN ('', '.', '..') "
+	       "OR "
 	       "instr(id, '/') OR instr(id, char(10)) OR typeof(id)<>'text')");
 	rig_shell("test -z \"$(find . -name 'evil*' -not -path './root/kanban/*' -not -path "
 		  "'./ran/*')\"");
@@ -337,6 +349,9 @@ START_TEST(test_running_rows_with_odd_numbers)
 		"current_run_id=NULL, claim_expires=1",
 		"current_run_id=99999, claim_expires=1",
 		"consecutive_failures=9223372036854775807, worker_pid=4194999",
+		"consecutive_failures=9223372036854775807, max_runtime_seconds=1",
+		"consecutive_failures=-9223372036854775808, max_runtime_seconds=1",
+		"max_retries=-9223372036854775808, max_runtime_seconds=1",
 	};
 	const int count = (int)(sizeof(sets) / sizeof(sets[0]));
 
@@ -373,8 +388,9 @@ END_TEST
 START_TEST(test_rows_that_belong_to_nothing)
 {
 	boards();
-	rig_sql(B, "INSERT INTO task_runs (task_id, status, started_at, worker_pid, claim_lock, "
-		   "claim_expires) VALUES ('t_gone', 'running', 1, 4194999, 'x:1', 1)");
+	rig_sql(B,
+		"INSERT INTO task_runs (task_id, status, started_at, worker_pid, claim_lock, "
+		"claim_expires) VALUES ('t_gone', 'running', 1, 4194999, 'x:1', 1)");
 	rig_link(B, "t_gone", "t_gone2");
 	rig_add_event(B, "t_gone", "claimed", NULL, 10);
 	rig_add_comment(B, "t_gone", "https://github.com/a/b/pull/1", 10);
@@ -400,13 +416,13 @@ START_TEST(test_special_pids_are_never_signalled)
 			"SET worker_pid=%s WHERE task_id='t_%08d'",
 			pids[i], i, pids[i], i);
 	}
-	rig_shell("unshare -fp --mount-proc sh -c 'sleep 30 & s=$!; \"%s/kanband\" --config "
-		  "kanband.conf --root \"%s\" --launcher fork --once --json >out.ns 2>err.ns; "
-		  "echo $? >status.ns; kill -0 $s && echo alive >alive.ns; touch stop; kill $s'",
-		  rig.bin, rig.root);
+	rig_shell(
+		"unshare -fp --mount-proc sh -c 'sleep 30 & s=$!; \"%s/kanband\" --config "
+		"kanband.conf --root \"%s\" --launcher fork --once --json >out.ns 2>err.ns; "
+		"echo $? >status.ns; kill -0 $s && echo alive >alive.ns; touch stop; kill $s'",
+		rig.bin, rig.root);
 	ck_assert_str_eq(rig_read("status.ns"), "0\n");
-	ck_assert_msg(rig_exists("alive.ns"), "a bystander was killed: %s",
-		      rig_read("err.ns"));
+	ck_assert_msg(rig_exists("alive.ns"), "a bystander was killed: %s", rig_read("err.ns"));
 }
 END_TEST
 

@@ -398,6 +398,40 @@ START_TEST(test_journal_mode_stays)
 }
 END_TEST
 
+/* ---- in use ---------------------------------------------------------------------------- */
+
+/* Somebody else writes and does not come to an end: this board is passed over, unharmed. */
+START_TEST(test_a_board_that_stays_locked)
+{
+	struct rig_out *out;
+
+	rig_env("HERMES_KANBAN_BUSY_TIMEOUT_MS", "100");
+	board_with_task(B);
+	board_with_task("garden");
+	rig_writer("garden", "BEGIN IMMEDIATE; UPDATE tasks SET title='mine'", false);
+	rig.any_status = true;
+	out = rig_once();
+	ck_assert_int_eq(spawned(out, B), 1);
+	ck_assert_int_eq(spawned(out, "garden"), 0);
+	ck_assert(json_is_string(json_object_get(rig_of(out, "garden"), "error")));
+	ck_sql("garden", "ready|title of t_garden", "SELECT status, title FROM tasks");
+	ck_assert(!rig_exists("root/kanban/boards/garden/kanban.db.health.json") ||
+		  !strstr(rig_read("root/kanban/boards/garden/kanban.db.health.json"),
+			  "quarantined"));
+}
+END_TEST
+
+/* A reader in the middle of its work is in nobody's way in WAL mode. */
+START_TEST(test_a_board_that_is_being_read)
+{
+	rig_board("garden", RIG_WAL);
+	rig_add("garden", .id = "t_garden");
+	rig_writer("garden", "BEGIN; SELECT count(*) FROM tasks", false);
+	ck_spawned(rig_tick("garden"), "t_garden");
+	ck_sql("garden", "running", "SELECT status FROM tasks");
+}
+END_TEST
+
 /* ---- damaged --------------------------------------------------------------------------- */
 
 static void check_damaged(const char *how)
@@ -479,6 +513,7 @@ int main(void)
 	TCase *twice = rig_tcase("two names", 30);
 	TCase *one = rig_tcase("one board", 30);
 	TCase *shape = rig_tcase("other releases", 30);
+	TCase *busy = rig_tcase("in use", 30);
 	TCase *damaged = rig_tcase("damaged", 30);
 
 	tcase_add_test(find, test_boards_are_found_in_order);
@@ -503,10 +538,12 @@ int main(void)
 	tcase_add_test(shape, test_without_events);
 	tcase_add_test(shape, test_without_tasks);
 	tcase_add_test(shape, test_journal_mode_stays);
+	tcase_add_test(busy, test_a_board_that_stays_locked);
+	tcase_add_test(busy, test_a_board_that_is_being_read);
 	tcase_add_test(damaged, test_not_a_database);
 	tcase_add_test(damaged, test_truncated);
 	tcase_add_test(damaged, test_overwritten_page);
 	tcase_add_test(damaged, test_a_folder_for_a_database);
 	tcase_add_test(damaged, test_a_pipe_for_a_database);
-	return rig_main("once: boards", find, missing, twice, one, shape, damaged, NULL);
+	return rig_main("once: boards", find, missing, twice, one, shape, busy, damaged, NULL);
 }

@@ -151,8 +151,9 @@ START_TEST(test_unfinished_parent_rejects)
 	rig_link(B, "t_0000000a", T);
 	board = rig_tick(B);
 	ck_spawned(board, "");
-	ck_sql(B, "todo|-|-|-", "SELECT status, claim_lock, current_run_id, started_at FROM tasks "
-			       "WHERE id=%Q",
+	ck_sql(B, "todo|-|-|-",
+	       "SELECT status, claim_lock, current_run_id, started_at FROM tasks "
+	       "WHERE id=%Q",
 	       T);
 	ck_assert_str_eq(rig_kinds(B, T), "claim_rejected");
 	ck_event(B, T, "claim_rejected", "{\"reason\":\"parents_not_done\"}");

@@ -1,7 +1,7 @@
 /*
- * Boards that Hermes itself wrote, and what one tick of its own dispatcher did to them: the same
- * rows, one by one. They are not part of this repository; KANBAND_COMPAT names their folder, and
- * without it there is nothing to compare with.
+ * Boards that Hermes itself wrote, and what one tick of its own dispatcher did to them: the
+ * same rows, one by one. They are not part of this repository; KANBAND_COMPAT names their
+ * folder, and without it there is nothing to compare with.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +15,10 @@ static json_t *copy_root(const char *name)
 {
 	rig_shell("rm -rf root");
 	rig_copy_tree(rig_printf("%s/roots/%s", compat, name), rig.root);
-	rig_shell("for db in root/kanban.db root/kanban/boards/*/kanban.db; do [ -e \"$db\" ] || "
-		  "continue; chmod u+w \"$db\"; done");
-	rig_write("root/config.yaml",
-		  "kanban:\n  failure_limit: 2\n  max_in_progress: 100\n");
+	rig_shell(
+		"for db in root/kanban.db root/kanban/boards/*/kanban.db; do [ -e \"$db\" ] || "
+		"continue; chmod u+w \"$db\"; done");
+	rig_write("root/config.yaml", "kanban:\n  failure_limit: 2\n  max_in_progress: 100\n");
 	return rig_json(rig_read(rig_printf("%s/roots/%s.expect.json", compat, name)));
 }
 
@@ -41,10 +41,9 @@ static char *joined(json_t *list, const char *member)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach (list, i, item)
-		text = rig_printf(
-			"%s%s%s", text, i ? "," : "",
-			json_string_value(member ? json_object_get(item, member) : item));
+	json_array_foreach(list, i, item) text =
+		rig_printf("%s%s%s", text, i ? "," : "",
+			   json_string_value(member ? json_object_get(item, member) : item));
 	return text;
 }
 
@@ -82,7 +81,8 @@ static void check_status(const char *slug, json_t *tick)
 	json_t *changes = json_object_get(tick, "status_changes"), *pair;
 	const char *task;
 
-	json_object_foreach (changes, task, pair) {
+	json_object_foreach(changes, task, pair)
+	{
 		ck_sql(slug, json_string_value(json_array_get(pair, 0)),
 		       "SELECT status FROM status_before WHERE id=%Q", task);
 		ck_sql(slug, json_string_value(json_array_get(pair, 1)),
@@ -96,8 +96,8 @@ static void check_status(const char *slug, json_t *tick)
 #define TIP ",tip_scratch_workspace"
 
 /*
- * The events of each task in their order, and none of any other task. The tip is left out: it is
- * shown once per root, and each board of the record was ticked by itself.
+ * The events of each task in their order, and none of any other task. The tip is left out: it
+ * is shown once per root, and each board of the record was ticked by itself.
  */
 static void check_events(const char *slug, json_t *tick, int64_t last)
 {
@@ -105,7 +105,8 @@ static void check_events(const char *slug, json_t *tick, int64_t last)
 	const char *task;
 	int64_t total = 0;
 
-	json_object_foreach (events, task, kinds) {
+	json_object_foreach(events, task, kinds)
+	{
 		char *want = joined(kinds, NULL), *got, *tip = strstr(want, TIP);
 
 		if (tip)
@@ -133,8 +134,8 @@ static int64_t tips(const char *slug)
 static void check_board(const struct rig_out *out, json_t *expect, const char *slug,
 			int64_t last)
 {
-	json_t *tick = json_object_get(
-		json_object_get(json_object_get(expect, "boards"), slug), "one_tick");
+	json_t *tick = json_object_get(json_object_get(json_object_get(expect, "boards"), slug),
+				       "one_tick");
 
 	ck_assert_ptr_nonnull(tick);
 	check_lists(rig_of(out, slug), tick);
@@ -217,7 +218,8 @@ START_TEST(test_legacy)
 }
 END_TEST
 
-/* Hermes migrates this one first; kanband does not migrate, says so, and keeps its hands off. */
+/* Hermes migrates this one first; kanband does not migrate, says so, and keeps its hands off.
+ */
 START_TEST(test_legacy_before_runs)
 {
 	struct rig_out *out;

@@ -1,6 +1,6 @@
 /*
- * One tick and the workers that died. A single tick never watched the worker, so how it ended is
- * unknown: a crash, counted. What the running daemon knows is tested with the daemon.
+ * One tick and the workers that died. A single tick never watched the worker, so how it ended
+ * is unknown: a crash, counted. What the running daemon knows is tested with the daemon.
  */
 #include <signal.h>
 #include <sys/wait.h>

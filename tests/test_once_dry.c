@@ -1,6 +1,6 @@
 /*
- * --dry-run tells what a tick would do and writes nothing at all; the lease and the exit statuses of
- * a single tick.
+ * --dry-run tells what a tick would do and writes nothing at all; the lease and the exit
+ * statuses of a single tick.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -194,8 +194,8 @@ END_TEST
 
 START_TEST(test_dry_run_needs_once)
 {
-	struct rig_out *out =
-		rig_kanband("--config", rig_path("kanband.conf"), "--root", rig.root, "--dry-run");
+	struct rig_out *out = rig_kanband("--config", rig_path("kanband.conf"), "--root",
+					  rig.root, "--dry-run");
 
 	ck_assert_int_eq(out->status, 64);
 }
@@ -298,9 +298,9 @@ static struct rig_out *once_without_root(void)
 
 static void root_is(const struct rig_out *out, const char *path)
 {
-	rig_json_is(json_object_get(json_array_get(json_object_get(out->json, "roots"), 0),
-				    "root"),
-		    rig_printf("\"%s\"", path), "root");
+	rig_json_is(
+		json_object_get(json_array_get(json_object_get(out->json, "roots"), 0), "root"),
+		rig_printf("\"%s\"", path), "root");
 }
 
 START_TEST(test_root_of_a_profile)

@@ -157,9 +157,8 @@ START_TEST(test_words)
 		ck_assert_msg(!!strstr(guarded, id) == words[i].guarded,
 			      "\"%s\" must %sbe guarded", words[i].error,
 			      words[i].guarded ? "" : "not ");
-		ck_assert_msg(!!strstr(spawned, id) != words[i].guarded,
-			      "\"%s\" must %sstart", words[i].error,
-			      words[i].guarded ? "not " : "");
+		ck_assert_msg(!!strstr(spawned, id) != words[i].guarded, "\"%s\" must %sstart",
+			      words[i].error, words[i].guarded ? "not " : "");
 	}
 	ck_event(B, "t_00000000", "respawn_guarded", "{\"reason\":\"blocker_auth\"}");
 }
@@ -340,8 +339,9 @@ START_TEST(test_pr_cleared_at_the_same_second)
 	ready(NULL);
 	rig_add_comment(B, T, PR, 0);
 	rig_add_event(B, T, "unblocked", NULL, 0);
-	rig_sql(B, "UPDATE task_comments SET created_at=%lld; UPDATE task_events SET "
-		   "created_at=%lld",
+	rig_sql(B,
+		"UPDATE task_comments SET created_at=%lld; UPDATE task_events SET "
+		"created_at=%lld",
 		at, at);
 	check_goes_ahead();
 }

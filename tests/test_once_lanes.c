@@ -148,8 +148,8 @@ END_TEST
 /* Assignees that must never become a path: skipped, and the others go on. */
 START_TEST(test_hostile_assignees)
 {
-	static const char *const names[] = { "   ",	     "../jimmy", "jimmy/../jimmy",
-					     "jimmy\njimmy", "..",	 "/",
+	static const char *const names[] = { "   ",           "../jimmy", "jimmy/../jimmy",
+					     "jimmy\njimmy",  "..",       "/",
 					     "jimmy; touch x" };
 	json_t *board;
 
@@ -235,10 +235,10 @@ START_TEST(test_max_in_progress_is_for_all_boards)
 	add_ready(B, 1, 9);
 	add_ready("other", 11, 9);
 	out = rig_once();
-	ck_assert_int_eq(json_array_size(json_object_get(rig_of(out, B), "spawned")) +
-				 json_array_size(
-					 json_object_get(rig_of(out, "other"), "spawned")),
-			 3);
+	ck_assert_int_eq(
+		json_array_size(json_object_get(rig_of(out, B), "spawned")) +
+			json_array_size(json_object_get(rig_of(out, "other"), "spawned")),
+		3);
 	out = rig_once();
 	ck_spawned(rig_of(out, B), "");
 	ck_spawned(rig_of(out, "other"), "");

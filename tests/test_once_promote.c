@@ -41,7 +41,7 @@ END_TEST
 
 START_TEST(test_one_unfinished_parent_holds)
 {
-	static const char *const states[] = { "triage",	 "todo",    "scheduled", "ready",
+	static const char *const states[] = { "triage",  "todo",    "scheduled", "ready",
 					      "running", "blocked", "review" };
 
 	rig_board(B, 0);
@@ -109,6 +109,47 @@ START_TEST(test_other_states_are_not_promoted)
 	before = rig_dump(B);
 	ck_count(rig_tick(B), "promoted", 0);
 	ck_assert_str_eq(rig_dump(B), before);
+}
+END_TEST
+
+/*
+ * Many waiting tasks at once: a board of that size must come to the same as asking each of
+ * them. What must happen is worked out here, before, by the question itself.
+ */
+START_TEST(test_many_waiting_tasks)
+{
+	int64_t want;
+
+	rig_board(B, 0);
+	rig_sql(B,
+		"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i < 2999) "
+		"INSERT INTO tasks (id, title, assignee, status, created_at) SELECT "
+		"printf('t_%%08x', i), 'x', 'nemo', CASE WHEN i %% 7 = 0 THEN 'done' WHEN i %% "
+		"11 = 0 THEN 'archived' WHEN i %% 13 = 0 THEN 'triage' WHEN i %% 17 = 0 THEN "
+		"'blocked' ELSE 'todo' END, i FROM n;"
+		/* up to three parents each, some of them not there, some the task itself */
+		"INSERT OR IGNORE INTO task_links SELECT printf('t_%%08x', rowid * 7919 %% "
+		"3100), id FROM tasks;"
+		"INSERT OR IGNORE INTO task_links SELECT printf('t_%%08x', (rowid * 31 / 7) * "
+		"7 "
+		"%% 3100), id FROM tasks WHERE rowid %% 3 = 0;"
+		"INSERT OR IGNORE INTO task_links SELECT id, id FROM tasks WHERE rowid %% 401 "
+		"= "
+		"0;"
+		"DELETE FROM task_links WHERE child_id IN (SELECT id FROM tasks WHERE rowid %% "
+		"5 "
+		"= 0);"
+		"CREATE TABLE wanted AS SELECT id FROM tasks c WHERE status IN ('todo', "
+		"'blocked') AND NOT EXISTS (SELECT 1 FROM task_links l JOIN tasks p ON "
+		"p.id=l.parent_id WHERE l.child_id=c.id AND p.status NOT IN ('done', "
+		"'archived'))");
+	want = rig_int(B, "SELECT count(*) FROM wanted");
+	ck_assert_int_gt(want, 400);
+	ck_count(rig_tick(B), "promoted", want);
+	ck_sql(B, "", "SELECT id FROM wanted EXCEPT SELECT id FROM tasks WHERE status='ready'");
+	ck_sql(B, "", "SELECT id FROM tasks WHERE status='ready' EXCEPT SELECT id FROM wanted");
+	ck_assert_int_eq(rig_int(B, "SELECT count(*) FROM task_events WHERE kind='promoted'"),
+			 want);
 }
 END_TEST
 
@@ -229,6 +270,7 @@ int main(void)
 	tcase_add_test(todo, test_a_chain_moves_one_link);
 	tcase_add_test(todo, test_a_ring_stays);
 	tcase_add_test(todo, test_other_states_are_not_promoted);
+	tcase_add_test(todo, test_many_waiting_tasks);
 	tcase_add_test(todo, test_promoted_starts_at_once);
 	tcase_add_test(todo, test_promotion_changes_the_status_only);
 	tcase_add_test(blocked, test_blocked_by_its_worker_is_sticky);

@@ -1,7 +1,7 @@
 /*
  * One tick and the claims that nobody holds any more: workers that outlive their run, expired
- * claims, orphans. Tasks belong to nemo, who has no profile, so that what is released stays where
- * the test can see it.
+ * claims, orphans. Tasks belong to nemo, who has no profile, so that what is released stays
+ * where the test can see it.
  */
 #include <signal.h>
 #include <string.h>
@@ -237,8 +237,7 @@ START_TEST(test_stranger_is_never_signalled)
 	rig_board(B, 0);
 	(void)rig_running(B, .id = T, .expires_in = -50, .pid = pid, .started = "x:1|2");
 	(void)rig_running(B, .id = "t_00000002", .expires_in = -50, .heartbeat_age = 4000,
-			  .pid = other,
-			  .started = rig_printf("%s0", rig_started(other)));
+			  .pid = other, .started = rig_printf("%s0", rig_started(other)));
 	ck_count(rig_tick(B), "reclaimed", 2);
 	RELEASED(T);
 	RELEASED("t_00000002");
@@ -260,6 +259,54 @@ START_TEST(test_worker_of_another_run_is_a_stranger)
 	ck_count(rig_tick(B), "reclaimed", 1);
 	RELEASED(T);
 	ck_assert(rig_alive(pid));
+}
+END_TEST
+
+/*
+ * A worker that lives on whatever is done: here one that the dispatcher has no right to signal.
+ * Its claim is held a little longer, and nobody else gets the task.
+ */
+START_TEST(test_survivor_is_held)
+{
+	struct rig_out *out;
+	int64_t runs[2], now;
+	pid_t pids[2];
+
+	rig_write("kanband.conf",
+		  "[kanband]\nmemory_guard = no\n[worker]\nterminate_grace = 100ms\n");
+	rig_config("dispatch_stale_timeout_seconds: 7200");
+	rig_board(B, 0);
+	runs[0] = rig_running(B, .id = T, .expires_in = -50, .heartbeat_age = 4000);
+	runs[1] = rig_running(B, .id = "t_00000002", .age = 8000);
+	pids[0] = rig_worker_row(B, T, runs[0]);
+	pids[1] = rig_worker_row(B, "t_00000002", runs[1]);
+	out = rig_once_as_nobody();
+	if (!out)
+		return;
+	now = rig_now();
+	ck_count(rig_of(out, B), "reclaimed", 0);
+	ck_count(rig_of(out, B), "stale", 0);
+	for (int i = 0; i < 2; i++) {
+		const char *id = i ? "t_00000002" : T;
+
+		ck_assert(rig_alive(pids[i]));
+		ck_sql(B,
+		       rig_printf("running|%s:123|%d|%lld", rig.host, (int)pids[i],
+				  (long long)runs[i]),
+		       "SELECT status, claim_lock, worker_pid, current_run_id FROM tasks WHERE "
+		       "id=%Q",
+		       id);
+		ck_assert_str_eq(rig_kinds(B, id), "claimed,reclaim_deferred");
+		rig_json_is(json_object_get(rig_event(B, id, "reclaim_deferred"), "reason"),
+			    i ? "\"heartbeat_stale_worker_alive\""
+			      : "\"ttl_expired_worker_alive\"",
+			    "reason");
+		ck_assert_int_ge(rig_int(B, "SELECT claim_expires FROM tasks WHERE id=%Q", id),
+				 now + 100);
+		ck_assert_int_le(rig_int(B, "SELECT claim_expires FROM tasks WHERE id=%Q", id),
+				 now + 120);
+	}
+	rig_invariant(B);
 }
 END_TEST
 
@@ -427,6 +474,7 @@ int main(void)
 	tcase_add_test(expired, test_worker_that_ignores_sigterm_is_killed);
 	tcase_add_test(expired, test_stranger_is_never_signalled);
 	tcase_add_test(expired, test_worker_of_another_run_is_a_stranger);
+	tcase_add_test(expired, test_survivor_is_held);
 	tcase_add_test(expired, test_claim_from_review_goes_back_to_review);
 	tcase_add_test(expired, test_reclaim_is_no_failure);
 	tcase_add_test(expired, test_reclaimed_task_starts_again_in_the_same_tick);

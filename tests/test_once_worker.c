@@ -286,7 +286,8 @@ START_TEST(test_process)
 	start(NULL);
 	ran = rig_ran(T);
 	fds = json_object_get(ran, "fds");
-	rig_json_is(fds, rig_printf("{\"0\":\"/dev/null\",\"1\":\"%s\",\"2\":\"%s\"}", log, log),
+	rig_json_is(fds,
+		    rig_printf("{\"0\":\"/dev/null\",\"1\":\"%s\",\"2\":\"%s\"}", log, log),
 		    "descriptors");
 	ck_assert_int_eq(json_integer_value(json_object_get(ran, "sid")),
 			 json_integer_value(json_object_get(ran, "pid")));
@@ -297,6 +298,22 @@ START_TEST(test_process)
 	var_is("NOTIFY_SOCKET", NULL);
 	var_is("WATCHDOG_USEC", NULL);
 	var_is("LISTEN_FDS", NULL);
+}
+END_TEST
+
+/* With a prefix in front: the way onto another machine, or to another user. */
+START_TEST(test_command_launcher)
+{
+	rig_write("kanband.conf",
+		  "[kanband]\nmemory_guard = no\n[worker]\nlauncher = command\ncommand = "
+		  "/usr/bin/env RIG_WHAT={board}/{task}/{run}/{profile}\n");
+	rig_board("garden", 0);
+	rig_add("garden", .id = T);
+	ck_spawned(rig_of(rig_once("--launcher", "command"), "garden"), T);
+	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks " WORK);
+	var_is("RIG_WHAT", "garden/" T "/1/jimmy");
+	ck_assert_int_eq(json_integer_value(json_object_get(rig_ran(T), "pid")),
+			 rig_int("garden", "SELECT worker_pid FROM tasks"));
 }
 END_TEST
 
@@ -417,6 +434,7 @@ int main(void)
 	tcase_add_test(env, test_terminal_timeout_without_a_limit);
 	tcase_add_test(env, test_workspaces_root_of_the_environment);
 	tcase_add_test(process, test_process);
+	tcase_add_test(process, test_command_launcher);
 	tcase_add_test(log, test_log_is_appended_to);
 	tcase_add_test(log, test_log_is_rotated);
 	tcase_add_test(log, test_log_keeps_as_many_as_told);

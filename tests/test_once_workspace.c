@@ -276,8 +276,9 @@ END_TEST
 /* A branch name is data for git, never an option and never a command. */
 START_TEST(test_hostile_branch_names)
 {
-	static const char *const names[] = { "--upload-pack=touch x", "-d", "a..b", "a b",
-					     "$(touch x)", "a~1", "/", "x.lock" };
+	static const char *const names[] = {
+		"--upload-pack=touch x", "-d", "a..b", "a b", "$(touch x)", "a~1", "/", "x.lock"
+	};
 
 	repo();
 	rig_board(B, 0);
@@ -313,8 +314,7 @@ START_TEST(test_failed_spawn)
 		    "failures");
 	ck_assert_int_eq(rig_event_run(B, T, "spawn_failed"), run);
 	/* The workspace was ready: its path stays. */
-	ck_sql(B,
-	       rig_printf("ready|-|-|-|-|1|%s|%s/kanban/workspaces/" T, error, rig.root),
+	ck_sql(B, rig_printf("ready|-|-|-|-|1|%s|%s/kanban/workspaces/" T, error, rig.root),
 	       "SELECT status, claim_lock, claim_expires, worker_pid, current_run_id, "
 	       "consecutive_failures, last_failure_error, workspace_path FROM tasks");
 	ck_sql(B, rig_printf("spawn_failed|spawn_failed|%s|{\"failures\":1}", error),
@@ -402,8 +402,8 @@ END_TEST
 /* hermes is looked for on PATH where HERMES_BIN is not set. */
 START_TEST(test_hermes_on_the_path)
 {
-	rig_write("bin/hermes", rig_printf("#!/bin/sh\nexec '%s' \"$@\"\n",
-					   rig_env_get("HERMES_BIN")));
+	rig_write("bin/hermes",
+		  rig_printf("#!/bin/sh\nexec '%s' \"$@\"\n", rig_env_get("HERMES_BIN")));
 	rig_shell("chmod +x bin/hermes");
 	rig_env("HERMES_BIN", NULL);
 	rig_env("PATH", rig_printf("%s/bin:%s", rig.dir, rig_env_get("PATH")));

@@ -800,7 +800,6 @@ static size_t race_take(void)
 START_TEST(test_race)
 {
 	pthread_t gw, wr;
-	size_t mine = 0;
 	bool last = false;
 
 	sql("PRAGMA journal_mode = WAL");
@@ -816,7 +815,7 @@ START_TEST(test_race)
 	while (!last) {
 		last = atomic_load(&race_over);
 		ok();
-		mine += race_take();
+		(void)race_take();
 		/* now and then one fails to be delivered and is given back */
 		if (res.n_claims > 3) {
 			struct subs_claim *c = &res.claims[1];
@@ -841,8 +840,7 @@ START_TEST(test_race)
 	ck_assert_int_eq(pthread_join(wr, NULL), 0);
 	ck_assert_int_eq(pthread_join(gw, NULL), 0);
 	ok();
-	mine += race_take();
-	ck_assert_uint_gt(mine, 0);
+	(void)race_take(); /* who got how many is the scheduler's choice; all of them is ours */
 	for (size_t i = 1; i <= RACE_EVENTS; i++)
 		ck_assert_msg(handed[i] == 1, "event %zu was handed out %u times", i,
 			      handed[i]);

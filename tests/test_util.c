@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -252,6 +251,10 @@ START_TEST(write_atomic_fails_without_a_trace)
 	ck_assert_int_eq(fs_write_atomic("file", "new", 3, 0600), -EFBIG);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 	ck_assert_int_eq(lstat(temp, &st), -1);
+	ck_assert_int_eq(fs_sync_parent("file"), 0);
+	ck_assert_int_eq(fs_sync_parent("/file"), 0);
+	ck_assert_int_eq(fs_sync_parent("none/file"), -ENOENT);
+	ck_assert_int_eq(fs_sync_parent("file/file"), -ENOTDIR);
 	{
 		CLEANUP(freep) char *now = files_read("file");
 
@@ -369,11 +372,10 @@ struct work {
 	struct job job;
 	pthread_t ran_on;
 	pthread_mutex_t *gate; /* held by the test as long as the job shall not end */
-	atomic_bool started;
-	bool saw_cancel;
-	int done;
-	bool again; /* submit once more from done */
 	struct jobs *jobs;
+	int done;
+	bool saw_cancel;
+	bool again; /* submit once more from done */
 };
 
 static void work_run(struct job *job)
@@ -381,7 +383,6 @@ static void work_run(struct job *job)
 	struct work *w = (struct work *)job;
 
 	w->ran_on = pthread_self();
-	atomic_store(&w->started, true);
 	if (w->gate) {
 		(void)pthread_mutex_lock(w->gate);
 		(void)pthread_mutex_unlock(w->gate);

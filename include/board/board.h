@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "board/discover.h"
+#include "board/subs.h"
 #include "board/tick.h"
 #include "util/error.h"
 #include "util/job.h"
@@ -38,13 +39,16 @@ struct board {
 	struct db *db;                       /* NULL when closed */
 	struct file_stamp seen_db, seen_wal; /* the bytes that the last tick has seen */
 	struct file_stamp opened;            /* of the file that @db has open */
-	int64_t data_version;                /* of the connection, after the last tick */
+	int64_t data_version;                /* of the connection, at its last tick */
 	bool seen_racy;     /* written so recently that an equal stamp proves nothing */
 	bool checked;       /* integrity was checked since it was last in trouble */
 	int64_t checked_at; /* Unix seconds of the last check */
 	int64_t good_seq, good_tasks; /* as last recorded in its health record */
-	unsigned ioerrs;              /* visits in a row that ended with an I/O error */
-	int64_t checkpointed_at;      /* Unix seconds of the last checkpoint */
+	int64_t snapshot_at;     /* Unix seconds of the last snapshot or try; 0 not known yet */
+	int64_t snapshot_seq;    /* event sequence in it */
+	bool snapshot_told;      /* a failure was logged */
+	unsigned ioerrs;         /* visits in a row that ended with an I/O error */
+	int64_t checkpointed_at; /* Unix seconds of the last checkpoint */
 };
 
 /* What a job came to. */
@@ -56,7 +60,8 @@ enum board_outcome {
 	BOARD_LEASE_LOST,
 };
 
-/* One visit to a board: settle, record, tick, checkpoint, close, in this order. */
+/* One visit to a board: settle, record, tick, subscriptions, checkpoint, close, in this order.
+ */
 struct board_job {
 	struct job job;
 	struct board *board; /* borrowed; stays while busy */
@@ -73,10 +78,16 @@ struct board_job {
 	int64_t epoch;        /* of the lease: one try each for a board in trouble */
 	bool force;           /* the operator asks: try a board in trouble now */
 	bool dry_run;         /* never wait for locks of others */
+	struct subs_request *subs; /* or NULL; borrowed */
+	bool subs_must;            /* @subs also when nothing changed */
 	/* what came of it */
 	enum board_outcome outcome;
 	bool settled, recorded; /* those transactions are committed, whatever came later */
 	struct plan plan;
+	struct subs_result subs_result;
+	bool subs_begun;         /* it came to @subs */
+	struct error subs_error; /* why @subs failed: not the board's trouble, unless it is
+				  * damaged */
 	struct error error;
 	enum board_state state; /* what the board is now */
 };

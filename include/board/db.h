@@ -83,6 +83,10 @@ unsigned db_features(const struct db *db);
 /** db_handle() - the connection, for code inside src/board only */
 struct sqlite3 *db_handle(struct db *db);
 
+/** db_failed() - SQLite's result code of the last call that failed, for code inside src/board
+ */
+int db_failed(const struct db *db);
+
 /** db_is_wal() - is the database in WAL mode on disk */
 bool db_is_wal(const struct db *db);
 

@@ -37,6 +37,10 @@ MUST_CHECK int edit_begin(struct db *db, const char *id, const struct edit_by *b
  */
 MUST_CHECK int edit_end(struct db *db, int r, struct error *e);
 
+/** edit_exact() - what to say of a DB_TRANSIENT that SQLite's result @code led to: -ENOSPC,
+ * -EIO and -ENOMEM where coming back later does not help, else DB_TRANSIENT */
+MUST_CHECK int edit_exact(int code, struct error *e);
+
 /**
  * edit_event() - append an event
  * @payload: given away; NULL for none. @want_payload: then NULL is out of memory.

@@ -26,3 +26,6 @@ MUST_CHECK int examine_open(struct board *b, struct board_job *bj,
  * recorded A failure to write it is no failure of the visit: the older record stays true.
  */
 void examine_good(struct board *b, struct board_job *bj);
+
+/** examine_snapshot() - take a snapshot if one is due and the board changed since the last */
+void examine_snapshot(struct board *b, struct board_job *bj);

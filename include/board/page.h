@@ -297,5 +297,10 @@ bool page_freelist_walk(struct page_file *f, uint8_t *buf, page_free_fn see, voi
  */
 bool page_is_ptrmap(const struct page_file *f, uint32_t pgno);
 
-/** page_looks_ptrmap() - does the buffer of page 2 read as one */
-bool page_looks_ptrmap(const struct page_file *f, const uint8_t *data, uint32_t avail);
+/** page_looks_ptrmap() - can the buffer of page @pgno be one; entry i is of page @pgno + 1 + i
+ */
+bool page_looks_ptrmap(const struct page_file *f, uint32_t pgno, const uint8_t *data,
+		       uint32_t avail);
+
+/** The type, first byte of an entry of five, of a page on the freelist (§1.8). */
+#define PAGE_PTRMAP_FREE 2

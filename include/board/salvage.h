@@ -26,6 +26,7 @@ enum salvage_reason {
 	SALVAGE_PAGE_FOREIGN,    /* a page of another table */
 	SALVAGE_PAGE_TWICE,      /* two pointers lead to it, or too deep a tree */
 	SALVAGE_PAGE_CELLS,      /* part of it: cells that cannot be read, or out of order */
+	SALVAGE_PAGE_CHAIN,      /* it is sound, but one row of it runs over damaged pages */
 };
 
 struct salvage_damage {
@@ -96,6 +97,7 @@ struct salvage_options {
 	salvage_progress_fn progress; /* may be NULL */
 	void *arg;
 	bool no_sidecars; /* leave a -wal or -journal beside the copy alone */
+	bool no_sync;     /* the result need not survive a power cut: a dry run */
 };
 
 /**

@@ -34,6 +34,13 @@ MUST_CHECK int snapshot_take(struct db *db, const char *folder,
 			     const struct snapshot_limits *limits, const atomic_bool *cancel,
 			     char *path, struct error *e);
 
+/**
+ * snapshot_newest() - the newest snapshot of a board
+ * @path: out, HEALTH_PATH_MAX bytes; "" if there is none
+ * Return: Unix seconds of its time, 0 if there is none.
+ */
+int64_t snapshot_newest(const char *folder, char *path);
+
 /* A file that a board can be restored from. */
 struct candidate {
 	char *path;

@@ -50,7 +50,8 @@ struct subs_hold {
 	bool parked; /* claimed all the same when cursor or row are not these any more */
 	int64_t cursor;
 	uint64_t row;
-	bool gone; /* out, full looks: there is no such row any more */
+	bool used; /* out: it kept something back */
+	bool gone; /* out, full looks, parked ones: there is no such row any more */
 };
 
 enum subs_verb {

@@ -65,16 +65,22 @@ const struct ctl_verb *ctl_verbs(void);
 int ctl_main(int argc, char **argv, char *const *env);
 
 /* The verbs. */
+int ctl_verb_accept(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_add(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_block(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_boards(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_check(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_comment(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_complete(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_heartbeat(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_init(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_leader(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_list(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_repair(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_restore(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_show(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_status(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_unblock(struct ctl *ctl, int argc, char **argv);
 

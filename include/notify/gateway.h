@@ -18,7 +18,8 @@ enum notify_mode {
 enum gateway_state {
 	GATEWAY_NONE,    /* no profile, or a name that no profile can have */
 	GATEWAY_RUNNING, /* its lock is held */
-	GATEWAY_LEAVING, /* its lock is free, but not yet for long enough: it may be restarting */
+	GATEWAY_LEAVING, /* its lock is free, but not yet for long enough: it may be restarting
+			  */
 	GATEWAY_GONE,    /* free for GATEWAY_GRACE_MS */
 };
 

@@ -56,6 +56,7 @@ struct notify_item {
 	size_t done; /* events that are delivered: the first that is not */
 	/* the loop's */
 	enum notify_state state;
+	bool recorded;            /* its state stands in the outbox: its op may be done */
 	bool asked;               /* its op is with a visit */
 	struct notify_sub *sub;   /* what is known of the subscription */
 	struct notify_chat *chat; /* while queued or sending */

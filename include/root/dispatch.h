@@ -25,6 +25,7 @@ enum dispatch_want {
 	WANT_FULL = 1 << 2,       /* tick that trusts nothing */
 	WANT_CHECKPOINT = 1 << 3, /* checkpoint if due */
 	WANT_CLOSE = 1 << 4,      /* close the connection */
+	WANT_NOTIFY = 1 << 5,     /* something is due for its subscriptions */
 };
 
 /* A worker of this host that we watch. */
@@ -86,6 +87,7 @@ struct dispatch {
 	/* timing */
 	uv_timer_t timer;     /* next deadline, retry or coalesced look */
 	uint64_t timer_at_ms; /* 0 = not armed */
+	int64_t deadline_s;   /* Unix seconds: when time alone changes something; 0 never */
 	uint64_t visited_ms;  /* uv_now() of the end of the last visit */
 	unsigned failures;    /* passing failures in a row, for the back-off */
 	bool trouble_told;    /* a passing fault was logged */
@@ -108,6 +110,7 @@ struct dispatch {
 	bool handles;         /* the timer is open */
 	bool closing;
 	struct dispatch_report report; /* --once only */
+	struct notices_board *notices; /* of notices.c, or NULL */
 };
 
 /** dispatch_new() - @place is taken over. Return: 0 or -errno. */
@@ -120,7 +123,8 @@ MUST_CHECK int dispatch_new(struct dispatch **out, struct root *root,
  */
 void dispatch_close(struct dispatch *d);
 
-/** dispatch_idle() - no visit, no launch, no ending in flight, nothing to bring back */
+/** dispatch_idle() - no visit, no launch, no ending in flight, nothing to bring back that the
+ * board would take */
 bool dispatch_idle(const struct dispatch *d);
 
 /** dispatch_place() - what a scan says of the board; @place is taken over */

@@ -86,6 +86,8 @@ struct root {
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	struct folder_watch *watches; /* inotify, one per board folder */
+	struct decompose *decompose;  /* the child for triage tasks, or NULL */
+	struct notices *notices;      /* of notices.c; NULL unless it is ours */
 	struct tick_outside outside;
 };
 

@@ -41,6 +41,19 @@ MUST_CHECK int fs_read_file(const char *path, size_t max, char **data, size_t *l
  */
 MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
+/**
+ * fs_copy() - copy a regular file, sharing its blocks where the file system can
+ * @to:      replaced if it is there; not through a symbolic link
+ * @durable: fsync it
+ * Return: 0; -ENOENT no @from; other -errno (@to may then be half-written: a temp name,
+ * please).
+ */
+MUST_CHECK int fs_copy(const char *from, const char *to, bool durable);
+
+/** fs_uri() - a file: URI for SQLite: @path with everything special escaped, then @query.
+ * malloc'd */
+MUST_CHECK char *fs_uri(const char *path, const char *query);
+
 /** fs_sync_parent() - fsync the folder that @path is in, so that its name is durable. 0 or
  * -errno. */
 MUST_CHECK int fs_sync_parent(const char *path);

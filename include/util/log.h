@@ -37,6 +37,7 @@ struct log_about {
 #define LOG_ID_RECLAIMED     "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10a"
 #define LOG_ID_STUCK_READY   "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10b"
 #define LOG_ID_CONFIG        "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10c"
+#define LOG_ID_REPAIRED      "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10e"
 #define LOG_ID_OVERDUE       "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10d"
 
 /**

@@ -34,6 +34,15 @@ struct settings {
 	int64_t checkpoint_interval_s; /* 300 */
 	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
 	int64_t integrity_interval_s;  /* between checks of a sound board, 6 h */
+	int64_t repair_policy;         /* enum repair_policy: lossless, salvage, never */
+	int64_t snapshot_interval_s;   /* 1 h; 0 = none are taken */
+	int64_t snapshot_keep_hourly;  /* 24 */
+	int64_t snapshot_keep_daily;   /* 7 */
+	int64_t snapshot_max_bytes;    /* of one board, 1 GiB */
+	/* notifications */
+	int64_t notify;             /* enum notify_mode: whose subscriptions are delivered */
+	int64_t notify_concurrency; /* children that send at a time, 4 */
+	int64_t notify_timeout_ms;  /* of one of them, 30000 */
 	/* workers */
 	int64_t worker_log_rotate_bytes; /* 2 MiB */
 	int64_t worker_log_backup_count; /* 1 */

@@ -37,6 +37,7 @@
 #define BOARD_IOERRS       3     /* I/O errors in a row after which damage is suspected */
 #define BOARD_RACY_NS      1000000000LL
 #define BOARD_JOB_LIMIT_MS (10 * 60 * 1000)
+#define BOARD_NO_VERSION   INT64_MIN /* data_version: no tick has used this connection yet */
 
 const char *board_state_name(enum board_state state)
 {
@@ -142,8 +143,10 @@ static int board_open_db(struct board *b, struct board_job *bj)
 			return init;
 	}
 	r = b->checked ? db_open(&b->db, &opt, &bj->error) : examine_open(b, bj, &opt);
-	if (r == 0)
+	if (r == 0) {
+		b->data_version = BOARD_NO_VERSION;
 		db_leave_wal(b->db, true);
+	}
 	return r;
 }
 
@@ -170,6 +173,7 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 	if (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s)
 		return 0;
 	examine_good(b, bj);
+	examine_snapshot(b, bj);
 	if (!db_is_wal(b->db)) {
 		b->checkpointed_at = now;
 		return 0;
@@ -181,6 +185,20 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 		b->checkpointed_at = now;
 	else
 		bj->error = e;
+	return r;
+}
+
+/* Trouble here is not the board's, and costs no visit, unless the board is damaged. */
+static int board_subs(struct board *b, struct board_job *bj)
+{
+	int r;
+
+	bj->subs_begun = true;
+	r = subs_run(b->db, bj->rq.outside, bj->subs, &bj->subs_result, &bj->subs_error);
+	if (r == 0 || (r != DB_CORRUPT && !bj->subs_result.lease_lost))
+		return 0;
+	bj->plan.lease_lost |= bj->subs_result.lease_lost;
+	bj->error = bj->subs_error;
 	return r;
 }
 
@@ -197,10 +215,12 @@ static int board_visit(struct board *b, struct board_job *bj)
 		r = db_data_version(b->db, &version, &bj->error);
 		if (r != 0)
 			return r;
-		if (version == b->data_version) {
+		if (version == b->data_version && !bj->subs_must) {
 			bj->outcome = BOARD_UNCHANGED;
 			return 0;
 		}
+		if (version == b->data_version)
+			rq->steps = 0;
 	}
 	if (clock_wall_s() - b->checked_at >= rq->set->integrity_interval_s) {
 		r = db_quick_check(b->db, &bj->error);
@@ -214,10 +234,13 @@ static int board_visit(struct board *b, struct board_job *bj)
 	if (r == 0 && bj->n_record > 0)
 		r = tick_record(b->db, rq, bj->record, bj->n_record, &bj->plan, &bj->error);
 	bj->recorded = r == 0;
-	if (r == 0)
+	/* without a tick what others committed is news still */
+	if (r == 0 && rq->steps)
 		r = db_data_version(b->db, &b->data_version, &bj->error);
 	if (r == 0 && rq->steps)
 		r = tick_run(b->db, rq, &bj->plan, &bj->error);
+	if (r == 0 && bj->subs)
+		r = board_subs(b, bj);
 	if (r == 0 && bj->checkpoint)
 		r = board_upkeep(b, bj);
 	return r;
@@ -286,6 +309,7 @@ void board_job_run(struct board_job *bj)
 {
 	struct board *b = bj->board;
 	CLEANUP(fs_closep) int lock = -1;
+	bool was_open = b->db != NULL;
 	int r;
 
 	bj->outcome = BOARD_DONE;
@@ -297,7 +321,7 @@ void board_job_run(struct board_job *bj)
 		return;
 	}
 	if (bj->only_if_changed && !b->db && bj->n_settle + bj->n_record == 0 &&
-	    board_as_seen(b)) {
+	    !bj->subs_must && board_as_seen(b)) {
 		bj->outcome = BOARD_UNCHANGED;
 		return;
 	}
@@ -325,8 +349,10 @@ void board_job_run(struct board_job *bj)
 	 * bytes */
 	if (r == 0 || !b->db)
 		board_note_seen(b);
+	/* what an open connection ran into (a migration, an emptied file) a new one may see
+	 * otherwise: that is examined once */
 	if (r != 0 && !b->db)
-		b->seen_racy = false;
+		b->seen_racy = was_open && r != DB_MISSING;
 	else if (r != 0)
 		b->seen_racy = true;
 	if (bj->close && b->db) {
@@ -362,6 +388,8 @@ void board_publish(struct board_job *bj, bool *changed)
 		return;
 	}
 	*changed = b->state != bj->state;
+	if (bj->outcome == BOARD_UNCHANGED && !*changed)
+		return; /* and why it is what it is stays known */
 	b->state = bj->state;
 	if (bj->state == BOARD_HEALTHY || bj->state == BOARD_MISSING)
 		reason = "";

@@ -107,6 +107,10 @@ static int claim_plan(struct db *db, const struct tick_request *rq, const char *
 		};
 		if (!l->task || !l->claim_lock)
 			plan->oom = true;
+		/* no tick need follow that would find them */
+		plan_deadline(plan, rq->now + rq->set->claim_ttl_s + 1);
+		if (l->max_runtime_seconds > 0)
+			plan_deadline(plan, rq->now + l->max_runtime_seconds + 1);
 	}
 	(void)sqlite3_reset(s); /* one row is all */
 	return plan->oom ? error_set(e, -ENOMEM, "out of memory") : 0;

@@ -363,7 +363,8 @@ int crash_run(struct db *db, const struct tick_request *rq, struct running_set *
 		}
 		row->gone = true;
 	}
-	crash_waves(v, n);
+	if (r == 0) /* else a text may be missing */
+		crash_waves(v, n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = crash_count(db, rq, &v[i], plan, e);
 	for (size_t i = 0; i < n; i++) {

@@ -137,6 +137,7 @@ struct db {
 	bool wal;                  /* WAL on disk when opened */
 	bool busy_interrupt;       /* giving up a busy wait interrupts */
 	bool ioerr;                /* the last failure was an I/O error */
+	int failed;                /* SQLite's result code of the last failure */
 	struct db_statement statements[DB_STATEMENT_MAX]; /* cache by address of the text */
 	size_t n_statements;
 };
@@ -202,6 +203,7 @@ static int db_result(struct db *db, int rc, struct error *e)
 
 	if (r == 0 || r == DB_ROW)
 		return r;
+	db->failed = rc;
 	db->ioerr = (rc & 0xFF) == SQLITE_IOERR;
 	if (rc == SQLITE_INTERRUPT && db->cancel && atomic_load(db->cancel))
 		return error_set(e, r, "cancelled");
@@ -498,6 +500,11 @@ unsigned db_features(const struct db *db)
 sqlite3 *db_handle(struct db *db)
 {
 	return db->sqlite;
+}
+
+int db_failed(const struct db *db)
+{
+	return db->failed;
 }
 
 bool db_is_wal(const struct db *db)

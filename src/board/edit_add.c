@@ -382,17 +382,18 @@ int edit_create_board(const char *path, bool wal, struct error *e)
 					.busy_timeout_ms = 10000,
 					.create = true };
 	CLEANUP(db_freep) struct db *db = NULL;
-	int r;
+	int code, r;
 
 	r = db_open(&db, &opt, e);
 	if (r == 0)
 		r = db_begin(db, e);
 	if (r != 0)
 		return r;
-	if (sqlite3_exec(db_handle(db), board_schema_sql, NULL, NULL, NULL) != SQLITE_OK) {
+	code = sqlite3_exec(db_handle(db), board_schema_sql, NULL, NULL, NULL);
+	if (code != SQLITE_OK) {
 		(void)error_set(e, 0, "%s", sqlite3_errmsg(db_handle(db)));
-		r = edit_end(db, DB_TRANSIENT, e);
-		return r;
+		db_rollback(db);
+		return edit_exact(code, e);
 	}
 	r = edit_end(db, 0, e);
 	/* who comes between keeps DELETE mode, which is right too */

@@ -14,6 +14,8 @@ static const char sql_read_task[] =
 	"SELECT status, claim_lock, COALESCE(current_run_id, 0), {tasks.block_kind},"
 	" COALESCE({tasks.block_recurrences}, 0) FROM tasks WHERE id = ?1";
 
+static const char sql_any_read[] = "SELECT COUNT(*) FROM sqlite_master";
+
 static const char sql_event[] =
 	"INSERT INTO task_events (run_id, task_id, kind, payload, created_at)"
 	" VALUES (NULLIF(?1, 0), ?2, ?3, ?4, ?5)";
@@ -116,17 +118,9 @@ int edit_begin(struct db *db, const char *id, const struct edit_by *by, struct e
 	return r == 0 ? 0 : edit_end(db, r, e);
 }
 
-int edit_end(struct db *db, int r, struct error *e)
+int edit_exact(int code, struct error *e)
 {
-	int code;
-
-	if (r == 0)
-		r = db_commit(db, e);
-	code = sqlite3_errcode(db_handle(db)) & 0xFF;
-	db_rollback(db); /* nothing to do after a commit */
-	if (r != DB_TRANSIENT)
-		return r;
-	switch (code) { /* to come back later does not help against these */
+	switch (code & 0xFF) { /* to come back later does not help against these */
 	case SQLITE_FULL:
 		return error_set(e, -ENOSPC, "the disk is full: make room for the board");
 	case SQLITE_IOERR:
@@ -135,8 +129,27 @@ int edit_end(struct db *db, int r, struct error *e)
 	case SQLITE_NOMEM:
 		return error_set(e, -ENOMEM, "out of memory");
 	default:
-		return r;
+		return DB_TRANSIENT;
 	}
+}
+
+int edit_end(struct db *db, int r, struct error *e)
+{
+	int64_t n;
+
+	if (r == 0)
+		r = db_commit(db, e);
+	db_rollback(db); /* nothing to do after a commit */
+	if (r != DB_TRANSIENT)
+		return r;
+	r = edit_exact(db_failed(db), e);
+	/*
+	 * After a full disk SQLite leaves the journal for whoever reads next to play back. That
+	 * is us: it gives the room back at once. Failing harms nothing, the next one tries.
+	 */
+	if (r == -ENOSPC || r == -EIO)
+		(void)!db_one_int(db, NULL, &n, 0, sql_any_read, "");
+	return r;
 }
 
 int edit_event(struct db *db, const char *id, int64_t run, const char *kind, json_t *payload,

@@ -11,10 +11,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,53 +22,19 @@ static const char *const evidence_sidecars[] = { "-wal", "-shm", "-journal" };
 
 #define N_SIDECARS (sizeof(evidence_sidecars) / sizeof(evidence_sidecars[0]))
 
-static int evidence_copy_fd(int in, int out)
-{
-	CLEANUP(freep) char *buf = NULL;
-	off_t at = 0;
-	ssize_t n;
-
-	if (ioctl(out, FICLONE, in) == 0)
-		return 0; /* the file system shares the blocks */
-	buf = malloc(1 << 18);
-	if (!buf)
-		return -ENOMEM;
-	while ((n = pread(in, buf, 1 << 18, at)) > 0) {
-		for (ssize_t done = 0; done < n;) {
-			ssize_t w = pwrite(out, buf + done, (size_t)(n - done), at + done);
-
-			if (w < 0)
-				return -errno;
-			done += w;
-		}
-		at += n;
-	}
-	return n < 0 ? -errno : 0;
-}
-
 /* Copy @from to @to durably under a temp name; -ENOENT when there is no @from. */
 static int evidence_copy(const char *from, const char *to)
 {
 	CLEANUP(freep) char *tmp = fs_path("%s.%d.tmp", to, (int)getpid());
-	CLEANUP(fs_closep) int in = -1;
-	CLEANUP(fs_closep) int out = -1;
 	int r;
 
 	if (!tmp)
 		return -ENOMEM;
-	in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (in < 0)
-		return -errno;
-	out = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (out < 0)
-		return -errno;
-	r = evidence_copy_fd(in, out);
-	if (r == 0 && fsync(out) < 0)
-		r = -errno;
+	r = fs_copy(from, tmp, true);
 	if (r == 0 && rename(tmp, to) < 0)
 		r = -errno;
 	if (r < 0)
-		(void)unlink(tmp);
+		(void)unlink(tmp); /* the error that counts is already there */
 	return r < 0 ? r : fs_sync_parent(to);
 }
 

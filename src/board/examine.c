@@ -13,6 +13,8 @@
 #include "board/db.h"
 #include "board/evidence.h"
 #include "board/health.h"
+#include "board/repair.h"
+#include "board/snapshot.h"
 #include "util/clock.h"
 #include "util/log.h"
 
@@ -78,28 +80,30 @@ static int examine_lost(struct board *b, struct board_job *bj, struct health *h,
 	return examine_failed(b, bj, h, print, HEALTH_LOST, "lost");
 }
 
+/*
+ * No record, and no task: a new board, or one that was "recovered" to nothing before we came?
+ * The copies beside it tell.
+ */
+static bool examine_bereft(const struct board *b, int64_t *tasks)
+{
+	struct candidate *list = NULL;
+	struct error e = ERROR_NULL;
+	size_t n = 0;
+
+	*tasks = 0;
+	if (candidates_list(b->place.db_path, b->place.folder, false, &list, &n, &e) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (list[i].sound && list[i].tasks > *tasks)
+			*tasks = list[i].tasks;
+	candidates_free(list, n);
+	return *tasks > 0;
+}
+
 static int examine_schema(struct board *b, struct board_job *bj, struct health *h,
 			  const struct health_print *print)
 {
 	return examine_failed(b, bj, h, print, HEALTH_SCHEMA, "schema");
-}
-
-static int examine_damage(struct board *b, struct board_job *bj, struct health *h,
-			  struct health_print *print)
-{
-	struct error why = bj->error, e = ERROR_NULL;
-
-	if (bj->dry_run)
-		return DB_CORRUPT;
-	if (evidence_keep(b->place.db_path, print, h->evidence, &e) < 0) {
-		h->evidence[0] = '\0';
-		(void)error_set(&bj->error, DB_CORRUPT, "%s; its bytes could not be kept: %s",
-				why.text, e.text);
-	} else {
-		(void)error_set(&bj->error, DB_CORRUPT, "%s; its bytes are kept as %s",
-				why.text, h->evidence);
-	}
-	return examine_failed(b, bj, h, print, HEALTH_QUARANTINED, "corrupt");
 }
 
 static bool good_same(const struct health_good *a, const struct health_good *b)
@@ -114,11 +118,20 @@ static int examine_sound(struct board *b, struct board_job *bj, struct health *h
 {
 	struct health_good found = { 0 };
 	bool was_bad = h->state != HEALTH_HEALTHY;
+	int64_t tasks = -1;
 	int r = health_count(b->db, clock_wall_s(), &found, &bj->error);
 
 	if (r != 0)
 		return r;
-	if (health_went_back(&h->good, &found, &bj->error)) {
+	if (found.tasks == 0 && h->good.event_seq == 0 && h->good.at == 0 &&
+	    examine_bereft(b, &tasks))
+		(void)error_set(&bj->error, DB_LOST,
+				"the board is empty, but a copy beside it has %" PRId64
+				" tasks",
+				tasks);
+	else if (!health_went_back(&h->good, &found, &bj->error))
+		tasks = 0;
+	if (tasks != 0) {
 		b->db = db_free(b->db);
 		return examine_lost(b, bj, h, print);
 	}
@@ -137,11 +150,69 @@ static int examine_sound(struct board *b, struct board_job *bj, struct health *h
 	return 0;
 }
 
+/* Its bytes are kept: try to make it whole. Return: 0 it is; else DB_CORRUPT, bj->error says
+ * why. */
+static int examine_repair(struct board *b, struct board_job *bj, struct health *h,
+			  const struct health_print *print, const char *why)
+{
+	CLEANUP(freep) struct repair_report *rep = calloc(1, sizeof(*rep));
+	struct error e = ERROR_NULL;
+	struct repair_options opt = {
+		.db_path = b->place.db_path,
+		.evidence = h->evidence,
+		.good = &h->good,
+		.policy = (enum repair_policy)bj->rq.set->repair_policy,
+		.cancel = &bj->job.cancel,
+	};
+	int r;
+
+	if (!rep)
+		return error_set(&bj->error, -ENOMEM, "out of memory");
+	h->state = HEALTH_REPAIRING;
+	h->print = *print;
+	examine_write(b, bj, h);
+	r = repair_run(&opt, rep, &e);
+	if (r == 0) {
+		plan_note(&bj->plan, LOG_NOTICE, LOG_ID_REPAIRED, NULL, 0,
+			  "board %s was damaged (%s) and is repaired by %s: %s; the damaged "
+			  "bytes are "
+			  "kept as %s",
+			  b->place.slug, why, rep->method, rep->text, h->evidence);
+		return 0;
+	}
+	return error_set(&bj->error, DB_CORRUPT,
+			 "%s; %s; its bytes are kept as %s; see kanbanctl repair %s --dry-run",
+			 why, e.text, h->evidence, b->place.slug);
+}
+
+static int examine_damage(struct board *b, struct board_job *bj, struct health *h,
+			  struct health_print *print, const struct db_options *opt)
+{
+	struct error why = bj->error, e = ERROR_NULL;
+	int r;
+
+	if (bj->dry_run)
+		return DB_CORRUPT;
+	if (evidence_keep(b->place.db_path, print, h->evidence, &e) < 0) {
+		h->evidence[0] = '\0';
+		(void)error_set(&bj->error, DB_CORRUPT, "%s; its bytes could not be kept: %s",
+				why.text, e.text);
+		return examine_failed(b, bj, h, print, HEALTH_QUARANTINED, "corrupt");
+	}
+	r = examine_repair(b, bj, h, print, why.text);
+	if (r == 0)
+		r = db_open(&b->db, opt, &bj->error);
+	if (r == 0)
+		return examine_sound(b, bj, h, print);
+	return examine_failed(b, bj, h, print, HEALTH_QUARANTINED, "corrupt");
+}
+
 int examine_open(struct board *b, struct board_job *bj, const struct db_options *opt)
 {
 	CLEANUP(freep)
 	struct health *h = calloc(1, sizeof(*h)); /* two paths: too big for here */
 	struct health_print print;
+	int64_t tasks;
 	int r;
 
 	if (!h)
@@ -159,16 +230,18 @@ int examine_open(struct board *b, struct board_job *bj, const struct db_options 
 	case 0:
 		return examine_sound(b, bj, h, &print);
 	case DB_MISSING:
-		if (h->good.tasks <= 0)
+		tasks = h->good.tasks;
+		if (tasks <= 0 && (h->good.at != 0 || !examine_bereft(b, &tasks)))
 			return DB_MISSING;
 		(void)error_set(&bj->error, DB_LOST,
-				"the board's file is %s, but it had %" PRId64 " tasks",
-				print.size < 0 ? "gone" : "empty", h->good.tasks);
+				"the board's file is %s, but %s %" PRId64 " tasks",
+				print.size < 0 ? "gone" : "empty",
+				h->good.tasks > 0 ? "it had" : "a copy beside it has", tasks);
 		return examine_lost(b, bj, h, &print);
 	case DB_SCHEMA_BAD:
 		return examine_schema(b, bj, h, &print);
 	case DB_CORRUPT:
-		return examine_damage(b, bj, h, &print);
+		return examine_damage(b, bj, h, &print, opt);
 	default:
 		return r;
 	}
@@ -193,4 +266,38 @@ void examine_good(struct board *b, struct board_job *bj)
 	examine_write(b, bj, h);
 	b->good_seq = found.event_seq;
 	b->good_tasks = found.tasks;
+}
+
+void examine_snapshot(struct board *b, struct board_job *bj)
+{
+	const struct settings *set = bj->rq.set;
+	struct snapshot_limits limits = { (int)set->snapshot_keep_hourly,
+					  (int)set->snapshot_keep_daily,
+					  set->snapshot_max_bytes };
+	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
+	int64_t now = clock_wall_s(), seq = b->good_seq;
+	struct error e = ERROR_NULL;
+
+	if (!h || bj->dry_run || set->snapshot_interval_s <= 0 ||
+	    health_read(b->place.db_path, h) < 0)
+		return;
+	if (b->snapshot_at == 0)
+		b->snapshot_at = snapshot_newest(b->place.folder, h->good.snapshot);
+	if (now - b->snapshot_at < set->snapshot_interval_s || seq == b->snapshot_seq)
+		return;
+	if (snapshot_take(b->db, b->place.folder, &limits, &bj->job.cancel, h->good.snapshot,
+			  &e) != 0) {
+		if (!b->snapshot_told)
+			plan_note(&bj->plan, LOG_WARNING, NULL, NULL, 0,
+				  "no snapshot of board %s: %s; tried again later",
+				  b->place.slug, e.text);
+		b->snapshot_told = true;
+		b->snapshot_at = now; /* not before the next interval */
+		return;
+	}
+	b->snapshot_told = false;
+	b->snapshot_at = now;
+	b->snapshot_seq = seq;
+	h->state = HEALTH_HEALTHY;
+	examine_write(b, bj, h);
 }

@@ -209,7 +209,9 @@ void health_failed(struct health *h, enum health_state state, const char *kind,
 		   const char *reason, int64_t epoch, int64_t now)
 {
 	int64_t wait = HEALTH_RETRY_MIN_S;
-	bool again = h->state == state && strcmp(h->kind, kind) == 0;
+	/* a repair of this trouble that was begun in between does not make it another one */
+	bool again = (h->state == state || h->state == HEALTH_REPAIRING) &&
+		     strcmp(h->kind, kind) == 0;
 
 	if (!again) {
 		h->first_seen = now;

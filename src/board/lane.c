@@ -149,11 +149,14 @@ static int lane_profile(struct lane_walk *w, const char *assignee, struct lane_p
 	return r;
 }
 
+/* A hold keeps the first bytes of a long id; that it holds another one, too, is no harm. */
+#define LANE_HOLD_CHARS (sizeof(((struct tick_hold *)NULL)->task) - 1)
+
 static bool lane_held(struct lane_walk *w, const char *task)
 {
 	for (size_t i = 0; i < w->rq->n_holds; i++)
 		if (w->rq->holds[i].until > w->rq->now &&
-		    strcmp(w->rq->holds[i].task, task) == 0) {
+		    strncmp(w->rq->holds[i].task, task, LANE_HOLD_CHARS) == 0) {
 			plan_deadline(w->plan, w->rq->holds[i].until);
 			return true;
 		}
@@ -218,7 +221,8 @@ static int lane_row(struct lane_walk *w, const char *task, const char *assignee,
 		bool news = false;
 
 		plan_guarded(w->plan, task, reason);
-		plan_deadline(w->plan, until);
+		if (until > rq->now) /* rows hold any time */
+			plan_deadline(w->plan, until);
 		r = guard_is_news(w->db, rq, task, reason, &news, w->e);
 		if (news)
 			c->verdict = LANE_GUARDED;
@@ -269,7 +273,9 @@ static int lane_review_waits(struct lane_walk *w, bool *waits)
 		const char *assignee = (const char *)sqlite3_column_text(s, 1);
 
 		r = 0;
-		*waits = !lane_blank(assignee) && lane_spawnable(w->rq, assignee);
+		if (lane_blank(assignee))
+			assignee = w->rq->set->default_assignee;
+		*waits = assignee && lane_spawnable(w->rq, assignee);
 	}
 	if (s)
 		(void)sqlite3_reset(s); /* one row is enough */
@@ -337,7 +343,7 @@ int lane_find(struct db *db, const struct tick_request *rq, struct lane_plan *la
 		w.budget = review && budget > 0 && budget != INT64_MAX ? budget - 1 : budget;
 		r = lane_walk(&w);
 	}
-	if (r == 0 && review) {
+	if (r == 0 && rq->set->review_dispatch) {
 		w.review = true;
 		w.budget = budget == INT64_MAX ? budget : budget - w.chosen;
 		r = lane_walk(&w);

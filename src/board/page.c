@@ -336,16 +336,18 @@ bool page_is_ptrmap(const struct page_file *f, uint32_t pgno)
 	return pgno >= 2 && (pgno - 2) % (f->usable / 5 + 1) == 0;
 }
 
-bool page_looks_ptrmap(const struct page_file *f, const uint8_t *data, uint32_t avail)
+bool page_looks_ptrmap(const struct page_file *f, uint32_t pgno, const uint8_t *data,
+		       uint32_t avail)
 {
 	uint32_t n = f->usable / 5, seen = 0;
+	uint32_t last = f->declared > f->npages ? f->declared : f->npages;
 
-	for (uint32_t i = 0; i < n && i + 3 <= f->npages && 5 * i + 5 <= avail; i++, seen++) {
+	for (uint32_t i = 0; i < n && pgno + 1 + i <= last && 5 * i + 5 <= avail; i++, seen++) {
 		uint32_t parent = page_u32(data + 5 * i + 1);
 
-		if (data[5 * i] < 1 || data[5 * i] > 5 || parent > f->npages)
+		if (data[5 * i] < 1 || data[5 * i] > 5 || parent > last)
 			return false;
-		if ((data[5 * i] <= 2) != (parent == 0)) /* a root or a free page has none */
+		if ((data[5 * i] <= PAGE_PTRMAP_FREE) != (parent == 0)) /* others have one */
 			return false;
 	}
 	return seen > 0;

@@ -154,13 +154,24 @@ static int strike_add(struct strike *st, const char *id, bool waiting)
 	return 0;
 }
 
+/* An id that can be compared as a string; NULL for a BLOB, a number or one with a NUL in it. */
+static const char *strike_id(sqlite3_stmt *s, int i)
+{
+	const char *id;
+
+	if (sqlite3_column_type(s, i) != SQLITE_TEXT)
+		return NULL;
+	id = (const char *)sqlite3_column_text(s, i);
+	return id && strlen(id) == (size_t)sqlite3_column_bytes(s, i) ? id : NULL;
+}
+
 static int strike_read(struct db *db, struct strike *st, struct error *e)
 {
 	sqlite3_stmt *s = NULL;
 	int r = db_query(db, e, &s, sql_unfinished, "");
 
 	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
-		const char *id = (const char *)sqlite3_column_text(s, 0);
+		const char *id = strike_id(s, 0);
 
 		r = id ? strike_add(st, id, sqlite3_column_int(s, 1)) : 0;
 		if (r != 0) {
@@ -177,8 +188,8 @@ static int strike_links(struct db *db, struct strike *st, struct error *e)
 	int r = db_query(db, e, &s, sql_links, "");
 
 	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
-		const char *parent = (const char *)sqlite3_column_text(s, 0);
-		const char *child = (const char *)sqlite3_column_text(s, 1);
+		const char *parent = strike_id(s, 0);
+		const char *child = strike_id(s, 1);
 
 		r = 0;
 		if (!parent || !child || !st->slots)

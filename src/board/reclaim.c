@@ -19,7 +19,7 @@
 /* clang-format off */
 static const char sql_extend_task[] =
 	"UPDATE tasks SET claim_expires = ?4 WHERE id = ?1 AND status = 'running'"
-	" AND claim_lock IS ?2 AND claim_expires IS ?3";
+	" AND claim_lock IS ?2 AND CAST(claim_expires AS INTEGER) < ?3";
 
 static const char sql_extend_run[] =
 	"UPDATE task_runs SET claim_expires = ?2 WHERE id = ?1 AND ended_at IS NULL";
@@ -132,19 +132,27 @@ static void reclaim_victim(const struct tick_request *rq, const struct running *
 	}
 }
 
+/* A time that is over changes nothing any more: waiting for it would be a tick after the other.
+ */
+static void reclaim_deadline(const struct tick_request *rq, int64_t at, struct plan *plan)
+{
+	if (at > rq->now)
+		plan_deadline(plan, at);
+}
+
 /* When time alone will change what is judged of a row that runs on. */
 static void reclaim_deadlines(const struct tick_request *rq, const struct running *row,
 			      struct plan *plan)
 {
 	if (row->expires >= 0)
-		plan_deadline(plan, row->expires + 1);
+		reclaim_deadline(rq, row->expires + 1, plan);
 	if (row->max_runtime > 0 && row->host_local)
-		plan_deadline(plan, row->run_started_at + row->max_runtime + 1);
+		reclaim_deadline(rq, row->run_started_at + row->max_runtime + 1, plan);
 	if (rq->set->stale_timeout_s > 0) {
 		int64_t at = row->run_started_at + rq->set->stale_timeout_s + 1;
 		int64_t beat = row->heartbeat + rq->set->heartbeat_stale_s;
 
-		plan_deadline(plan, row->heartbeat >= 0 && beat > at ? beat : at);
+		reclaim_deadline(rq, row->heartbeat >= 0 && beat > at ? beat : at, plan);
 	}
 }
 
@@ -194,8 +202,7 @@ static int reclaim_extend(struct db *db, const struct tick_request *rq, struct r
 	int64_t now_expires = rq->now + rq->set->claim_ttl_s;
 	int r;
 
-	r = db_run(db, e, sql_extend_task, "ttii", row->task, row->lock, row->expires,
-		   now_expires);
+	r = db_run(db, e, sql_extend_task, "ttii", row->task, row->lock, rq->now, now_expires);
 	if (r != 0 || db_changes(db) == 0)
 		return r;
 	if (row->run) {

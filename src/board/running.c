@@ -16,7 +16,8 @@ static const char sql_running[] =
 	"  t.{failures}, {tasks.max_retries@t},"
 	"  coalesce({task_runs.worker_started_at?r.worker_started_at,}"
 	"           {tasks.worker_started_at?t.worker_started_at,} NULL, NULL)"
-	" FROM tasks t LEFT JOIN task_runs r ON r.id = t.current_run_id AND r.ended_at IS NULL"
+	" FROM tasks t LEFT JOIN task_runs r ON r.id = t.current_run_id AND r.task_id = t.id"
+	"   AND r.ended_at IS NULL"
 	" WHERE t.status = 'running' ORDER BY t.rowid";
 
 static const char sql_release[] =

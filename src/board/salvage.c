@@ -59,9 +59,14 @@ int salvage_grow(void *array, size_t n, size_t *cap, size_t size)
 	return 0;
 }
 
+bool salvage_stopped(const struct salvage *s)
+{
+	return s->opt->cancel && atomic_load(s->opt->cancel);
+}
+
 int salvage_cancelled(struct salvage *s)
 {
-	if (!s->opt->cancel || !atomic_load(s->opt->cancel))
+	if (!salvage_stopped(s))
 		return 0;
 	return error_set(s->e, SALVAGE_CANCELLED, "the salvage was cancelled");
 }
@@ -87,7 +92,7 @@ int salvage_hole(struct salvage *s, struct salvage_work *w, struct salvage_damag
 	struct salvage_report *r = s->report;
 
 	d.table = w->index;
-	w->holes = true;
+	w->holes = w->holes || d.reason != SALVAGE_PAGE_CHAIN;
 	if (d.pgno == 0 || (d.after == INT64_MIN && d.upto == INT64_MAX))
 		w->fuzzy = true;
 	r->damage_total++;
@@ -251,6 +256,8 @@ static int salvage_run(struct salvage *s, const char *copy_path)
 				 "the file has neither a schema nor a row of a board in it");
 	if (r == 0)
 		r = salvage_write(s);
+	if (r == 0)
+		salvage_progress(s, UINT64_MAX / 2);
 	s->report->unreadable = s->file.unreadable;
 	return r;
 }
@@ -311,6 +318,8 @@ const char *salvage_reason_text(enum salvage_reason reason)
 		return "in two places of the tree";
 	case SALVAGE_PAGE_CELLS:
 		return "damaged in part";
+	case SALVAGE_PAGE_CHAIN:
+		return "a row of it is damaged elsewhere";
 	}
 	return "damaged";
 }

@@ -113,8 +113,8 @@ struct salvage {
 	uint8_t *buf;     /* the page at hand */
 	uint8_t *map;     /* its bytes, page_view_audit() */
 	uint8_t *state;   /* enum salvage_state, by page number */
-	uint16_t *seen;   /* number of the walk that saw the page last */
-	uint16_t walk;    /* number of the walk under way */
+	uint32_t *seen;   /* number of the walk that saw the page last */
+	uint32_t walk;    /* number of the walk under way */
 	int auto_vacuum;  /* 0 none, 1 full, 2 incremental */
 	bool freelist_ok; /* the freelist is whole: a page neither on it nor in a tree is a loss
 			   */
@@ -139,6 +139,7 @@ struct salvage {
 
 /* salvage.c */
 int salvage_grow(void *array, size_t n, size_t *cap, size_t size);
+bool salvage_stopped(const struct salvage *s);
 int salvage_cancelled(struct salvage *s);
 void salvage_progress(struct salvage *s, uint64_t bytes);
 int salvage_fail(struct salvage *s, int code, const char *what);
@@ -205,6 +206,21 @@ void salvage_insert_end(struct salvage_work *w);
 int salvage_write(struct salvage *s);
 int salvage_sql(struct salvage *s, struct sqlite3 *db, const char *sql);
 int salvage_sql_error(struct salvage *s, struct sqlite3 *db, const char *what);
+
+/* salvage_index.c */
+struct salvage_rowids {
+	int64_t *ids; /* sorted */
+	size_t n, cap;
+	bool known;
+};
+
+typedef int (*salvage_entry_fn)(struct salvage *s, void *arg, int64_t rowid);
+bool salvage_index_usable(const struct salvage_work *w, const struct salvage_object *o);
+int salvage_index_each(struct salvage *s, const struct salvage_object *o, salvage_entry_fn fn,
+		       void *arg);
+int salvage_rowids_read(struct salvage *s, const struct salvage_work *w,
+			struct salvage_rowids *set);
+bool salvage_rowids_has(const struct salvage_rowids *set, int64_t rowid);
 
 /* salvage_lost.c */
 int salvage_lost_count(struct salvage *s);

@@ -259,13 +259,22 @@ static int insert_record(struct salvage *s, struct salvage_work *w, int64_t rowi
 	return SALVAGE_ROW_BAD;
 }
 
-static int insert_bad(struct salvage *s, struct salvage_work *w, const struct page_cell *c)
+/* A cell that is no row. On a sound page it was one: @c, whose rowid is known to be lost. */
+static int insert_bad(struct salvage *s, struct salvage_work *w, const struct page_cell *c,
+		      uint32_t pgno)
 {
 	s->report->tables[w->index].bad_cells++;
 	w->bad++;
-	if (c->payload && salvage_unread(w, c->rowid) < 0)
+	if (!c)
+		return 0;
+	if (salvage_unread(w, c->rowid) < 0)
 		return salvage_fail(s, -ENOMEM, "note a lost row");
-	return 0;
+	return salvage_hole(s, w,
+			    (struct salvage_damage){
+				    .pgno = pgno,
+				    .reason = SALVAGE_PAGE_CHAIN,
+				    .after = c->rowid == INT64_MIN ? INT64_MIN : c->rowid - 1,
+				    .upto = c->rowid });
 }
 
 static int insert_leaf(struct salvage *s, struct salvage_work *w, const struct salvage_leaf *l)
@@ -285,11 +294,8 @@ static int insert_leaf(struct salvage *s, struct salvage_work *w, const struct s
 		if (r == 0)
 			r = insert_record(s, w, c.rowid, true,
 					  &s->report->tables[w->index].tree);
-		if (r == SALVAGE_ROW_BAD) {
-			if (!cell)
-				c.payload = 0;
-			r = insert_bad(s, w, &c);
-		}
+		if (r == SALVAGE_ROW_BAD)
+			r = insert_bad(s, w, l->sound ? &c : NULL, l->pgno);
 	}
 	return r;
 }
@@ -323,33 +329,72 @@ int salvage_has_row(struct salvage *s, struct salvage_work *w, int64_t rowid, bo
 		       : salvage_sql_error(s, s->out, "look for a row");
 }
 
+static int insert_stray(struct salvage *s, struct salvage_work *w,
+			const struct salvage_candidate *k)
+{
+	struct salvage_table *t = &s->report->tables[w->index];
+	uint32_t avail = page_file_read(&s->file, k->pgno, s->buf);
+	struct page_view v;
+	struct page_cell c;
+	int r;
+
+	if (!page_view_init(&v, s->file.usable, k->pgno, s->buf, avail) ||
+	    !page_cell_at(&v, k->offset, &c))
+		return 0;
+	r = salvage_row_read(s, &w->shape, &c, true);
+	if (r == 0)
+		r = insert_record(s, w, c.rowid, false, &t->stray);
+	return r == SALVAGE_ROW_BAD ? insert_bad(s, w, &c, k->pgno) : r;
+}
+
+/* An index that lacks rows of the b-tree had drifted before: no witness. */
+static int insert_check_witness(struct salvage *s, struct salvage_work *w,
+				struct salvage_rowids *set)
+{
+	const char *name = insert_rowid_name(&w->shape);
+	sqlite3_stmt *stmt = NULL;
+	int code = SQLITE_DONE;
+	char *text;
+
+	if (!set->known || !name)
+		return 0;
+	text = sqlite3_mprintf("SELECT \"%w\" FROM \"%w\"", name, w->name);
+	if (!text)
+		return salvage_fail(s, -ENOMEM, "read the rows");
+	code = sqlite3_prepare_v2(s->out, text, -1, &stmt, NULL);
+	sqlite3_free(text);
+	while (stmt && set->known && (code = sqlite3_step(stmt)) == SQLITE_ROW)
+		set->known = salvage_rowids_has(set, sqlite3_column_int64(stmt, 0));
+	(void)sqlite3_finalize(stmt);
+	return code == SQLITE_DONE || code == SQLITE_ROW
+		       ? 0
+		       : salvage_sql_error(s, s->out, "read the rows");
+}
+
+/* Where it cannot be told which pages are free, an index tells which rows were deleted. */
 static int insert_strays(struct salvage *s, struct salvage_work *w)
 {
 	struct salvage_table *t = &s->report->tables[w->index];
+	CLEANUP(freep) int64_t *ids = NULL;
+	struct salvage_rowids set = { 0 };
 	int r = 0;
 
+	if (w->nstrays && !s->freelist_ok)
+		r = salvage_rowids_read(s, w, &set);
+	ids = set.ids;
+	if (r == 0)
+		r = insert_check_witness(s, w, &set);
 	for (size_t i = 0; i < w->nstrays && r == 0; i++) {
 		const struct salvage_candidate *k = &w->strays[i];
-		struct page_view v;
-		struct page_cell c;
-		uint32_t avail;
-		bool has;
+		bool has = false;
 
-		r = salvage_has_row(s, w, k->rowid, &has);
-		if (r != 0 || has) {
-			t->duplicates += has;
-			continue;
-		}
 		r = salvage_cancelled(s);
-		avail = page_file_read(&s->file, k->pgno, s->buf);
-		if (r != 0 || !page_view_init(&v, s->file.usable, k->pgno, s->buf, avail) ||
-		    !page_cell_at(&v, k->offset, &c))
-			continue;
-		r = salvage_row_read(s, &w->shape, &c, true);
 		if (r == 0)
-			r = insert_record(s, w, c.rowid, false, &t->stray);
-		if (r == SALVAGE_ROW_BAD)
-			r = insert_bad(s, w, &c);
+			r = salvage_has_row(s, w, k->rowid, &has);
+		t->duplicates += has;
+		if (r != 0 || has || (set.known && !salvage_rowids_has(&set, k->rowid)))
+			continue;
+		r = insert_stray(s, w, k);
 	}
 	return r;
 }

@@ -11,9 +11,6 @@
 
 #include "salvage_impl.h"
 
-static const char sql_partial[] =
-	"SELECT partial FROM pragma_index_list(?1) WHERE name = ?2 COLLATE nocase";
-
 struct lost_walk {
 	struct salvage_work *work;
 	struct salvage_table *table;
@@ -54,36 +51,14 @@ static bool lost_in_hole(const struct salvage *s, const struct salvage_work *w, 
 	return false;
 }
 
-static bool lost_claim(void *arg, uint32_t pgno)
+/* One entry of an index: does it name a row that is not there? */
+static int lost_entry(struct salvage *s, void *arg, int64_t rowid)
 {
-	const struct salvage *s = arg;
-
-	return s->state[pgno] == SALVAGE_UNSEEN || s->state[pgno] == SALVAGE_FREE;
-}
-
-/* One entry of an index: key columns, then the rowid. */
-static int lost_entry(struct salvage *s, struct lost_walk *l, const struct page_cell *c)
-{
-	struct page_payload *p = &s->payload;
+	struct lost_walk *l = arg;
 	CLEANUP(freep) char *key = NULL;
-	int64_t rowid;
 	bool has;
-	int r;
+	int r = salvage_has_row(s, l->work, rowid, &has);
 
-	p->pages_max = s->chain_budget < s->file.npages ? s->chain_budget : s->file.npages;
-	r = page_payload_read(&s->file, c, p, lost_claim, s);
-	if (r == -EBADMSG) {
-		s->chain_budget -= p->npages < s->chain_budget ? p->npages : s->chain_budget;
-		return 0;
-	}
-	if (r < 0)
-		return salvage_fail(s, r, "read an index");
-	s->rec.limit = PAGE_COLUMNS_MAX;
-	if (!page_record_parse(p->data, p->len, p->len, &s->rec) || !s->rec.exact ||
-	    s->rec.ncol < 2 || s->rec.cols[s->rec.ncol - 1].type != PAGE_INT)
-		return 0;
-	rowid = s->rec.cols[s->rec.ncol - 1].i;
-	r = salvage_has_row(s, l->work, rowid, &has);
 	if (r != 0 || has) {
 		l->known += has;
 		return r;
@@ -96,63 +71,6 @@ static int lost_entry(struct salvage *s, struct lost_walk *l, const struct page_
 			return r;
 	}
 	return lost_add(s, l, rowid, key);
-}
-
-/* All entries that can be reached, interior ones too (§1.6). */
-static int lost_index(struct salvage *s, struct lost_walk *l, const struct salvage_object *o)
-{
-	CLEANUP(freep) uint32_t *stack = NULL;
-	size_t n = 0, cap = 0;
-	uint32_t pgno = o->root;
-	int r = 0;
-
-	s->walk++;
-	for (;;) {
-		struct page_view v;
-		struct page_cell c;
-		uint32_t avail = page_file_read(&s->file, pgno, s->buf);
-
-		if (pgno && pgno <= s->file.npages && s->seen[pgno] != s->walk &&
-		    page_view_init(&v, s->file.usable, pgno, s->buf, avail) &&
-		    (v.kind == PAGE_INDEX_LEAF || v.kind == PAGE_INDEX_INTERIOR)) {
-			s->seen[pgno] = s->walk;
-			r = salvage_cancelled(s);
-			for (uint32_t i = 0; r == 0 && i < v.ncell; i++)
-				if (page_cell(&v, i, &c))
-					r = lost_entry(s, l, &c);
-			for (uint32_t i = 0; v.kind == PAGE_INDEX_INTERIOR && i <= v.ncell;
-			     i++) {
-				if (salvage_grow(&stack, n, &cap, sizeof(*stack)) < 0)
-					return salvage_fail(s, -ENOMEM, "read an index");
-				stack[n++] = page_child(&v, i);
-			}
-		}
-		if (r != 0 || n == 0)
-			return r;
-		pgno = stack[--n];
-	}
-}
-
-/* An index that has an entry for every row? Automatic ones come first in the schema. */
-static int lost_usable(struct salvage *s, const struct salvage_work *w,
-		       const struct salvage_object *o, bool *usable)
-{
-	sqlite3_stmt *stmt = NULL;
-
-	*usable = false;
-	if (o->kind != SALVAGE_INDEX_OBJ || !o->root || sqlite3_stricmp(o->tbl, w->name) != 0)
-		return 0;
-	if (o->sql) { /* not made in the result yet: look at the text */
-		*usable = strcasestr(o->sql, " WHERE ") == NULL;
-		return 0;
-	}
-	if (sqlite3_prepare_v2(s->out, sql_partial, -1, &stmt, NULL) != SQLITE_OK)
-		return salvage_sql_error(s, s->out, "read the indexes");
-	(void)sqlite3_bind_text(stmt, 1, w->name, -1, SQLITE_STATIC);
-	(void)sqlite3_bind_text(stmt, 2, o->name, -1, SQLITE_STATIC);
-	*usable = sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_int(stmt, 0) == 0;
-	(void)sqlite3_finalize(stmt);
-	return 0;
 }
 
 /* Of two names of a row, a task's id is the better. */
@@ -205,7 +123,7 @@ static int lost_ranges(struct salvage *s, const struct salvage_work *w, int64_t 
 		if (i < s->report->ndamage) {
 			const struct salvage_damage *d = &s->report->damage[i];
 
-			if (d->table != w->index)
+			if (d->table != w->index || d->reason == SALVAGE_PAGE_CHAIN)
 				continue;
 			range.after = d->after > 0 ? d->after : 0;
 			range.upto = d->upto < seq ? d->upto : seq;
@@ -258,18 +176,17 @@ static int lost_most(struct salvage *s, struct lost_walk *l)
 /* A whole index names all lost rows; where there is none, the rest of each names some. */
 static int lost_from_indexes(struct salvage *s, struct lost_walk *l)
 {
-	bool whole = false, usable;
+	bool whole = false;
 	int r = 0;
 
 	for (int part = 0; part < 2 && r == 0 && !whole; part++)
 		for (size_t i = 0; i < s->nobjects && r == 0 && !whole; i++) {
 			struct salvage_object *o = &s->objects[i];
 
-			r = lost_usable(s, l->work, o, &usable);
-			if (r != 0 || !usable || o->whole == (part == 1))
+			if (!salvage_index_usable(l->work, o) || o->whole == (part == 1))
 				continue;
 			l->known = 0;
-			r = lost_index(s, l, o);
+			r = salvage_index_each(s, o, lost_entry, l);
 			whole = o->whole;
 		}
 	if (whole && l->known == salvage_table_rows(l->table))

@@ -168,6 +168,20 @@ static int schema_each(struct salvage *s, struct salvage_work *w,
 	return r < 0 ? r : 0;
 }
 
+/* Stray pages of the schema; the freelist is known only in part, and counts only for now. */
+static int schema_scan(struct salvage *s)
+{
+	struct salvage_work *w = &s->schema;
+	int r;
+
+	salvage_walk_freelist(s);
+	r = salvage_scan(s, &w, 1);
+	for (uint32_t i = 1; i <= s->file.npages; i++)
+		if (s->state[i] == SALVAGE_FREE)
+			s->state[i] = SALVAGE_UNSEEN;
+	return r;
+}
+
 int salvage_schema_read(struct salvage *s)
 {
 	struct salvage_work *w = &s->schema;
@@ -178,7 +192,7 @@ int salvage_schema_read(struct salvage *s)
 		return salvage_fail(s, r, "read the schema");
 	r = salvage_walk_table(s, w);
 	if (r == 0 && w->holes)
-		r = salvage_scan(s, &w, 1);
+		r = schema_scan(s);
 	if (r == 0)
 		r = schema_each(s, w, schema_cell);
 	if (r == 0 && w->holes)

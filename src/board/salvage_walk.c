@@ -209,10 +209,68 @@ static bool walk_free_page(void *arg, uint32_t pgno, bool dry)
 	return true;
 }
 
+/* A trunk tells itself by its content: leaves that exist, that nothing else has, each once. */
+static bool walk_is_trunk(struct salvage *s, uint32_t pgno)
+{
+	uint32_t n, next;
+
+	if (page_file_read(&s->file, pgno, s->buf) != s->file.page_size)
+		return false;
+	next = page_u32(s->buf);
+	n = page_u32(s->buf + 4);
+	if (n == 0 || n > s->file.usable / 4 - 2 || next == 1 ||
+	    (next && !walk_free_page(s, next, true)))
+		return false;
+	s->walk++;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t leaf = page_u32(s->buf + 8 + 4 * i);
+
+		if (leaf < 2 || leaf == pgno || leaf == next || !walk_free_page(s, leaf, true))
+			return false;
+		if (leaf <= s->file.npages && s->seen[leaf] == s->walk)
+			return false;
+		if (leaf <= s->file.npages)
+			s->seen[leaf] = s->walk;
+	}
+	return true;
+}
+
+/* With auto_vacuum, the pointer map says of every page what it is. */
+static void walk_ptrmap_free(struct salvage *s)
+{
+	uint32_t n = s->file.usable / 5;
+
+	for (uint32_t pgno = 2; pgno <= s->file.npages; pgno += n + 1) {
+		uint32_t avail = page_file_read(&s->file, pgno, s->buf);
+
+		if (!page_looks_ptrmap(&s->file, pgno, s->buf, avail))
+			continue;
+		for (uint32_t i = 0; i < n && pgno + 1 + i <= s->file.npages; i++)
+			if (s->buf[5 * i] == PAGE_PTRMAP_FREE &&
+			    s->state[pgno + 1 + i] == SALVAGE_UNSEEN)
+				s->state[pgno + 1 + i] = SALVAGE_FREE;
+	}
+}
+
+/*
+ * Where the list cannot be followed from the header to its end, its trunks are looked for, so
+ * that what was deleted stays deleted. What is found that way is never called whole.
+ */
 void salvage_walk_freelist(struct salvage *s)
 {
 	s->freelist_ok = page_freelist_walk(&s->file, s->buf, walk_free_page, s);
 	s->report->freelist_damaged = !s->freelist_ok;
+	if (s->auto_vacuum)
+		walk_ptrmap_free(s);
+	if (s->freelist_ok)
+		return;
+	for (uint32_t pgno = 2; pgno <= s->file.npages && !salvage_stopped(s); pgno++) {
+		if (s->state[pgno] != SALVAGE_UNSEEN || !walk_is_trunk(s, pgno))
+			continue;
+		s->state[pgno] = SALVAGE_FREE;
+		for (uint32_t i = 0; i < page_u32(s->buf + 4); i++)
+			(void)walk_free_page(s, page_u32(s->buf + 8 + 4 * i), false);
+	}
 }
 
 /* §1.8: only in a database with auto_vacuum, which page 2 tells where the header does not. */
@@ -222,7 +280,7 @@ void salvage_walk_ptrmap(struct salvage *s)
 	bool there = h->largest_root != 0;
 
 	if (!h->trusted)
-		there = page_looks_ptrmap(&s->file, s->buf,
+		there = page_looks_ptrmap(&s->file, 2, s->buf,
 					  page_file_read(&s->file, 2, s->buf));
 	s->auto_vacuum = there ? (h->trusted && h->incremental ? 2 : 1) : 0;
 	for (uint32_t i = 2; there && i <= s->file.npages; i++)

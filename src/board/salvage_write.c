@@ -52,9 +52,7 @@ int salvage_sql(struct salvage *s, sqlite3 *db, const char *sql)
 
 static int write_progress(void *arg)
 {
-	struct salvage *s = arg;
-
-	return s->opt->cancel && atomic_load(s->opt->cancel);
+	return salvage_stopped(arg);
 }
 
 /* Numbers cannot be bound to a PRAGMA. */
@@ -318,7 +316,7 @@ int salvage_write(struct salvage *s)
 		s->out = NULL;
 	else if (r == 0)
 		r = error_set(s->e, -EIO, "cannot close the result");
-	if (r == 0)
+	if (r == 0 && !s->opt->no_sync)
 		r = write_sync(s);
 	if (r != 0)
 		write_remove(s);

@@ -157,7 +157,7 @@ static int settle_counts(struct db *db, const char *task, int64_t *failures, int
 	if (r == 0)
 		r = db_step(db, s, e);
 	if (r == DB_ROW) {
-		*failures = sqlite3_column_int64(s, 0);
+		*failures = running_time(sqlite3_column_int64(s, 0));
 		if (sqlite3_column_type(s, 1) != SQLITE_NULL)
 			*retries = running_time(sqlite3_column_int64(s, 1));
 		(void)sqlite3_reset(s); /* one row is all */

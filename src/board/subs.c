@@ -366,7 +366,7 @@ static int subs_is_held(struct db *db, const struct subs_request *rq,
 			const struct subs_row *row, struct subs_result *res, struct error *e)
 {
 	struct subs_key key = subs_row_key(row);
-	const struct subs_hold *h = NULL;
+	struct subs_hold *h = NULL;
 	int r;
 
 	if (rq->n_holds)
@@ -380,6 +380,7 @@ static int subs_is_held(struct db *db, const struct subs_request *rq,
 		if (r != 1)
 			return r;
 	}
+	h->used = true;
 	if (h->until != INT64_MAX && (!res->held_until || h->until < res->held_until))
 		res->held_until = h->until;
 	return 1;

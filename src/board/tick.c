@@ -82,8 +82,13 @@ static int tick_dispatch(struct db *db, const struct tick_request *rq, struct pl
 
 	if (r == 0)
 		r = lane_commit(db, rq, &lanes, plan, e);
-	if (r != 0) /* nothing was claimed: give the places back */
-		caps_count(rq->caps, rq->caps_mine, plan->running);
+	if (r != 0) { /* nothing was claimed: give the places back */
+		int64_t taken = 0;
+
+		for (size_t i = 0; i < lanes.n; i++)
+			taken += lanes.v[i].taken;
+		caps_count(rq->caps, rq->caps_mine, *rq->caps_mine - taken);
+	}
 	lane_plan_deinit(&lanes);
 	return r;
 }

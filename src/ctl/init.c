@@ -196,7 +196,7 @@ static void init_name(const char *slug, char name[BOARD_SLUG_MAX + 1])
 	bool begin = true;
 	size_t i;
 
-	for (i = 0; slug[i] && i < BOARD_SLUG_MAX; i++) {
+	for (i = 0; i < BOARD_SLUG_MAX && slug[i]; i++) {
 		bool gap = slug[i] == '-' || slug[i] == '_';
 
 		name[i] = gap ? ' ' : slug[i];

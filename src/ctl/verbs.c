@@ -9,7 +9,7 @@
 #include "ctl/ctl.h"
 #include "util/text.h"
 
-/* In the order of the help text: making, looking, working. */
+/* In the order of the help text: making, working, looking, mending. */
 static const struct ctl_verb verbs[] = {
 	{ "init", "[FOLDER]", "make a kanban root, or a board in one", 0, ctl_verb_init },
 	{ "add", "TITLE", "add a task", 0, ctl_verb_add },
@@ -23,6 +23,15 @@ static const struct ctl_verb verbs[] = {
 	{ "status", "", "the root at a glance", 0, ctl_verb_status },
 	{ "boards", "", "list the boards", 0, ctl_verb_boards },
 	{ "leader", "", "who dispatches", 0, ctl_verb_leader },
+	{ "check", "[BOARD]", "what is wrong with a board, and what will be done", 0,
+	  ctl_verb_check },
+	{ "repair", "[BOARD]", "make a damaged board whole", 0, ctl_verb_repair },
+	{ "snapshot", "[BOARD]", "copy a board, verified, into its snapshots", 0,
+	  ctl_verb_snapshot },
+	{ "snapshots", "[BOARD]", "list what a board can be restored from", 0,
+	  ctl_verb_snapshots },
+	{ "restore", "[BOARD [COPY]]", "bring a board back from a copy", 0, ctl_verb_restore },
+	{ "accept", "[BOARD]", "go on with a lost board as it is", 0, ctl_verb_accept },
 	{ NULL, NULL, NULL, 0, NULL },
 };
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "notify/gateway.h"
+
 #define MINUTE 60
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
@@ -26,6 +28,20 @@
 #define FLAG(name) FIELD(bool, name)
 #define TEXT(name) FIELD(const char *, name)
 #define LIST(name) FIELD(const char *const *, name)
+
+static const struct config_choice repair_policies[] = {
+	{ "lossless", 0, NULL },
+	{ "salvage", 1, NULL },
+	{ "never", 2, NULL },
+	{ NULL, 0, NULL },
+};
+
+static const struct config_choice notify_modes[] = {
+	{ "auto", NOTIFY_AUTO, NULL },
+	{ "all", NOTIFY_ALL, NULL },
+	{ "off", NOTIFY_OFF, NULL },
+	{ NULL, 0, NULL },
+};
 
 static const struct config_choice launchers[] = {
 	{ "auto", LAUNCHER_AUTO, NULL },
@@ -97,6 +113,24 @@ const struct config_option config_options[] = {
 
 	{ "integrity_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "6h",
 	  .min = 60, .max = YEAR, INT(integrity_interval_s) },
+	{ "repair_policy", KIND_CHOICE, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "lossless",
+	  .choices = repair_policies, INT(repair_policy) },
+	{ "snapshot_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1h",
+	  .min = 0, .max = YEAR, INT(snapshot_interval_s) },
+	{ "snapshot_keep_hourly", KIND_NUMBER, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "24",
+	  .min = 1, .max = 10000, INT(snapshot_keep_hourly) },
+	{ "snapshot_keep_daily", KIND_NUMBER, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "7",
+	  .min = 0, .max = 10000, INT(snapshot_keep_daily) },
+	{ "snapshot_max_bytes", KIND_BYTES, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1G",
+	  .min = 0, .max = INT64_MAX, INT(snapshot_max_bytes) },
+
+	/* notifications */
+	{ "notify", KIND_CHOICE, IN_NOTIFY | IN_ROOT, .def = "auto", .choices = notify_modes,
+	  INT(notify) },
+	{ "notify_concurrency", KIND_NUMBER, IN_NOTIFY | IN_ROOT, .def = "4", .min = 1,
+	  .max = 64, INT(notify_concurrency) },
+	{ "notify_timeout", KIND_MS, IN_NOTIFY | IN_ROOT, .def = "30s", .min = 1000,
+	  .max = HOUR * 1000, INT(notify_timeout_ms) },
 
 	/* workers */
 	{ "launcher", KIND_CHOICE, IN_WORKER, .def = "auto", .choices = launchers,

@@ -26,7 +26,9 @@
 #include "daemon/engine.h"
 #include "daemon/orphans.h"
 #include "daemon/service.h"
+#include "notify/notify.h"
 #include "root/dispatch.h"
+#include "root/notices.h"
 #include "root/root.h"
 #include "util/log.h"
 
@@ -77,6 +79,29 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 	}
 }
 
+/* Notifications, as far as there is something wrong with them. */
+static void daemon_notify_sentence(const struct root *root, FILE *out)
+{
+	const struct notify *n = notices_get(root);
+	struct notify_status st = { 0 };
+
+	if (notices_why(root))
+		(void)fprintf(out, ", no notifications: %s", notices_why(root));
+	if (!n)
+		return;
+	notify_get_status(n, &st);
+	if (st.unwritten)
+		(void)fprintf(out, ", notifications wait: the outbox cannot be written");
+	if (st.parked)
+		(void)fprintf(out, ", notifications of %u subscription%s parked", st.parked,
+			      st.parked == 1 ? "" : "s");
+	if (st.retrying)
+		(void)fprintf(out, ", of %u tried again", st.retrying);
+	if (st.unserved)
+		(void)fprintf(out, ", %u subscription%s that nobody serves", st.unserved,
+			      st.unserved == 1 ? "" : "s");
+}
+
 static void daemon_root_sentence(const struct root *root, FILE *out)
 {
 	struct daemon_counts c = { 0 };
@@ -107,6 +132,7 @@ static void daemon_root_sentence(const struct root *root, FILE *out)
 		(void)fprintf(out, ", %zu being retried", c.troubled);
 	if (c.memory)
 		(void)fprintf(out, ", work held back: %s", c.memory);
+	daemon_notify_sentence(root, out);
 }
 
 static void daemon_status(struct daemon *d)

@@ -61,32 +61,6 @@ struct dryrun *dryrun_free(struct dryrun *d)
 	return NULL;
 }
 
-static int dryrun_copy(const char *from, const char *to)
-{
-	CLEANUP(fs_closep) int in = -1;
-	CLEANUP(fs_closep) int out = -1;
-	char buf[65536];
-	ssize_t n;
-
-	in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOATIME);
-	if (in < 0 && errno == EPERM) /* O_NOATIME is for the owner of the file alone */
-		in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (in < 0)
-		return -errno;
-	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (out < 0)
-		return -errno;
-	while ((n = read(in, buf, sizeof(buf))) > 0)
-		for (ssize_t done = 0; done < n;) {
-			ssize_t w = write(out, buf + done, (size_t)(n - done));
-
-			if (w < 0)
-				return -errno;
-			done += w;
-		}
-	return n < 0 ? -errno : 0;
-}
-
 static int dryrun_copy_all(const char *db, const char *copy)
 {
 	for (size_t i = 0; i < 3; i++) {
@@ -98,7 +72,7 @@ static int dryrun_copy_all(const char *db, const char *copy)
 			return -ENOMEM;
 		if (unlink(to) < 0 && errno != ENOENT)
 			return -errno;
-		r = dryrun_copy(from, to);
+		r = fs_copy(from, to, false);
 		if (r == -ENOENT && i > 0)
 			continue;
 		if (r < 0)

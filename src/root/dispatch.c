@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "root/decompose.h"
+#include "root/notices.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -87,10 +89,27 @@ int dispatch_new(struct dispatch **out, struct root *root, struct board_place *p
 	return 0;
 }
 
+/*
+ * Is there something to book that the board would take? One that is damaged, missing or no
+ * board at all is left alone until its bytes change; what there is to book waits, or goes with
+ * it.
+ */
+static bool dispatch_brings(const struct dispatch *d)
+{
+	switch (d->board.state) {
+	case BOARD_MISSING:
+	case BOARD_SCHEMA:
+	case BOARD_LOST:
+	case BOARD_QUARANTINED:
+		return false;
+	default:
+		return d->finished || d->n_settle > 0;
+	}
+}
+
 bool dispatch_idle(const struct dispatch *d)
 {
-	return !d->board.busy && !d->launching && !d->finished && !d->ending &&
-	       d->n_settle == 0;
+	return !d->board.busy && !d->launching && !d->ending && !dispatch_brings(d);
 }
 
 static void dispatch_timer_closed(uv_handle_t *h)
@@ -134,6 +153,7 @@ void dispatch_close(struct dispatch *d)
 
 	d->closing = true;
 	dispatch_uncounted(d, false);
+	notices_forget(d);
 	workers_close(d);
 	launches_recorded(d, true); /* what could not be recorded is found by the next owner */
 	caps_count(env->caps, &d->board.caps_mine, 0);
@@ -189,7 +209,8 @@ static void dispatch_timer(uv_timer_t *t)
 	struct dispatch *d = t->data;
 
 	d->timer_at_ms = 0;
-	if (!d->want || d->failures) /* a deadline, or a retry of what failed */
+	if (!d->want || d->failures || /* a deadline, or a retry of what failed */
+	    (d->deadline_s > 0 && d->deadline_s <= clock_wall_s()))
 		d->want |= WANT_TICK;
 	workers_overdue(d);
 	dispatch_next(d);
@@ -383,7 +404,7 @@ static void exits_forget(struct dispatch *d)
 static bool dispatch_may_visit(const struct dispatch *d)
 {
 	const struct root *root = d->root;
-	bool bring_home = d->finished || d->n_settle > 0 || (d->want & WANT_CLOSE);
+	bool bring_home = dispatch_brings(d) || (d->want & WANT_CLOSE) || notices_wanted(d);
 
 	if (d->board.busy || d->in_done || d->closing || !atomic_load(&root->owner))
 		return false;
@@ -400,8 +421,9 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 {
 	struct root *root = d->root;
 	struct root_env *env = root->env;
-	bool tick = (d->want & (WANT_TICK | WANT_FULL | WANT_LOOK)) && !root->stopping &&
-		    d->dispatched;
+	/* what is due for subscriptions is no reason to miss a change */
+	bool tick = (d->want & (WANT_TICK | WANT_FULL | WANT_LOOK | WANT_NOTIFY)) &&
+		    !root->stopping && d->dispatched;
 
 	d->bj_set = d->set;
 	*bj = (struct board_job){
@@ -440,6 +462,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
 			       : d->once_reclaimed ? 0
 						   : TICK_RECLAIM;
+	notices_begin(d, bj, tick);
 }
 
 /*
@@ -463,11 +486,10 @@ void dispatch_next(struct dispatch *d)
 	bool had;
 	int r;
 
-	if ((!d->want && !d->finished && d->n_settle == 0) || !dispatch_may_visit(d))
+	if ((!d->want && !dispatch_brings(d)) || !dispatch_may_visit(d))
 		return;
 	gap = now - d->visited_ms;
-	if (d->want == WANT_LOOK && !d->finished && d->n_settle == 0 && d->visited_ms &&
-	    gap < LOOK_GAP_MS) {
+	if (d->want == WANT_LOOK && !dispatch_brings(d) && d->visited_ms && gap < LOOK_GAP_MS) {
 		dispatch_arm(d, LOOK_GAP_MS - gap);
 		return;
 	}
@@ -490,6 +512,7 @@ void dispatch_next(struct dispatch *d)
 		d->want = 0;
 		return;
 	}
+	notices_end(d, bj, false);
 	visit_give_back(d, false, false);
 	log_error("cannot start a visit of board %s: %s; trying again", d->board.place.slug,
 		  strerror(-r));
@@ -581,7 +604,8 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		workers_overdue(d);
 	}
 	if (!(bj->rq.steps & TICK_DISPATCH)) {
-		d->running = plan->running;
+		if (bj->rq.steps)
+			d->running = plan->running;
 		return;
 	}
 	fell = plan->running < d->running;
@@ -597,8 +621,9 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		d->stuck_sweeps = 0;
 	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
 	d->adopted = true;
+	decompose_offer(d, &plan->triage);
 	if (plan->memory)
-		dispatch_deadline(d, bj->rq.now + MEMORY_RETRY_S);
+		plan_deadline(plan, bj->rq.now + MEMORY_RETRY_S);
 	if (fell)
 		d->root->env->freed(d->root->env->arg);
 }
@@ -629,6 +654,23 @@ static void visit_locked(struct dispatch *d, const struct board_job *bj)
 	d->want |= bj->rq.steps ? WANT_TICK : 0;
 	d->want |= bj->close ? WANT_CLOSE : 0;
 	dispatch_arm(d, LOCKED_RETRY_MS);
+}
+
+/*
+ * When time alone will change something. A tick knows; what it said holds through visits that
+ * only look or book, which would else leave the board without its timer.
+ */
+static void visit_deadline(struct dispatch *d, const struct board_job *bj)
+{
+	struct plan sum = { .deadline = bj->plan.deadline };
+	bool tried = bj->rq.steps && bj->outcome != BOARD_UNCHANGED;
+	bool ticked = tried && bj->outcome == BOARD_DONE;
+
+	/* a tick that failed is tried again anyway: what was due needs no timer of its own */
+	if (!ticked && !(tried && d->deadline_s <= bj->rq.now))
+		plan_deadline(&sum, d->deadline_s);
+	d->deadline_s = sum.deadline;
+	dispatch_deadline(d, d->deadline_s);
 }
 
 static void visit_done(struct job *job)
@@ -662,10 +704,13 @@ static void visit_done(struct job *job)
 		visit_locked(d, bj);
 	else
 		d->locked = 0;
-	dispatch_deadline(d, bj->plan.deadline);
+	visit_deadline(d, bj);
+	notices_end(d, bj, true);
 	plan_deinit(&bj->plan);
+	/* counted, or not to be had now; may start visits, not of this one before we read @bj
+	 */
+	dispatch_uncounted(d, false);
 	d->in_done = false;
-	dispatch_uncounted(d, false); /* counted, or not to be had now */
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */
 

@@ -18,7 +18,7 @@
 #include "lease_internal.h"
 #include "util/fs.h"
 
-#define LEASE_LOCKS_MAX_BYTES (8 * 1024 * 1024)
+#define LEASE_LOCKS_MAX_BYTES ((size_t)8 * 1024 * 1024)
 
 /* One line of /proc/locks: "1: FLOCK  ADVISORY  WRITE 12 fe:00:345 0 EOF"; a waiter's line has
  * "->" after the number and does not match. */

@@ -82,9 +82,8 @@ static int lease_lock_open_error(const struct lease_paths *paths, int r, struct 
 
 int lease_lock_open(const struct lease_paths *paths, struct lease_hold *hold, struct error *e)
 {
-	CLEANUP(fs_closep) int fd = -1;
 	struct stat st;
-	int r;
+	int fd, r;
 
 	if (stat(paths->root, &st) < 0) {
 		r = -errno;
@@ -107,12 +106,14 @@ int lease_lock_open(const struct lease_paths *paths, struct lease_hold *hold, st
 	fd = fs_lock_open(paths->lock);
 	if (fd < 0)
 		return lease_lock_open_error(paths, fd, e);
-	if (fstat(fd, &st) < 0)
-		return lease_lock_open_error(paths, -errno, e);
+	if (fstat(fd, &st) < 0) {
+		r = -errno;
+		fs_closep(&fd);
+		return lease_lock_open_error(paths, r, e);
+	}
 	hold->dev = st.st_dev;
 	hold->ino = st.st_ino;
 	hold->fd = fd;
-	fd = -1;
 	return 0;
 }
 

@@ -20,7 +20,7 @@
 #include "util/clock.h"
 #include "util/fs.h"
 
-#define LEASE_OWNER_MAX_BYTES (64 * 1024)
+#define LEASE_OWNER_MAX_BYTES ((size_t)64 * 1024)
 #define LEASE_OWNER_MAX_DEPTH 64
 #define LEASE_CLAIMANT_MAX    300 /* host, colon, pid */
 

@@ -27,7 +27,7 @@
 #include "util/fs.h"
 
 #define LEASE_SIGNAL      SIGRTMIN
-#define LEASE_STACK_BYTES (64 * 1024)
+#define LEASE_STACK_BYTES ((size_t)64 * 1024)
 
 static void lease_wait_wake_up(int sig)
 {

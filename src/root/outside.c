@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launch/helper.h"
 #include "launch/identity.h"
 #include "root/root.h"
 #include "util/fs.h"
@@ -42,6 +43,12 @@ static bool outside_owner(void *arg, struct error *why)
 		return false;
 	}
 	return lease_check(root->lease, why) == 0;
+}
+
+static int outside_pr_open(void *arg, const char *url)
+{
+	(void)arg;
+	return helper_pr_open(url);
 }
 
 static int64_t outside_find(void *arg, const char *db, const char *task, int64_t run)
@@ -96,6 +103,7 @@ void root_outside_init(struct root *root)
 		.alive = outside_alive,
 		.profile = outside_profile,
 		.owner = outside_owner,
+		.pr_open = outside_pr_open,
 		.find = outside_find,
 		.first_scratch = outside_first_scratch,
 		.arg = root,

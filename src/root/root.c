@@ -18,7 +18,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "root/decompose.h"
 #include "root/dispatch.h"
+#include "root/notices.h"
 #include "root/watchdir.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -162,9 +164,13 @@ static void root_scanned(struct root *root)
 		struct dispatch *d = root_find(root, root->disc.boards[i].slug, i);
 
 		if (d)
-			dispatch_sweep(d, board_changed(&d->board, &root->disc.boards[i]));
+			/* what a visit has seen is its own until it ends */
+			dispatch_sweep(d,
+				       d->board.busy ||
+					       board_changed(&d->board, &root->disc.boards[i]));
 	}
 	root_uncounted(root, false);
+	notices_scanned(root);
 	root->env->changed(root->env->arg);
 }
 
@@ -296,6 +302,7 @@ static void root_own(struct root *root, int64_t epoch)
 	}
 	root_scan(root);
 	root_arm(root);
+	notices_open(root);
 	root->env->changed(root->env->arg);
 }
 
@@ -307,9 +314,11 @@ static void root_acquired(void *arg, int64_t epoch)
 	if (root->stopping)
 		return;
 	claimants_copy(root);
-	root_own(root, epoch);
+	root->epoch = epoch;
 	about = root_about(root, LOG_ID_LEASE_OWNER);
+	/* before READY goes out: whoever waited for the start finds it in the journal */
 	log_about(LOG_NOTICE, &about, "owner of %s, epoch %lld", root->path, (long long)epoch);
+	root_own(root, epoch);
 }
 
 static void root_standby(void *arg, const char *holder)
@@ -330,6 +339,7 @@ static void root_disown(struct root *root)
 	atomic_store(&root->owner, false);
 	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */
 	watchdir_close(root);
+	notices_lost(root);
 	root->scanned = false;
 	root_uncounted(root, false);
 	for (size_t i = 0; i < root->n_boards; i++) {
@@ -458,6 +468,7 @@ void root_reload(struct root *root)
 	root->env->settings(root->env->arg, root->path, NULL, &root->set);
 	for (size_t i = 0; i < root->n_boards; i++)
 		dispatch_reload(root->boards[i]);
+	notices_reload(root);
 	if (root->role == ROOT_OWNER) {
 		root_arm(root);
 		root_scan(root);
@@ -521,10 +532,21 @@ static void root_lease_closed(void *arg)
 	uv_close((uv_handle_t *)&root->sweep, root_sweep_closed);
 }
 
+/* The lease goes last: the outbox is the owner's. */
+static void root_notices_closed(void *arg)
+{
+	struct root *root = arg;
+
+	if (root->lease && !root->env->once)
+		lease_close(root->lease, root_lease_closed, root);
+	else
+		root_lease_closed(root);
+}
+
 /* One step further down whenever something in flight came home. */
 static void root_stop_step(struct root *root)
 {
-	if (root->lease_closing)
+	if (root->lease_closing || !notices_over(root))
 		return;
 	for (size_t i = 0; i < root->n_boards; i++) {
 		struct dispatch *d = root->boards[i];
@@ -536,17 +558,15 @@ static void root_stop_step(struct root *root)
 		if (root->boards[i]->board.busy || root->boards[i]->launching ||
 		    root->boards[i]->ending)
 			return;
-	if (root->scanning || root->settling)
+	if (root->scanning || root->settling || !decompose_idle(root))
 		return;
+	decompose_close(root);
 	root->lease_closing = true;
 	atomic_store(&root->owner, false);
 	for (size_t i = 0; i < root->n_boards; i++)
 		dispatch_close(root->boards[i]);
 	root->n_boards = 0;
-	if (root->lease && !root->env->once)
-		lease_close(root->lease, root_lease_closed, root);
-	else
-		root_lease_closed(root);
+	notices_close(root, root_notices_closed, root);
 }
 
 void root_stop(struct root *root, void (*done)(void *arg), void *arg)
@@ -557,6 +577,7 @@ void root_stop(struct root *root, void (*done)(void *arg), void *arg)
 	root->stopped_arg = arg;
 	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */
 	watchdir_close(root);
+	notices_stop(root);
 	root_stop_step(root);
 }
 

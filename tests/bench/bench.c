@@ -99,8 +99,8 @@ static void bench_cell(const char *text, int width)
 void bench_add(const struct bench_row *row)
 {
 	const bool known = row->target > 0;
-	const bool met = row->more_is_good ? row->value >= row->target
-					   : row->value <= row->target;
+	const bool met =
+		row->more_is_good ? row->value >= row->target : row->value <= row->target;
 
 	if (row_count == sizeof(rows) / sizeof(rows[0]))
 		bench_die("too many rows");
@@ -131,17 +131,17 @@ static void bench_json(const char *path)
 
 	for (size_t i = 0; i < row_count; i++) {
 		const struct bench_row *r = &rows[i];
-		json_t *o = json_pack("{s:s, s:s, s:s, s:f, s:f}", "name", r->name, "what",
-				      r->what, "unit", r->unit, "value", r->value, "limit",
-				      r->limit);
+		json_t *o =
+			json_pack("{s:s, s:s, s:s, s:f, s:f}", "name", r->name, "what", r->what,
+				  "unit", r->unit, "value", r->value, "limit", r->limit);
 
 		if (r->worst >= 0)
 			(void)json_object_set_new(o, "p99", json_real(r->worst));
 		if (r->target > 0) {
 			(void)json_object_set_new(o, "target", json_real(r->target));
-			(void)json_object_set_new(o, "target_is",
-						  json_string(r->more_is_good ? "at least"
-									      : "at most"));
+			(void)json_object_set_new(
+				o, "target_is",
+				json_string(r->more_is_good ? "at least" : "at most"));
 		}
 		(void)json_array_append_new(list, o);
 	}

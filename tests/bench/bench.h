@@ -1,6 +1,6 @@
 /*
- * The benchmark: what kanband takes, and beside it what this machine takes for the same work when
- * nothing but the machine is in the way, measured in the same run.
+ * The benchmark: what kanband takes, and beside it what this machine takes for the same work
+ * when nothing but the machine is in the way, measured in the same run.
  */
 #pragma once
 
@@ -48,8 +48,8 @@ double bench_percentile(double *values, size_t count, double p); /* sorts */
 void bench_root(const char *name, unsigned interval_s);
 /** bench_board() - a board of a root with @tasks that wait in a chain; @wal: journal mode */
 void bench_board(const char *root, const char *slug, unsigned tasks, bool wal);
-/** bench_ready() - @count tasks that may start */
-void bench_ready(const char *root, const char *slug, const char *prefix, unsigned count);
+/** bench_ready() - @count tasks that may start; false if the board stays locked */
+bool bench_ready(const char *root, const char *slug, const char *prefix, unsigned count);
 int64_t bench_int(const char *root, const char *slug, const char *sql);
 const char *bench_db(const char *root, const char *slug);
 /** bench_scan_ms() - the promotion query alone, on an open connection; the fastest of a few */

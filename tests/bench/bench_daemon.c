@@ -1,6 +1,6 @@
 /*
- * Daemons of the benchmark, and this program in the roles that a limit is measured with: a process
- * that only says READY, one that only holds connections, one that only holds a lock.
+ * Daemons of the benchmark, and this program in the roles that a limit is measured with: a
+ * process that only says READY, one that only holds connections, one that only holds a lock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -191,8 +191,8 @@ static int bench_bare(int argc, char **argv)
 		sqlite3 *db = NULL;
 
 		if (sqlite3_open(argv[i], &db) || sqlite3_busy_timeout(db, 60000) ||
-		    sqlite3_exec(db, "SELECT count(*) FROM tasks WHERE status='todo'", NULL, NULL,
-				 NULL))
+		    sqlite3_exec(db, "SELECT count(*) FROM tasks WHERE status='todo'", NULL,
+				 NULL, NULL))
 			return 1;
 	}
 	bench_say_ready();

@@ -2,8 +2,8 @@
  * Ready → the worker runs: a task is committed by a process that is not kanband, and the worker
  * writes down when it came to run.
  *
- * The limit is the same chain without kanband: a process that sleeps in inotify, is woken by that
- * commit, commits a claim of its own, and starts the same worker.
+ * The limit is the same chain without kanband: a process that sleeps in inotify, is woken by
+ * that commit, commits a claim of its own, and starts the same worker.
  */
 #include "bench_event.h"
 

@@ -24,8 +24,8 @@ void bench_run(const char *fmt, ...)
 
 void bench_root(const char *name, unsigned interval_s)
 {
-	bench_run("mkdir -p '%s/kanban/boards' '%s/profiles/jimmy' '%s'", bench_path("%s", name),
-		  bench_path("%s", name), bench_path("home"));
+	bench_run("mkdir -p '%s/kanban/boards' '%s/profiles/jimmy' '%s'",
+		  bench_path("%s", name), bench_path("%s", name), bench_path("home"));
 	bench_run("printf 'kanban:\\n  dispatch_interval_seconds: %u\\n  max_in_progress: "
 		  "100000\\n' > '%s'",
 		  interval_s, bench_path("%s/config.yaml", name));
@@ -60,7 +60,8 @@ static void bench_exec(sqlite3 *db, const char *sql)
 static const char sql_chain[] =
 	"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i+1 < %u) "
 	"INSERT INTO tasks (id, title, body, assignee, status, created_at) SELECT "
-	"printf('t_%%08x', i), 'task ' || i, hex(zeroblob(100)), CASE i WHEN 0 THEN 'nemo' ELSE "
+	"printf('t_%%08x', i), 'task ' || i, hex(zeroblob(100)), CASE i WHEN 0 THEN 'nemo' "
+	"ELSE "
 	"'jimmy' END, CASE i WHEN 0 THEN 'ready' ELSE 'todo' END, 1770000000 + i FROM n;"
 	"INSERT INTO task_links SELECT printf('t_%%08x', rowid - 2), id FROM tasks WHERE "
 	"status='todo';"
@@ -87,7 +88,7 @@ void bench_board(const char *root, const char *slug, unsigned tasks, bool wal)
 	(void)sqlite3_close(db);
 }
 
-void bench_ready(const char *root, const char *slug, const char *prefix, unsigned count)
+bool bench_ready(const char *root, const char *slug, const char *prefix, unsigned count)
 {
 	sqlite3 *db = bench_open(root, slug);
 	char *sql = sqlite3_mprintf(
@@ -95,12 +96,16 @@ void bench_ready(const char *root, const char *slug, const char *prefix, unsigne
 		"INSERT INTO tasks (id, title, assignee, status, created_at) SELECT "
 		"printf('t_%q%%04d', i), 'ready', 'jimmy', 'ready', 1780000000 FROM n",
 		count, prefix);
+	int rc;
 
-	if (!sql)
+	if (!sql || sqlite3_busy_timeout(db, 300))
 		bench_die("out of memory");
-	bench_exec(db, sql);
+	rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+		bench_die("%s: %s", sql, sqlite3_errmsg(db));
 	sqlite3_free(sql);
 	(void)sqlite3_close(db);
+	return rc == SQLITE_OK;
 }
 
 int64_t bench_int(const char *root, const char *slug, const char *sql)

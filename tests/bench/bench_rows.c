@@ -1,7 +1,7 @@
 /*
- * What is measured, and what it is measured against. A full sweep cannot be timed from outside by a
- * clock on the wall, because the daemon sleeps in between: it is told by the CPU time that the
- * process uses from one second to the next at an interval of one second.
+ * What is measured, and what it is measured against. A full sweep cannot be timed from outside
+ * by a clock on the wall, because the daemon sleeps in between: it is told by the CPU time that
+ * the process uses from one second to the next at an interval of one second.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,17 +38,16 @@ static void sweep_cost(pid_t pid, double *p50, double *worst)
 /* Until the first examination of all boards is over: two quiet seconds in a row. */
 static void settle(pid_t pid)
 {
-	double before = bench_cpu_ms(pid), last = 1e9;
+	double before = bench_cpu_ms(pid);
+	int quiet = 0;
 
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 60 && quiet < 2; i++) {
 		double used;
 
 		bench_sleep_ms(1000);
 		used = bench_cpu_ms(pid) - before;
 		before += used;
-		if (used < last * 1.5 && last < used * 1.5 + 1)
-			return;
-		last = used;
+		quiet = used < 100 ? quiet + 1 : 0;
 	}
 }
 
@@ -57,7 +56,9 @@ static void settle(pid_t pid)
 static void row_tick(unsigned tasks, double target)
 {
 	char root[32], what[80], name[40];
-	struct bench_row row = { .name = name, .what = what, .unit = "ms CPU", .target = target };
+	struct bench_row row = {
+		.name = name, .what = what, .unit = "ms CPU", .target = target
+	};
 	pid_t pid;
 
 	(void)snprintf(root, sizeof(root), "tick%u", tasks);
@@ -140,11 +141,9 @@ static void make_boards(const char *root, unsigned boards, bool wal)
 static void row_memory(const char *root, unsigned boards, pid_t pid, double target)
 {
 	char what[80], name[40];
-	struct bench_row row = { .name = name,
-				 .what = what,
-				 .unit = "MiB",
-				 .worst = -1,
-				 .target = target };
+	struct bench_row row = {
+		.name = name, .what = what, .unit = "MiB", .worst = -1, .target = target
+	};
 
 	(void)snprintf(name, sizeof(name), "resident_%u", boards);
 	(void)snprintf(what, sizeof(what), "resident memory, %u board%s", boards,
@@ -248,7 +247,7 @@ void bench_rows_sweep(void)
 
 /* ---- starting workers ------------------------------------------------------------------ */
 
-#define WORKERS 200
+#define WORKERS      200
 #define SPAWN_ROUNDS 5
 
 static double spawn_limit(void)
@@ -280,7 +279,8 @@ static double spawn_rate(int round, bool wal)
 	bench_board(empty, "default", 30, wal);
 	bench_root(full, 60);
 	bench_board(full, "default", 30, wal);
-	bench_ready(full, "default", "r", WORKERS);
+	if (!bench_ready(full, "default", "r", WORKERS))
+		bench_die("the board is locked");
 	without = bench_once_ms(empty);
 	with = bench_once_ms(full);
 	if (bench_int(full, "default", "SELECT count(*) FROM task_runs WHERE worker_pid>0") !=
@@ -390,16 +390,22 @@ static double takeover_limit(void)
 	return bench_percentile(ms, TAKEOVERS, 50);
 }
 
-/* The owner is stopped first, so that it cannot start the task that the next one shall start. */
+/* The owner is stopped first, so that it cannot start the task that the next one shall start.
+ */
 static void one_takeover(pid_t owner, pid_t standby, int i, double *held, double *first)
 {
 	char prefix[16];
 	double from;
 
-	(void)kill(owner, SIGSTOP);
 	(void)snprintf(prefix, sizeof(prefix), "%02d", i);
-	(void)unlink(bench_path("stamp"));
-	bench_ready("takeover", "default", prefix, 1);
+	for (;;) {
+		(void)kill(owner, SIGSTOP);
+		(void)unlink(bench_path("stamp"));
+		if (bench_ready("takeover", "default", prefix, 1))
+			break;
+		(void)kill(owner, SIGCONT); /* it was stopped within a write of its own */
+		bench_sleep_ms(20);
+	}
 	*held = held_after_kill(owner, standby,
 				inode_of(bench_path("takeover/kanban/.dispatcher.lock")),
 				&from);

@@ -1,9 +1,11 @@
 /*
- * One case of the black-box tests: its folder, its environment, and what must be true at its end.
+ * One case of the black-box tests: its folder, its environment, and what must be true at its
+ * end.
  *
- * Happy path: rig_setup() makes the folder, a root with the profiles jimmy and franky and an empty
- * default board, and an environment in which the programs find only what belongs to the case.
- * rig_teardown() ends the daemons, lets the workers go, and then looks for what should not be.
+ * Happy path: rig_setup() makes the folder, a root with the profiles jimmy and franky and an
+ * empty default board, and an environment in which the programs find only what belongs to the
+ * case. rig_teardown() ends the daemons, lets the workers go, and then looks for what should
+ * not be.
  *
  * Failure modes: Check ends the process of a failed case without its teardown. Daemons then die
  * with it (PR_SET_PDEATHSIG), workers notice that RIG_PID is gone, and the folder stays for
@@ -77,6 +79,7 @@ void rig_pause(void)
 	const struct timespec nap = { 0, 3000000 };
 
 	(void)nanosleep(&nap, NULL);
+	rig_watch_daemons();
 }
 
 /* ---- environment ----------------------------------------------------------------------- */
@@ -119,16 +122,11 @@ const char *rig_env_get(const char *name)
 /* What the test's own environment may pass on: where programs are, and what tools need. */
 static void rig_env_init(void)
 {
-	static const char *const passed[] = { "PATH",
-					      "TMPDIR",
-					      "LANG",
-					      "LC_ALL",
-					      "ASAN_OPTIONS",
-					      "UBSAN_OPTIONS",
-					      "TSAN_OPTIONS",
-					      "LSAN_OPTIONS",
-					      "GCOV_PREFIX",
-					      "GCOV_PREFIX_STRIP",
+	static const char *const passed[] = { "PATH",           "TMPDIR",
+					      "LANG",           "LC_ALL",
+					      "ASAN_OPTIONS",   "UBSAN_OPTIONS",
+					      "TSAN_OPTIONS",   "LSAN_OPTIONS",
+					      "GCOV_PREFIX",    "GCOV_PREFIX_STRIP",
 					      "LD_LIBRARY_PATH" };
 
 	rig.env = rig_keep(calloc(RIG_ENV_MAX + 2, sizeof(char *)));

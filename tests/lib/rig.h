@@ -1,13 +1,13 @@
 /*
- * The harness of the black-box tests: a kanban root in a temporary folder, boards filled by plain
- * SQL, the real programs, a scripted worker, a false service manager.
+ * The harness of the black-box tests: a kanban root in a temporary folder, boards filled by
+ * plain SQL, the real programs, a scripted worker, a false service manager.
  *
- * One case, one `rig`: the fixtures rig_setup() and rig_teardown() make and remove it. Everything
- * that a helper returns belongs to the rig and lives until teardown. Helpers assert; a test reads
- * as what is there before, one run, and what is there after.
+ * One case, one `rig`: the fixtures rig_setup() and rig_teardown() make and remove it.
+ * Everything that a helper returns belongs to the rig and lives until teardown. Helpers assert;
+ * a test reads as what is there before, one run, and what is there after.
  *
- * Nothing here uses code of kanband but the text of the schema: what these tests hold to be right
- * is written down in them, not taken from what they test.
+ * Nothing here uses code of kanband but the text of the schema: what these tests hold to be
+ * right is written down in them, not taken from what they test.
  */
 #pragma once
 
@@ -29,10 +29,10 @@ struct rig {
 	char **env;     /* environment of the programs, "NAME=value", NULL-terminated */
 	void **kept;    /* what teardown frees */
 	size_t kept_count, kept_room;
-	json_t *kept_json;           /* an array that holds what was parsed */
-	struct rig_daemon *daemons;  /* all that were started */
-	unsigned runs;               /* numbers the files of stdout and stderr */
-	bool any_status; /* rig_once() accepts any exit status */
+	json_t *kept_json;          /* an array that holds what was parsed */
+	struct rig_daemon *daemons; /* all that were started */
+	unsigned runs;              /* numbers the files of stdout and stderr */
+	bool any_status;            /* rig_once() accepts any exit status */
 };
 
 extern struct rig rig;
@@ -66,7 +66,7 @@ int64_t rig_mono_us(void); /* CLOCK_MONOTONIC */
 /* Poll until the condition holds; fails the test after @ms milliseconds. */
 #define RIG_UNTIL(condition, ms)                                                               \
 	do {                                                                                   \
-		const int64_t until_ = rig_mono_us() + (int64_t)(ms) * 1000;                   \
+		const int64_t until_ = rig_mono_us() + (int64_t)(ms)*1000;                     \
 		while (!(condition)) {                                                         \
 			ck_assert_msg(rig_mono_us() < until_, "not within %d ms: %s",          \
 				      (int)(ms), #condition);                                  \
@@ -117,8 +117,9 @@ void rig_sql(const char *slug, const char *fmt, ...);
 int64_t rig_int(const char *slug, const char *fmt, ...);
 /** rig_list() - rows joined by ',', columns by '|', NULL as "-" */
 char *rig_list(const char *slug, const char *fmt, ...);
-/** rig_writer() - a process that writes one @sql on the board in WAL mode and keeps the database
- * open until teardown; with @die it ends at once instead, without closing, and leaves the -wal */
+/** rig_writer() - a process that writes one @sql on the board in WAL mode and keeps the
+ * database open until teardown; with @die it ends at once instead, without closing, and leaves
+ * the -wal */
 void rig_writer(const char *slug, const char *sql, bool die);
 /** rig_dump() - every row of every table */
 char *rig_dump(const char *slug);
@@ -163,8 +164,7 @@ int64_t rig_add_claim(const char *slug, const struct rig_claim *claim);
 #define rig_running(slug, ...) rig_add_claim(slug, &(const struct rig_claim){ __VA_ARGS__ })
 
 /** rig_add_run() - a closed run, @ended_ago seconds ago; Return: its id */
-int64_t rig_add_run(const char *slug, const char *task, const char *outcome,
-		    int64_t ended_ago);
+int64_t rig_add_run(const char *slug, const char *task, const char *outcome, int64_t ended_ago);
 void rig_add_event(const char *slug, const char *task, const char *kind, const char *payload,
 		   int64_t ago);
 void rig_add_comment(const char *slug, const char *task, const char *body, int64_t ago);
@@ -216,6 +216,10 @@ struct rig_out *rig_run(int seconds, const char *const *argv);
 struct rig_out *rig_once_args(const char *const *more);
 #define rig_once(...) rig_once_args((const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
+/** rig_once_as_nobody() - rig_once() with the rights of uid 65534, which then owns the root;
+ * NULL where the test itself does not run as root */
+struct rig_out *rig_once_as_nobody(void);
+
 /** rig_tick() - rig_once(), and of it the board @slug */
 json_t *rig_tick(const char *slug);
 /** rig_of() - the board @slug of a result; NULL if it is not there */
@@ -243,14 +247,15 @@ char *rig_argv(const char *task);
 const char *rig_var(const char *task, const char *name);
 /** rig_worker() - start a worker of @task and @run as kanband would have; Return: its pid */
 pid_t rig_worker(const char *slug, const char *task, int64_t run);
-/** rig_worker_row() - the same, and its pid and worker_started_at in the rows of task and run */
+/** rig_worker_row() - the same, and its pid and worker_started_at in the rows of task and run
+ */
 pid_t rig_worker_row(const char *slug, const char *task, int64_t run);
 /** rig_sleeper() - a process that has nothing to do with any board, until teardown */
 pid_t rig_sleeper(void);
 pid_t rig_dead_pid(void); /* a pid that no process has */
 /** rig_started() - worker_started_at of a pid, worked out here */
 char *rig_started(pid_t pid);
-bool rig_alive(pid_t pid); /* a zombie is not */
+bool rig_alive(pid_t pid);                                            /* a zombie is not */
 pid_t rig_child_pid(const char *task, int64_t run, const char *kind); /* child, escape */
 void rig_let_go(void); /* touch `stop`: all waiting workers end */
 
@@ -258,12 +263,12 @@ void rig_let_go(void); /* touch `stop`: all waiting workers end */
 
 struct rig_daemon {
 	struct rig_daemon *next;
-	pid_t pid;       /* 0 once it was reaped */
-	int notify;      /* the datagram socket that stands in for systemd */
-	char *err_path;  /* its stderr */
-	unsigned ready;  /* READY=1 seen */
-	unsigned reload; /* RELOADING=1 seen */
-	bool stopping;   /* STOPPING=1 seen */
+	pid_t pid;        /* 0 once it was reaped */
+	int notify;       /* the datagram socket that stands in for systemd */
+	char *err_path;   /* its stderr */
+	unsigned ready;   /* READY=1 seen */
+	unsigned reload;  /* RELOADING=1 seen */
+	bool stopping;    /* STOPPING=1 seen */
 	char status[512]; /* the last STATUS= */
 	char *all;        /* every datagram so far, lines */
 	int wait_status;  /* of waitpid() */

@@ -192,10 +192,10 @@ char *rig_dump(const char *slug)
 	char *text = rig_printf("%s", "");
 
 	for (char *name; (name = strsep(&names, "\n"));)
-		text = rig_printf(
-			"%s== %s\n%s\n", text, name,
-			rig_rows(slug, rig_printf("SELECT * FROM %s ORDER BY rowid", name),
-				 '\n'));
+		text = rig_printf("%s== %s\n%s\n", text, name,
+				  rig_rows(slug,
+					   rig_printf("SELECT * FROM %s ORDER BY rowid", name),
+					   '\n'));
 	return text;
 }
 
@@ -411,17 +411,16 @@ static bool rig_json_like(json_t *got, json_t *want)
 	if (json_is_object(want)) {
 		if (json_object_size(want) != json_object_size(got))
 			return false;
-		json_object_foreach (want, key, value)
-			if (!rig_json_like(json_object_get(got, key), value))
-				return false;
+		json_object_foreach(want, key,
+				    value) if (!rig_json_like(json_object_get(got, key),
+							      value)) return false;
 		return true;
 	}
 	if (json_is_array(want)) {
 		if (json_array_size(want) != json_array_size(got))
 			return false;
-		json_array_foreach (want, i, value)
-			if (!rig_json_like(json_array_get(got, i), value))
-				return false;
+		json_array_foreach(want, i, value) if (!rig_json_like(json_array_get(got, i),
+								      value)) return false;
 		return true;
 	}
 	return json_equal(got, want);

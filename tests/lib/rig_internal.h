@@ -7,3 +7,6 @@
 
 char *rig_program(const char *name);
 void rig_end_daemons(void);
+/* Fails at once, with its stderr, when a daemon crashed: nobody then waits for what it was to
+ * do. */
+void rig_watch_daemons(void);

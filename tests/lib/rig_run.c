@@ -1,9 +1,10 @@
 /*
- * Programs of a case: run to the end with a bound, or kept as a daemon with a socket that stands
- * in for the service manager.
+ * Programs of a case: run to the end with a bound, or kept as a daemon with a socket that
+ * stands in for the service manager.
  *
- * stdout and stderr go to files, never to pipes: a worker that wrongly kept one open must not make
- * the test wait. $RIG_WRAP (words) is put in front of kanband and kanbanctl, e.g. valgrind.
+ * stdout and stderr go to files, never to pipes: a worker that wrongly kept one open must not
+ * make the test wait. $RIG_WRAP (words) is put in front of kanband and kanbanctl, e.g.
+ * valgrind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -109,7 +110,7 @@ static void rig_check_ids(json_t *list, const char *what)
 	size_t i;
 
 	ck_assert_msg(json_is_array(list), "%s is no list", what);
-	json_array_foreach (list, i, id)
+	json_array_foreach(list, i, id)
 		ck_assert_msg(json_is_string(id), "%s has something but a task id", what);
 }
 
@@ -129,12 +130,12 @@ static void rig_check_board(json_t *board)
 		rig_check_ids(json_object_get(skipped, skips[i]), skips[i]);
 	error = json_object_get(board, "error");
 	ck_assert_msg(json_is_null(error) || json_is_string(error), "error is no text");
-	json_array_foreach (json_object_get(board, "spawned"), i, item)
+	json_array_foreach(json_object_get(board, "spawned"), i, item)
 		rig_json_is(item,
 			    "{\"task\":\"TEXT\",\"run\":\"ANY\",\"assignee\":\"TEXT\","
 			    "\"workspace\":\"ANY\",\"pid\":\"ANY\"}",
 			    "spawned");
-	json_array_foreach (json_object_get(board, "respawn_guarded"), i, item)
+	json_array_foreach(json_object_get(board, "respawn_guarded"), i, item)
 		rig_json_is(item, "{\"task\":\"TEXT\",\"reason\":\"TEXT\"}", "respawn_guarded");
 }
 
@@ -145,25 +146,48 @@ static void rig_check_shape(json_t *json)
 	size_t r, b;
 
 	rig_json_is(json, "{\"epoch\":\"INT\",\"roots\":\"ANY\"}", "the result");
-	json_array_foreach (json_object_get(json, "roots"), r, root) {
+	json_array_foreach(json_object_get(json, "roots"), r, root)
+	{
 		rig_json_is(root, "{\"root\":\"TEXT\",\"boards\":\"ANY\"}", "a root");
-		json_array_foreach (json_object_get(root, "boards"), b, board)
+		json_array_foreach(json_object_get(root, "boards"), b, board)
 			rig_check_board(board);
 	}
 }
 
 struct rig_out *rig_once_args(const char *const *more)
 {
-	const char *argv[RIG_ARGV_MAX] = { "kanband", "--config",   rig_path("kanband.conf"),
-					   "--root",  rig.root,	    "--launcher",
-					   "fork",    "--once",	    "--json" };
+	const char *argv[RIG_ARGV_MAX] = { "kanband", "--config", rig_path("kanband.conf"),
+					   "--root",  rig.root,   "--launcher",
+					   "fork",    "--once",   "--json" };
 	struct rig_out *out;
 
 	for (size_t n = 9; *more && n < RIG_ARGV_MAX - 1; n++)
 		argv[n] = *more++;
 	out = rig_run(60, argv);
-	ck_assert_msg(rig.any_status || out->status == 0, "kanband --once: exit %d\n%s\n%s", out->status,
-		      out->text, out->err);
+	ck_assert_msg(rig.any_status || out->status == 0, "kanband --once: exit %d\n%s\n%s",
+		      out->status, out->text, out->err);
+	out->json = rig_json(out->text);
+	rig_check_shape(out->json);
+	return out;
+}
+
+struct rig_out *rig_once_as_nobody(void)
+{
+	struct rig_out *out = rig_keep(calloc(1, sizeof(*out)));
+
+	if (geteuid() != 0)
+		return NULL;
+	/* The build may be where nobody may not look. */
+	rig_shell("chmod 755 . && cp '%s' kanband-copy && chown -R 65534:65534 root",
+		  rig_program("kanband"));
+	rig_shell("setpriv --reuid=65534 --regid=65534 --clear-groups ./kanband-copy --config "
+		  "kanband.conf --root '%s' --launcher fork --once --json >out.nobody "
+		  "2>err.nobody && s=0 || s=$?; echo $s >status.nobody",
+		  rig.root);
+	out->text = rig_read("out.nobody");
+	out->err = rig_read("err.nobody");
+	out->status = atoi(rig_read("status.nobody"));
+	ck_assert_msg(out->status == 0, "exit %d: %s", out->status, out->err);
 	out->json = rig_json(out->text);
 	rig_check_shape(out->json);
 	return out;
@@ -174,10 +198,10 @@ json_t *rig_of(const struct rig_out *out, const char *slug)
 	json_t *root, *board;
 	size_t r, b;
 
-	json_array_foreach (json_object_get(out->json, "roots"), r, root)
-		json_array_foreach (json_object_get(root, "boards"), b, board)
-			if (!strcmp(json_string_value(json_object_get(board, "slug")), slug))
-				return board;
+	json_array_foreach(json_object_get(out->json, "roots"), r, root) json_array_foreach(
+		json_object_get(root, "boards"), b,
+		board) if (!strcmp(json_string_value(json_object_get(board, "slug")),
+				   slug)) return board;
 	return NULL;
 }
 
@@ -208,9 +232,8 @@ char *rig_ids(json_t *board, const char *member, bool ordered)
 	size_t i;
 
 	ck_assert_msg(json_is_array(list), "no list %s", member);
-	json_array_foreach (list, i, item)
-		ids[i] = json_string_value(
-			json_is_object(item) ? json_object_get(item, "task") : item);
+	json_array_foreach(list, i, item) ids[i] =
+		json_string_value(json_is_object(item) ? json_object_get(item, "task") : item);
 	if (!ordered)
 		qsort(ids, count, sizeof(*ids), rig_by_text);
 	for (i = 0; i < count; i++)
@@ -235,7 +258,7 @@ static int rig_notify_socket(const char *path)
 struct rig_daemon *rig_start_args(bool wait, const char *const *more)
 {
 	const char *argv[RIG_ARGV_MAX] = { "kanband", "--config", rig_path("kanband.conf"),
-					   "--root",  rig.root,	  "--launcher",
+					   "--root",  rig.root,   "--launcher",
 					   "fork",    "--socket" };
 	struct rig_daemon *d = rig_keep(calloc(1, sizeof(*d)));
 	const unsigned n = ++rig.runs;
@@ -325,6 +348,19 @@ char *rig_err(struct rig_daemon *d)
 	return text ? text : rig_printf("%s", "");
 }
 
+static bool rig_crashed(const struct rig_daemon *d)
+{
+	return WIFSIGNALED(d->wait_status) && WTERMSIG(d->wait_status) != SIGKILL;
+}
+
+void rig_watch_daemons(void)
+{
+	for (struct rig_daemon *d = rig.daemons; d; d = d->next)
+		ck_assert_msg(!rig_ended(d) || !rig_crashed(d),
+			      "kanband ended by signal %d:\n%s", WTERMSIG(d->wait_status),
+			      rig_err(d));
+}
+
 void rig_end_daemons(void)
 {
 	for (struct rig_daemon *d = rig.daemons; d; d = d->next) {
@@ -332,9 +368,8 @@ void rig_end_daemons(void)
 
 		if (was_there)
 			(void)rig_stop(d);
-		ck_assert_msg(WIFEXITED(d->wait_status) || WTERMSIG(d->wait_status) == SIGKILL,
-			      "kanband ended by signal %d:\n%s", WTERMSIG(d->wait_status),
-			      rig_err(d));
+		ck_assert_msg(!rig_crashed(d), "kanband ended by signal %d:\n%s",
+			      WTERMSIG(d->wait_status), rig_err(d));
 		(void)close(d->notify);
 	}
 }

@@ -73,17 +73,14 @@ char *rig_argv(const char *task)
 	char *text = rig_printf("%s", "");
 	size_t i;
 
-	json_array_foreach (argv, i, word)
-		if (i > 0)
-			text = rig_printf("%s%s%s", text, i > 1 ? " " : "",
-					  json_string_value(word));
+	json_array_foreach(argv, i, word) if (i > 0) text =
+		rig_printf("%s%s%s", text, i > 1 ? " " : "", json_string_value(word));
 	return text;
 }
 
 const char *rig_var(const char *task, const char *name)
 {
-	return json_string_value(
-		json_object_get(json_object_get(rig_ran(task), "env"), name));
+	return json_string_value(json_object_get(json_object_get(rig_ran(task), "env"), name));
 }
 
 /* ---- processes ------------------------------------------------------------------------- */

@@ -1,13 +1,17 @@
 #!/bin/bash
 # make install and uninstall below a DESTDIR: everything in its place, nothing left. Needs no root.
+# test-timeout: 300
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 dest=$(mktemp -d "${TMPDIR:-/tmp}/install.XXXXXX")
 trap 'rm -rf "$dest"' EXIT
 trap 'echo "not ok - line $LINENO: $BASH_COMMAND"' ERR
 
+# What was built, as it is.
 run() {
-	make -s --no-print-directory MODE="${MODE:-release}" DESTDIR="$dest" "$@"
+	local out=${OUT:-build/${MODE:-release}}
+	make -s --no-print-directory MODE="${MODE:-release}" DESTDIR="$dest" \
+		-o "$out/kanband" -o "$out/kanbanctl" "$@"
 }
 fail() {
 	echo "not ok - $*"

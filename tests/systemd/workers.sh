@@ -1,17 +1,18 @@
 #!/bin/bash
 # Workers go on over a stop, a crash and a restart of kanband, and are adopted.
+# test-timeout: 300
 . "$(dirname "$0")/lib.sh"
 install_kanband
 make_root
 
 systemctl start "$unit" || fail "start"
 task=$(add "a long one")
-wait_for 30 "no worker" has_worker "$task"
+wait_for 60 "no worker" has_worker "$task"
 worker=$(worker_of "$task")
 alive "$worker" || fail "the worker $worker is not alive"
 ok "a worker runs"
 
-timeout 60 systemctl stop "$unit" || fail "stop"
+timeout 120 systemctl stop "$unit" || fail "stop"
 alive "$worker" || fail "stop ended the worker"
 task_is status running "$task" || fail "stop changed the task"
 ok "systemctl stop leaves the worker and its task alone"
@@ -20,21 +21,21 @@ systemctl start "$unit" || fail "start after stop"
 alive "$worker" || fail "start ended the worker"
 pid=$(main_pid)
 kill -KILL "$pid"
-wait_for 30 "not restarted after SIGKILL" is_not MainPID "$pid"
-wait_for 30 "not active after SIGKILL" is ActiveState active
+wait_for 60 "not restarted after SIGKILL" is_not MainPID "$pid"
+wait_for 60 "not active after SIGKILL" is ActiveState active
 alive "$worker" || fail "the end of the daemon ended the worker"
 ok "a killed daemon is restarted, the worker lives"
 
-timeout 60 systemctl restart "$unit" || fail "restart"
+timeout 120 systemctl restart "$unit" || fail "restart"
 alive "$worker" || fail "restart ended the worker"
 ok "systemctl restart leaves the worker alone"
 
 other=$(add "a second one")
-wait_for 30 "no second worker" task_is status running "$other"
+wait_for 60 "no second worker" task_is status running "$other"
 touch "$home/release"
-wait_for 30 "the adopted worker's task is not done" task_is status "done" "$task"
-wait_for 30 "the second task is not done" task_is status "done" "$other"
-wait_for 30 "the adopted worker does not end" dead "$worker"
+wait_for 60 "the adopted worker's task is not done" task_is status "done" "$task"
+wait_for 60 "the second task is not done" task_is status "done" "$other"
+wait_for 60 "the adopted worker does not end" dead "$worker"
 [[ $(db "select count(*) from task_runs where task_id = '$task'") == 1 ]] ||
 	fail "the adopted task ran more than once"
 [[ $(db "select outcome from task_runs where task_id = '$task'") == completed ]] ||
@@ -44,13 +45,13 @@ ok "the adopted worker finishes its only run"
 # One that ends while nobody watches is not a crash of the task.
 rm "$home/release"
 task=$(add "dies unseen")
-wait_for 30 "no third worker" has_worker "$task"
+wait_for 60 "no third worker" has_worker "$task"
 worker=$(worker_of "$task")
-timeout 60 systemctl stop "$unit" || fail "second stop"
+timeout 120 systemctl stop "$unit" || fail "second stop"
 kill -KILL "$worker"
 systemctl start "$unit" || fail "third start"
 runs() { [[ $(db "select count(*) from task_runs where task_id = '$task'") == "$1" ]]; }
-wait_for 30 "not started again" runs 2
+wait_for 60 "not started again" runs 2
 task_is consecutive_failures 0 "$task" || fail "it was counted as a failure"
 touch "$home/release"
 wait_for 60 "never done" task_is status "done" "$task"

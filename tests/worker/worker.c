@@ -8,16 +8,18 @@
  *
  *     exit N        leave with that status          signal N      end itself by that signal
  *     wait NAME     until $RIG_DIR/NAME exists       touch NAME    make $RIG_DIR/NAME
- *     ignore N      ignore that signal from now on   ctl WORDS…    run $KANBANCTL with the words
- *     child         a child in the same group        escape        a child in a session of its own
- *     sql TEXT      run it on $HERMES_KANBAN_DB      done         report the task as completed
- *     alone         hold a lock named after the task; if somebody has it, make $RIG_DIR/DOUBLE
+ *     ignore N      ignore that signal from now on   ctl WORDS…    run $KANBANCTL with the
+ * words child         a child in the same group        escape        a child in a session of
+ * its own sql TEXT      run it on $HERMES_KANBAN_DB      done         report the task as
+ * completed alone         hold a lock named after the task; if somebody has it, make
+ * $RIG_DIR/DOUBLE
  *
- * Children only wait for $RIG_DIR/stop; their pids go to $RIG_DIR/ran/TASK.RUN.child and .escape.
+ * Children only wait for $RIG_DIR/stop; their pids go to $RIG_DIR/ran/TASK.RUN.child and
+ * .escape.
  *
  * Failure modes: anything unexpected is told on stderr (the worker log) and ends it with 98. It
- * never outlives its test: whatever waits gives up (99) when the process RIG_PID or the folder is
- * gone, or after two minutes.
+ * never outlives its test: whatever waits gives up (99) when the process RIG_PID or the folder
+ * is gone, or after two minutes.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -264,18 +266,23 @@ static void worker_sql(const char *text)
 	(void)sqlite3_close(db);
 }
 
-/* Complete the task as a Hermes worker does; a run that is not the current one any more may not. */
+/* Complete the task as a Hermes worker does; a run that is not the current one any more may
+ * not. */
 static void worker_done(void)
 {
 	const char *task = worker_env("HERMES_KANBAN_TASK", "");
 	const long long run = atoll(worker_env("HERMES_KANBAN_RUN_ID", "0"));
 	char *sql = sqlite3_mprintf(
 		"BEGIN IMMEDIATE;"
-		"INSERT INTO task_events (task_id, run_id, kind, payload, created_at) SELECT id, "
-		"%lld, 'completed', '{\"summary\": \"rig\"}', unixepoch() FROM tasks WHERE id=%Q "
+		"INSERT INTO task_events (task_id, run_id, kind, payload, created_at) SELECT "
+		"id, "
+		"%lld, 'completed', '{\"summary\": \"rig\"}', unixepoch() FROM tasks WHERE "
+		"id=%Q "
 		"AND status='running' AND current_run_id=%lld;"
-		"UPDATE task_runs SET status='done', outcome='completed', ended_at=unixepoch(), "
-		"claim_lock=NULL, claim_expires=NULL, worker_pid=NULL WHERE id=%lld AND ended_at "
+		"UPDATE task_runs SET status='done', outcome='completed', "
+		"ended_at=unixepoch(), "
+		"claim_lock=NULL, claim_expires=NULL, worker_pid=NULL WHERE id=%lld AND "
+		"ended_at "
 		"IS NULL;"
 		"UPDATE tasks SET status='done', completed_at=unixepoch(), claim_lock=NULL, "
 		"claim_expires=NULL, worker_pid=NULL, current_run_id=NULL WHERE id=%Q AND "

@@ -1,0 +1,67 @@
+/*
+ * What an operator does about a board in trouble: look, repair, restore, accept, take a
+ * snapshot. The same functions serve kanbanctl without a daemon and whoever asks the daemon.
+ *
+ * All but mend_check(), mend_snapshot() and dry runs change the board: the caller holds the
+ * root's lease, and no connection to the board is open in this process.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "board/discover.h"
+#include "board/health.h"
+#include "board/repair.h"
+#include "board/snapshot.h"
+#include "util/error.h"
+
+/* Positive outcomes */
+enum mend_outcome {
+	MEND_NOT_WELL = 1, /* the board is not well, or cannot be made so: @e says why */
+	MEND_BUSY,         /* another process is at it: later */
+};
+
+struct mend_report {
+	enum health_state state;     /* what the board is, or would be */
+	char what[ERROR_TEXT_MAX];   /* one sentence: what is wrong, or "sound" */
+	char will[ERROR_TEXT_MAX];   /* what kanband does about it, or was done */
+	struct health health;        /* as recorded */
+	struct repair_report repair; /* mend_check() of a damaged board, mend_repair() */
+};
+
+/**
+ * mend_check() - what is wrong with the board and what will be done about it
+ * A damaged board is looked at on a private copy; nothing beside the board is written.
+ * Return: 0 sound; MEND_NOT_WELL (@report says it); MEND_BUSY; -ENOENT no file and never one;
+ * -errno.
+ */
+MUST_CHECK int mend_check(const struct board_place *place, struct mend_report *report,
+			  struct error *e);
+
+/**
+ * mend_repair() - try to make the board whole now
+ * @dry_run: say what would be saved and lost, per table; write nothing (needs no lease)
+ * Return: 0 sound now (or already, or would be); MEND_NOT_WELL; MEND_BUSY; -errno.
+ */
+MUST_CHECK int mend_repair(const struct board_place *place, enum repair_policy policy,
+			   bool dry_run, struct mend_report *report, struct error *e);
+
+/**
+ * mend_restore() - make the board's content that of a copy
+ * @from: the copy, or NULL: the newest sound candidate that has a task
+ * @used: out, HEALTH_PATH_MAX bytes: which one it was
+ * Return: 0; MEND_NOT_WELL no such copy, or not a sound one; MEND_BUSY; -errno.
+ */
+MUST_CHECK int mend_restore(const struct board_place *place, const char *from, bool dry_run,
+			    char *used, struct health_good *found, struct error *e);
+
+/** mend_accept() - go on with what is there: it becomes what is known to be good
+ * Return: 0; MEND_NOT_WELL it is damaged; MEND_BUSY; -errno. */
+MUST_CHECK int mend_accept(const struct board_place *place, struct health_good *found,
+			   struct error *e);
+
+/** mend_snapshot() - take a snapshot now. @path: out, HEALTH_PATH_MAX bytes
+ * Return: 0; MEND_NOT_WELL; MEND_BUSY; -errno. */
+MUST_CHECK int mend_snapshot(const struct board_place *place, char *path, struct error *e);

@@ -1,0 +1,171 @@
+/*
+ * The order of a repair: indexes alone → REINDEX; else everything that is left of the evidence
+ * copy goes into a fresh database beside the board, gaps are filled from the newest good
+ * snapshot, the result is checked, the policy asked, and only then the board's own file is
+ * written.
+ */
+#include "board/repair.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "board/db.h"
+#include "board/repair_parts.h"
+#include "util/fs.h"
+
+/* Without these there is no board. */
+static const char *const repair_tables[] = { "tasks", "task_links", "task_runs" };
+
+/* One sentence: what was saved of which table, and what was not. Return: would rows be lost
+ * that must not be? */
+static bool repair_sum_up(struct repair_report *rep)
+{
+	bool loses = false;
+	size_t used;
+
+	(void)snprintf(rep->text, sizeof(rep->text), "saved");
+	for (unsigned i = 0; i < rep->n_tables; i++) {
+		const struct repair_table *t = &rep->tables[i];
+
+		used = strlen(rep->text);
+		(void)snprintf(rep->text + used, sizeof(rep->text) - used, "%s %" PRId64 " %s",
+			       i ? "," : "", t->saved, t->name);
+		used = strlen(rep->text);
+		if (t->filled > 0)
+			(void)snprintf(rep->text + used, sizeof(rep->text) - used,
+				       " (%" PRId64 " from the snapshot)", t->filled);
+		used = strlen(rep->text);
+		if (t->lost > 0)
+			(void)snprintf(rep->text + used, sizeof(rep->text) - used,
+				       " (%" PRId64 " lost)", t->lost);
+		else if (t->lost < 0)
+			(void)snprintf(rep->text + used, sizeof(rep->text) - used,
+				       " (others may be lost)");
+		loses |= t->lost != 0;
+	}
+	return loses;
+}
+
+/* Tables that are not there at all were lost with all their rows. */
+static bool repair_tables_missing(const struct repair_report *rep)
+{
+	for (size_t k = 0; k < sizeof(repair_tables) / sizeof(repair_tables[0]); k++) {
+		bool there = false;
+
+		for (unsigned i = 0; i < rep->n_tables; i++)
+			there |= strcmp(rep->tables[i].name, repair_tables[k]) == 0;
+		if (!there)
+			return true;
+	}
+	return false;
+}
+
+static int repair_verify(const char *out, struct error *e)
+{
+	CLEANUP(db_freep) struct db *db = NULL;
+	struct db_options opt = { .path = out,
+				  .busy_timeout_ms = REPAIR_WAIT_MS,
+				  .integrity = true };
+	struct error why = ERROR_NULL;
+
+	if (db_open(&db, &opt, &why) == 0)
+		return 0;
+	return error_set(e, REPAIR_IMPOSSIBLE, "what could be saved is no sound board: %s",
+			 why.text);
+}
+
+static void repair_progress(void *arg, uint64_t done, uint64_t total)
+{
+	const struct repair_options *opt = arg;
+
+	if (opt->progress)
+		opt->progress(opt->arg, (int64_t)done, (int64_t)total);
+}
+
+static int repair_rebuild(const struct repair_options *opt, const char *out,
+			  struct repair_report *rep, struct error *e)
+{
+	struct salvage_options so = { .cancel = opt->cancel,
+				      .progress = repair_progress,
+				      .arg = (void *)(uintptr_t)opt };
+	struct salvage_report sr = { 0 };
+	int r = salvage_database(opt->evidence, out, &so, &sr, e);
+
+	if (r == SALVAGE_NOTHING)
+		r = error_set(e, REPAIR_IMPOSSIBLE, "nothing of a board is left in the file");
+	else if (r == SALVAGE_CANCELLED)
+		r = error_set(e, -ECANCELED, "cancelled");
+	if (r == 0)
+		r = repair_fill(out, opt->good ? opt->good->snapshot : NULL, &sr, rep, e);
+	salvage_report_deinit(&sr);
+	return r == 0 ? repair_verify(out, e) : r;
+}
+
+static int repair_decide(const struct repair_options *opt, const char *out,
+			 struct repair_report *rep, struct error *e)
+{
+	bool loses = repair_sum_up(rep) || repair_tables_missing(rep);
+	int r;
+
+	(void)snprintf(rep->method, sizeof(rep->method), "rebuild");
+	if (loses && opt->policy != REPAIR_SALVAGE)
+		return error_set(e, REPAIR_WOULD_LOSE, "a repair would lose rows: %s",
+				 rep->text);
+	if (opt->dry_run)
+		return 0;
+	r = repair_write_back(opt->db_path, out, e);
+	rep->written = r == 0;
+	return r;
+}
+
+static char *repair_temp(const char *db_path)
+{
+	const char *slash = strrchr(db_path, '/');
+
+	if (!slash)
+		return fs_path(".%s.repair.%d", db_path, (int)getpid());
+	return fs_path("%.*s/.%s.repair.%d", (int)(slash - db_path), db_path, slash + 1,
+		       (int)getpid());
+}
+
+static void repair_remove(const char *out)
+{
+	CLEANUP(freep) char *journal = fs_path("%s-journal", out);
+
+	(void)unlink(out); /* mostly not there */
+	if (journal)
+		(void)unlink(journal);
+}
+
+int repair_run(const struct repair_options *opt, struct repair_report *rep, struct error *e)
+{
+	CLEANUP(freep) char *out = repair_temp(opt->db_path);
+	struct error first = ERROR_NULL;
+	bool done = false;
+	int r;
+
+	*rep = (struct repair_report){ 0 };
+	if (!out)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (opt->policy == REPAIR_NEVER)
+		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
+	r = repair_reindex(opt->db_path, opt->dry_run, &done, &first);
+	if (r == REPAIR_BUSY)
+		return error_set(e, r, "%s", first.text);
+	if (r == 0 && done) {
+		(void)snprintf(rep->method, sizeof(rep->method), "reindex");
+		(void)snprintf(rep->text, sizeof(rep->text),
+			       "only indexes were damaged: they are made anew, no row is lost");
+		rep->written = !opt->dry_run;
+		return 0;
+	}
+	repair_remove(out);
+	r = repair_rebuild(opt, out, rep, e);
+	if (r == 0)
+		r = repair_decide(opt, out, rep, e);
+	repair_remove(out);
+	return r;
+}

@@ -1,0 +1,278 @@
+/*
+ * Taking snapshots and keeping the right ones.
+ *
+ * Happy path: the online backup API copies the board into a temp file in one go, the copy is
+ * set to rollback mode, checked, synced and renamed to its UTC time; then what the limits do
+ * not keep is removed. Failure and kill: nothing half-made has a final name, and the next
+ * snapshot removes what a killed process left.
+ */
+#include "board/snapshot.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "board/db.h"
+#include "util/clock.h"
+#include "util/fs.h"
+
+#define SNAPSHOT_NAME_LEN 20  /* 2026-11-24T083000Z.db less one */
+#define SNAPSHOT_STEP     256 /* pages between two looks at the cancel flag */
+#define SNAPSHOT_WAIT_MS  5000
+#define SNAPSHOT_TMP      ".kanband-snapshot."
+
+/* ---- taking --------------------------------------------------------------------------------
+ */
+
+static int snapshot_sqlite(struct error *e, sqlite3 *db, int rc, const char *what)
+{
+	if (rc == SQLITE_NOMEM)
+		return error_set(e, -ENOMEM, "out of memory");
+	if ((rc & 0xFF) == SQLITE_FULL)
+		return error_set(e, -ENOSPC, "%s: disk full", what);
+	return error_set(e, -EIO, "%s: %s", what, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+}
+
+static int snapshot_copy(sqlite3 *to, struct db *from, const atomic_bool *cancel,
+			 struct error *e)
+{
+	uint64_t until = clock_mono_ms() + SNAPSHOT_WAIT_MS;
+	sqlite3_backup *b = sqlite3_backup_init(to, "main", db_handle(from), "main");
+	int rc;
+
+	if (!b)
+		return snapshot_sqlite(e, to, sqlite3_errcode(to), "cannot begin a copy");
+	do {
+		rc = sqlite3_backup_step(b, SNAPSHOT_STEP);
+		if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED) {
+			if (clock_mono_ms() > until)
+				break;
+			sqlite3_sleep(10);
+			rc = SQLITE_OK;
+		}
+		if (cancel && atomic_load(cancel)) {
+			rc = SQLITE_INTERRUPT;
+			break;
+		}
+	} while (rc == SQLITE_OK);
+	(void)sqlite3_backup_finish(b); /* repeats the error of the step */
+	if (rc == SQLITE_DONE)
+		return 0;
+	if ((rc & 0xFF) == SQLITE_CORRUPT || (rc & 0xFF) == SQLITE_NOTADB)
+		return error_set(e, DB_CORRUPT, "%s", sqlite3_errstr(rc));
+	if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_INTERRUPT)
+		return error_set(e, DB_TRANSIENT, "the copy was interrupted");
+	return snapshot_sqlite(e, to, rc, "cannot copy");
+}
+
+/* One text answer of a pragma, compared with what it should say. */
+static bool snapshot_says(sqlite3 *db, const char *pragma, const char *want, struct error *e)
+{
+	sqlite3_stmt *s = NULL;
+	bool ok = false;
+
+	if (sqlite3_prepare_v2(db, pragma, -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW) {
+		const char *text = (const char *)sqlite3_column_text(s, 0);
+
+		ok = text && strcmp(text, want) == 0;
+		if (!ok)
+			(void)error_set(e, -EBADMSG, "%s says: %s", pragma,
+					text ? text : "nothing");
+	} else {
+		(void)error_set(e, -EBADMSG, "%s: %s", pragma, sqlite3_errmsg(db));
+	}
+	(void)sqlite3_finalize(s); /* repeats the error of the step */
+	return ok;
+}
+
+static int snapshot_make(struct db *db, const char *tmp, const atomic_bool *cancel,
+			 struct error *e)
+{
+	sqlite3 *to = NULL;
+	int rc, r;
+
+	rc = sqlite3_open_v2(tmp, &to,
+			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+			     NULL);
+	if (rc != SQLITE_OK)
+		r = snapshot_sqlite(e, to, rc, "cannot make a snapshot");
+	else
+		r = snapshot_copy(to, db, cancel, e);
+	if (r == 0 && (!snapshot_says(to, "PRAGMA journal_mode=DELETE", "delete", e) ||
+		       !snapshot_says(to, "PRAGMA integrity_check(1)", "ok", e)))
+		r = -EBADMSG;
+	(void)sqlite3_close(to); /* no statement is left */
+	return r;
+}
+
+static int snapshot_sync(const char *path)
+{
+	CLEANUP(fs_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+static void snapshot_name(char *out, size_t size)
+{
+	time_t now = (time_t)clock_wall_s();
+	struct tm tm;
+
+	(void)gmtime_r(&now, &tm); /* cannot fail for a 64-bit year */
+	if (strftime(out, size, "%Y-%m-%dT%H%M%SZ", &tm) == 0)
+		out[0] = '\0';
+}
+
+/* ---- keeping -------------------------------------------------------------------------------
+ */
+
+struct snapshot_file {
+	char name[SNAPSHOT_NAME_LEN + 2]; /* sorts by time */
+	int64_t bytes;
+	bool keep;
+};
+
+/* 2026-11-24T083000Z.db */
+static bool snapshot_is_name(const char *name)
+{
+	static const char pattern[] = "0000-00-00T000000Z.db";
+
+	for (size_t i = 0; i < sizeof(pattern); i++) {
+		bool digit = name[i] >= '0' && name[i] <= '9';
+
+		if (pattern[i] == '0' ? !digit : name[i] != pattern[i])
+			return false;
+	}
+	return true;
+}
+
+static int snapshot_newer(const void *a, const void *b)
+{
+	return strcmp(((const struct snapshot_file *)b)->name,
+		      ((const struct snapshot_file *)a)->name);
+}
+
+static size_t snapshot_scan(DIR *dir, struct snapshot_file **files)
+{
+	struct dirent *entry;
+	struct stat st;
+	size_t n = 0;
+
+	while ((entry = readdir(dir))) {
+		struct snapshot_file *more;
+
+		if (strncmp(entry->d_name, SNAPSHOT_TMP, strlen(SNAPSHOT_TMP)) == 0) {
+			(void)unlinkat(dirfd(dir), entry->d_name, 0); /* of a killed process */
+			continue;
+		}
+		if (!snapshot_is_name(entry->d_name) ||
+		    fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		more = reallocarray(*files, n + 1, sizeof(*more));
+		if (!more)
+			break; /* fewer are considered, none is lost */
+		*files = more;
+		more[n] = (struct snapshot_file){ .bytes = st.st_size };
+		memcpy(more[n].name, entry->d_name, SNAPSHOT_NAME_LEN + 1); /* the rest is 0 */
+		n++;
+	}
+	return n;
+}
+
+/* Keep the newest of each of @count different periods; @len characters of the name tell them.
+ */
+static void snapshot_keep(struct snapshot_file *v, size_t n, size_t len, int count)
+{
+	for (size_t i = 0; i < n && count > 0; i++)
+		if (i == 0 || strncmp(v[i].name, v[i - 1].name, len) != 0) {
+			v[i].keep = true;
+			count--;
+		}
+}
+
+static void snapshot_trim(const char *folder, const struct snapshot_limits *limits)
+{
+	CLEANUP(freep) struct snapshot_file *v = NULL;
+	DIR *dir = opendir(folder);
+	int64_t bytes = 0;
+	size_t n;
+
+	if (!dir)
+		return;
+	n = snapshot_scan(dir, &v);
+	if (n > 0)
+		qsort(v, n, sizeof(*v), snapshot_newer);
+	snapshot_keep(v, n, 13, limits->hourly); /* 2026-11-24T08 */
+	snapshot_keep(v, n, 10, limits->daily);  /* 2026-11-24 */
+	for (size_t i = 0; i < n; i++) {
+		bytes += v[i].keep || i == 0 ? v[i].bytes : 0;
+		if (i > 0 && (!v[i].keep || bytes > limits->max_bytes))
+			(void)unlinkat(dirfd(dir), v[i].name, 0); /* one too many, then */
+	}
+	(void)closedir(dir);
+}
+
+int snapshot_take(struct db *db, const char *folder, const struct snapshot_limits *limits,
+		  const atomic_bool *cancel, char *path, struct error *e)
+{
+	CLEANUP(freep) char *dir = fs_path("%s/snapshots", folder);
+	CLEANUP(freep) char *tmp = NULL;
+	char name[32];
+	int r;
+
+	snapshot_name(name, sizeof(name));
+	tmp = dir ? fs_path("%s/" SNAPSHOT_TMP "%d", dir, (int)getpid()) : NULL;
+	if (!tmp)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (snprintf(path, HEALTH_PATH_MAX, "%s/%s.db", dir, name) >= HEALTH_PATH_MAX)
+		return error_set(e, -ENAMETOOLONG, "the path of %s is too long", dir);
+	r = fs_mkdir_p(dir, 0755);
+	if (r < 0)
+		return error_errno(e, r, "cannot make %s", dir);
+	(void)unlink(tmp); /* mostly not there */
+	r = snapshot_make(db, tmp, cancel, e);
+	if (r == 0) {
+		r = snapshot_sync(tmp);
+		if (r == 0 && rename(tmp, path) < 0)
+			r = -errno;
+		if (r == 0)
+			r = fs_sync_parent(path);
+		if (r < 0)
+			(void)error_errno(e, r, "cannot publish %s", path);
+	}
+	if (r != 0) {
+		(void)unlink(tmp); /* the error that counts is already there */
+		return r;
+	}
+	snapshot_trim(dir, limits);
+	return 0;
+}
+
+int64_t snapshot_newest(const char *folder, char *path)
+{
+	CLEANUP(freep) char *dir_path = fs_path("%s/snapshots", folder);
+	CLEANUP(freep) struct snapshot_file *v = NULL;
+	DIR *dir = dir_path ? opendir(dir_path) : NULL;
+	struct tm tm = { 0 };
+	size_t n;
+
+	path[0] = '\0';
+	if (!dir)
+		return 0;
+	n = snapshot_scan(dir, &v);
+	(void)closedir(dir);
+	if (n == 0)
+		return 0;
+	qsort(v, n, sizeof(*v), snapshot_newer);
+	if (snprintf(path, HEALTH_PATH_MAX, "%s/%s", dir_path, v[0].name) >= HEALTH_PATH_MAX)
+		path[0] = '\0';
+	return strptime(v[0].name, "%Y-%m-%dT%H%M%SZ", &tm) ? (int64_t)timegm(&tm) : 0;
+}
