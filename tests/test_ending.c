@@ -685,13 +685,14 @@ END_TEST
 static Suite *suite_of_all(void)
 {
 	Suite *suite = suite_create("ending");
-	TCase *watch = tcase_create("watch");
-	TCase *term = tcase_create("terminate");
+	TCase *watch, *term;
 
 	if (help_in_valgrind()) {
 		(void)printf("valgrind 3.19 has no pidfds: nothing to test in it\n");
 		return suite;
 	}
+	watch = tcase_create("watch");
+	term = tcase_create("terminate");
 	tcase_add_checked_fixture(watch, setup, teardown);
 	tcase_set_timeout(watch, 60);
 	tcase_add_loop_test(watch, test_watch_child, 0,
