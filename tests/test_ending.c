@@ -71,7 +71,7 @@ static void forbid(long number, unsigned arg, uint32_t value, int error)
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 (uint32_t)(offsetof(struct seccomp_data, args) + arg * 8)),
+			 (uint32_t)(offsetof(struct seccomp_data, args) + (size_t)arg * 8)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -103,9 +103,9 @@ static bool kernel_tells(void)
 /* ---- watch ---- */
 
 struct told {
-	int calls;
-	struct ending ending;
 	struct watch *watch;
+	struct ending ending;
+	int calls;
 	bool close; /* close the watch in the callback */
 };
 
@@ -619,7 +619,7 @@ START_TEST(test_no_descriptors)
 	(void)close(top);
 	low = limit;
 	for (int room = 0; room < 2; room++) {
-		low.rlim_cur = (rlim_t)(top + room);
+		low.rlim_cur = (rlim_t)top + (rlim_t)room;
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
 		r = terminate_start(&loop, &claim, 100, on_terminated, &ended);
 		ck_assert_int_eq(r, -EMFILE);
@@ -685,13 +685,14 @@ END_TEST
 static Suite *suite_of_all(void)
 {
 	Suite *suite = suite_create("ending");
-	TCase *watch = tcase_create("watch");
-	TCase *term = tcase_create("terminate");
+	TCase *watch, *term;
 
 	if (help_in_valgrind()) {
 		(void)printf("valgrind 3.19 has no pidfds: nothing to test in it\n");
 		return suite;
 	}
+	watch = tcase_create("watch");
+	term = tcase_create("terminate");
 	tcase_add_checked_fixture(watch, setup, teardown);
 	tcase_set_timeout(watch, 60);
 	tcase_add_loop_test(watch, test_watch_child, 0,

@@ -130,15 +130,15 @@ START_TEST(test_by_started)
 	identity_started(claim.pid, started);
 	/* the recorded start settles it, whatever else is there */
 	expect(&claim, IDENTITY_OURS);
-	(void)strcpy(other, started);
+	(void)memcpy(other, started, sizeof(other));
 	claim.started = other;
 	ticks = strchr(other, '|') + 1;
 	ticks[0] = ticks[0] == '9' ? '1' : (char)(ticks[0] + 1);
 	expect(&claim, IDENTITY_STRANGER); /* same boot, another start */
-	(void)strcpy(other, started);
+	(void)memcpy(other, started, sizeof(other));
 	other[0] = other[0] == '0' ? '1' : '0';
 	expect(&claim, IDENTITY_STRANGER); /* another boot */
-	(void)strcpy(other, started);
+	(void)memcpy(other, started, sizeof(other));
 	other[strlen(other) - 1] = '\0';
 	expect(&claim, IDENTITY_STRANGER);
 	claim.started = "rubbish";
@@ -265,7 +265,7 @@ END_TEST
 START_TEST(test_large_environ)
 {
 	/* 400 KiB in front of the variables: more is not read, so they are not seen */
-	size_t n = 100 * 1024;
+	size_t n = (size_t)100 * 1024;
 	char *fill[4];
 	const char *front[] = { "PROBE_ACT=hang", TASK, RUN, NULL, NULL, NULL, NULL, NULL };
 	const char *back[] = { "PROBE_ACT=hang", NULL, NULL, NULL, NULL, TASK, RUN, NULL };
@@ -296,7 +296,8 @@ START_TEST(test_cut_environ)
 {
 	/* the bound falls into a value: what is left of it happens to be the id of the claim */
 	const char *const act = "PROBE_ACT=hang";
-	const char *vars[] = { act, NULL, NULL, NULL, TASK "ef", RUN, NULL };
+	const char *const long_task = TASK "ef";
+	const char *vars[] = { act, NULL, NULL, NULL, long_task, RUN, NULL };
 	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
 	size_t left = PROC_ENVIRON_MAX - (strlen(act) + 1) - strlen(TASK);
 	char *fill[3];

@@ -293,7 +293,7 @@ START_TEST(test_no_descriptors)
 		int r;
 
 		(void)close(probe);
-		low.rlim_cur = (rlim_t)(probe + room);
+		low.rlim_cur = (rlim_t)probe + (rlim_t)room;
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
 		r = launch_worker(&h.launcher, &h.spec, &result, &e);
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);

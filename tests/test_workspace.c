@@ -214,7 +214,7 @@ static void git(const char *dir, const char *command)
 			 help_dir, command),
 		0);
 	ck_assert_int_eq(setenv("DIR", full, 1), 0);
-	ck_assert_msg(system(line) == 0, "%s", line);
+	ck_assert_msg(help_shell(line) == 0, "%s", line);
 }
 
 /* A repository at @name with one commit and the folder sub in it. */
@@ -241,17 +241,16 @@ static void repo_setup(void)
 static void expect_branch(const char *dir, const char *want)
 {
 	CLEANUP(freep) char *line = NULL;
-	char buf[256] = "";
-	FILE *f;
+	CLEANUP(freep) char *out = help_path("branch");
+	CLEANUP(freep) char *have = NULL;
 
-	ck_assert_int_ge(asprintf(&line, "git -C '%s/%s' branch --show-current", help_dir, dir),
+	ck_assert_int_ge(asprintf(&line, "git -C '%s/%s' branch --show-current >'%s'", help_dir,
+				  dir, out),
 			 0);
-	f = popen(line, "re");
-	ck_assert_ptr_nonnull(f);
-	ck_assert_ptr_nonnull(fgets(buf, sizeof(buf), f));
-	(void)pclose(f);
-	buf[strcspn(buf, "\n")] = '\0';
-	ck_assert_str_eq(buf, want);
+	ck_assert_int_eq(help_shell(line), 0);
+	have = help_read(out, NULL);
+	have[strcspn(have, "\n")] = '\0';
+	ck_assert_str_eq(have, want);
 }
 
 static void set_workdir(const char *text)
@@ -425,7 +424,7 @@ START_TEST(test_worktree_stale)
 	/* removed without telling git: registered, and its branch "in use" there */
 	ck_assert_int_ge(asprintf(&line, "rm -rf '%s/repo/.worktrees/t_0000abcd'", help_dir),
 			 0);
-	ck_assert_int_eq(system(line), 0);
+	ck_assert_int_eq(help_shell(line), 0);
 	expect("repo/.worktrees/t_0000abcd", "wt/t_0000abcd");
 	/* a lock file that stays: tried again, then told */
 	help_set(&h.spec.task, "t_5");
@@ -600,7 +599,7 @@ static Suite *suite_of_all(void)
 	suite_add_tcase(suite, plain);
 	tcase_add_checked_fixture(real, repo_setup, teardown);
 	tcase_set_timeout(real, 120);
-	if (system("git --version >/dev/null 2>&1") != 0) {
+	if (help_shell("git --version >/dev/null 2>&1") != 0) {
 		(void)printf("git is not installed: its cases are left out\n");
 		tcase_add_unchecked_fixture(real, NULL, NULL);
 	} else {

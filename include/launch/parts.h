@@ -84,6 +84,15 @@ MUST_CHECK int spawn_find(const char *name, const char *path, char **file);
 /** spawn_pidfd() - pidfd_open(2): a close-on-exec descriptor or -errno */
 MUST_CHECK int spawn_pidfd(pid_t pid);
 
+/** spawn_fd_steal() - STEAL() for a descriptor with CLEANUP(fs_closep) */
+static inline int spawn_fd_steal(int *fd)
+{
+	int value = *fd;
+
+	*fd = -1;
+	return value;
+}
+
 /** spawn_fd_high() - move @fd out of 0, 1, 2 (close-on-exec); closes it on failure */
 MUST_CHECK int spawn_fd_high(int fd);
 

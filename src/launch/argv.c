@@ -116,7 +116,7 @@ static void argv_real_text(double value, char *buf, size_t size)
 			break;
 	}
 	if (!strpbrk(buf, ".en") && strlen(buf) + 3 <= size)
-		(void)strcat(buf, ".0");
+		(void)strncat(buf, ".0", 3);
 }
 
 static void argv_add_skill(struct strv *list, const char *skill)

@@ -165,7 +165,6 @@ int watch_open(struct watch **out, uv_loop_t *loop, pid_t pid, int pidfd, watch_
 	if (!watch)
 		return -ENOMEM;
 	watch->pid = pid;
-	watch->pidfd = fd;
 	watch->fn = fn;
 	watch->arg = arg;
 	watch->again_ms = 1;
@@ -176,7 +175,7 @@ int watch_open(struct watch **out, uv_loop_t *loop, pid_t pid, int pidfd, watch_
 		free(watch);
 		return r;
 	}
-	fd = -1;
+	watch->pidfd = spawn_fd_steal(&fd);
 	watch->handles = 2;
 	(void)uv_timer_init(loop, &watch->again); /* cannot fail */
 	r = uv_poll_start(&watch->poll, UV_READABLE, watch_poll);

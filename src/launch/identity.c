@@ -23,12 +23,17 @@
 #define IDENTITY_BEFORE_S 2
 #define IDENTITY_AFTER_S  600
 
+static void identity_unverified(char out[LAUNCH_STARTED_MAX])
+{
+	(void)snprintf(out, LAUNCH_STARTED_MAX, "%s", IDENTITY_UNVERIFIED);
+}
+
 void identity_boot(char out[LAUNCH_STARTED_MAX])
 {
 	CLEANUP(freep) char *boot = NULL;
 	struct proc_stat init;
 
-	(void)strcpy(out, IDENTITY_UNVERIFIED);
+	identity_unverified(out);
 	if (proc_stat(1, &init) < 0)
 		return;
 	if (fs_read_file("/proc/sys/kernel/random/boot_id", 64, &boot, NULL) < 0)
@@ -40,9 +45,9 @@ void identity_boot(char out[LAUNCH_STARTED_MAX])
 static void identity_join(const char *boot, uint64_t start, char out[LAUNCH_STARTED_MAX])
 {
 	if (strcmp(boot, IDENTITY_UNVERIFIED) == 0)
-		(void)strcpy(out, IDENTITY_UNVERIFIED);
+		identity_unverified(out);
 	else
-		(void)snprintf(out, LAUNCH_STARTED_MAX, "%s%" PRIu64, boot, start);
+		(void)snprintf(out, LAUNCH_STARTED_MAX, "%.100s%" PRIu64, boot, start);
 }
 
 void identity_started_in(const char *boot, pid_t pid, char out[LAUNCH_STARTED_MAX])
@@ -50,7 +55,7 @@ void identity_started_in(const char *boot, pid_t pid, char out[LAUNCH_STARTED_MA
 	struct proc_stat stat;
 
 	if (pid <= 0 || proc_stat(pid, &stat) < 0)
-		(void)strcpy(out, IDENTITY_UNVERIFIED);
+		identity_unverified(out);
 	else
 		identity_join(boot, stat.start, out);
 }
@@ -88,12 +93,12 @@ static enum identity identity_by_environ(const struct identity_claim *claim, uin
 	mark = proc_mark(&env);
 	if (!mark.task || !claim->task)
 		who = identity_by_start(claim, start);
-	else if (strcmp(mark.task, claim->task) != 0)
-		who = IDENTITY_STRANGER;
-	else if (mark.run != 0 && claim->run != 0 && mark.run != claim->run)
-		who = IDENTITY_STRANGER;
+	else if (strcmp(mark.task, claim->task) == 0 &&
+		 (mark.run == 0 || claim->run == 0 || mark.run == claim->run) &&
+		 proc_same_db(mark.db, claim->db))
+		who = IDENTITY_OURS;
 	else
-		who = proc_same_db(mark.db, claim->db) ? IDENTITY_OURS : IDENTITY_STRANGER;
+		who = IDENTITY_STRANGER;
 	proc_environ_deinit(&env);
 	return who;
 }
@@ -142,7 +147,7 @@ static int identity_scan_one(struct proc_environ *env, pid_t pid, struct identit
 		.session = stat.session,
 		.run = mark.run,
 	};
-	(void)strcpy(one->task, mark.task);
+	(void)snprintf(one->task, sizeof(one->task), "%s", mark.task);
 	if (mark.db) {
 		one->db = strdup(mark.db);
 		if (!one->db)

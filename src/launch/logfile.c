@@ -37,7 +37,6 @@ static int logfile_open_path(const char *path, int64_t *size)
 {
 	CLEANUP(fs_closep) int fd = -1;
 	struct stat st;
-	int keep;
 
 	/* O_NONBLOCK is for the FIFO that nobody reads; the worker gets the file without it */
 	fd = open(path,
@@ -53,9 +52,7 @@ static int logfile_open_path(const char *path, int64_t *size)
 	if (fcntl(fd, F_SETFL, O_APPEND) < 0)
 		return -errno;
 	*size = st.st_size;
-	keep = fd;
-	fd = -1;
-	return spawn_fd_high(keep);
+	return spawn_fd_high(spawn_fd_steal(&fd));
 }
 
 /* The log folder of a board is made with its first log. */

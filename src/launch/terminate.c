@@ -260,10 +260,9 @@ static int ladder_add(struct ladder *l, const struct terminate_row *row)
 		.start = row->stat.start,
 		.in_group = l->group >= 0 && now.pgrp == l->claim.pid,
 	};
-	l->members[l->count].pidfd = pidfd;
+	l->members[l->count].pidfd = spawn_fd_steal(&pidfd);
 	l->count++;
 	l->alive++;
-	pidfd = -1;
 	return 1;
 }
 

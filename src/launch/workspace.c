@@ -123,15 +123,15 @@ static int workspace_folder(const struct launch_env *env, const struct launch_sp
 			return r;
 	} else if (scratch) {
 		folder = fs_path("%s/%s", spec->workspaces_root, spec->task);
-		if (!folder)
-			return error_set(e, LAUNCH_WORKSPACE_FAILED,
-					 "workspace: out of memory");
-		workspace_tidy(folder);
+		if (folder)
+			workspace_tidy(folder);
 	} else {
 		return error_set(e, LAUNCH_WORKSPACE_FAILED,
 				 "workspace: a dir task needs a workspace_path, this one has "
 				 "none");
 	}
+	if (!folder)
+		return error_set(e, LAUNCH_WORKSPACE_FAILED, "workspace: out of memory");
 	r = workspace_mkdir(folder, e);
 	if (r == 0)
 		*path = STEAL(folder);

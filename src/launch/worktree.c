@@ -139,7 +139,7 @@ static int worktree_look_up(struct worktree *w, const char *path, struct worktre
 		;
 	real = realpath(near, NULL);
 	if (!real)
-		return -errno;
+		return errno == ENOMEM ? -ENOMEM : -ENOENT;
 	do {
 		r = worktree_look(w, real, repo);
 		if (r <= 0)
