@@ -241,6 +241,13 @@ START_TEST(deleted_stays_deleted)
 	ck_assert_int_eq(kit_rows("out.db", "tasks"), kit_rows("orig.db", "tasks"));
 	ck_assert_int_eq(kit_rows("out.db", "task_events"), kit_rows("orig.db", "task_events"));
 	salvage_report_deinit(&r);
+	/* and no index to ask: the trunks of the freelist can still be found */
+	overwrite("damaged.db", kit_root("orig.db", "idx_events_task"), 4096);
+	overwrite("damaged.db", kit_root("orig.db", "idx_events_run"), 4096);
+	salvage_ok("damaged.db", &r);
+	ck_assert_int_eq(kit_invented("orig.db", NULL), 0);
+	ck_assert_int_eq(kit_rows("out.db", "task_events"), kit_rows("orig.db", "task_events"));
+	salvage_report_deinit(&r);
 }
 END_TEST
 
@@ -413,6 +420,34 @@ START_TEST(odd_schema)
 }
 END_TEST
 
+/* Strays of two tables that differ in what must not be missing only. */
+START_TEST(fits_by_required)
+{
+	struct salvage_report r;
+	sqlite3 *db = dbfile_open("orig.db");
+
+	dbfile_sql(db,
+		   "CREATE TABLE one(a TEXT); CREATE TABLE two(a TEXT, b TEXT NOT NULL, c "
+		   "TEXT);"
+		   "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < "
+		   "2000) INSERT INTO one SELECT 'one ' || x FROM n;"
+		   "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < "
+		   "2000) INSERT INTO two SELECT 'two ' || x, x, NULL FROM n");
+	dbfile_close(db);
+	dbfile_copy("orig.db", "damaged.db");
+	overwrite("damaged.db", kit_root("orig.db", "one"), 4096);
+	overwrite("damaged.db", kit_root("orig.db", "two"), 4096);
+	salvage_ok("damaged.db", &r);
+	ck_assert_int_eq(out_number("SELECT count(*) FROM one WHERE a = 'one ' || rowid"),
+			 2000);
+	ck_assert_int_eq(
+		out_number("SELECT count(*) FROM two WHERE a = 'two ' || rowid AND b = "
+			   "rowid"),
+		2000);
+	salvage_report_deinit(&r);
+}
+END_TEST
+
 /* CREATE texts are input: none of them is run but to define. */
 START_TEST(hostile_schema)
 {
@@ -579,6 +614,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, schema_lost);
 	tcase_add_test(tc, schema_lost_legacy);
 	tcase_add_test(tc, odd_schema);
+	tcase_add_test(tc, fits_by_required);
 	tcase_add_test(tc, hostile_schema);
 	tcase_add_test(tc, sequence_lost);
 	tcase_add_test(tc, unique_conflict);

@@ -86,6 +86,17 @@ static int walk_interior(struct salvage *s, struct walk *walk, const struct page
 	return r;
 }
 
+/* Count who claims an overflow chain. */
+static void walk_chains(struct salvage *s, const struct page_view *v)
+{
+	struct page_cell c;
+
+	for (uint32_t i = 0; i < v->ncell; i++)
+		if (page_cell(v, i, &c) && c.overflow && c.overflow <= s->file.npages &&
+		    s->chains[c.overflow] < 2)
+			s->chains[c.overflow]++;
+}
+
 static int walk_leaf(struct salvage *s, struct walk *walk, const struct page_view *v,
 		     const struct walk_step *step)
 {
@@ -107,6 +118,7 @@ static int walk_leaf(struct salvage *s, struct walk *walk, const struct page_vie
 		return salvage_fail(s, -ENOMEM, "walk a table");
 	w->leaves[w->nleaves++] = (struct salvage_leaf){ v->pgno, sound && good == v->ncell };
 	s->state[v->pgno] = SALVAGE_TREE;
+	walk_chains(s, v);
 	if (sound && good == v->ncell)
 		return 0;
 	return walk_hole(s, walk, step, SALVAGE_PAGE_CELLS);
