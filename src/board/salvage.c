@@ -49,12 +49,12 @@
 int salvage_grow(void *array, size_t n, size_t *cap, size_t size)
 {
 	size_t want = *cap ? *cap * 2 : 16;
-	void *p;
+	void *old, *p;
 
 	if (n < *cap)
 		return 0;
-	memcpy(&p, array, sizeof(p));
-	p = reallocarray(p, want, size);
+	memcpy(&old, array, sizeof(old));
+	p = reallocarray(old, want, size);
 	if (!p)
 		return -ENOMEM;
 	memcpy(array, &p, sizeof(p));

@@ -422,13 +422,11 @@ static int insert_check_witness(struct salvage *s, struct salvage_work *w,
 static int insert_strays(struct salvage *s, struct salvage_work *w)
 {
 	struct salvage_table *t = &s->report->tables[w->index];
-	CLEANUP(freep) int64_t *ids = NULL;
 	struct salvage_rowids set = { 0 };
 	int r = 0;
 
 	if (w->nstrays && !s->freelist_ok)
 		r = salvage_rowids_read(s, w, &set);
-	ids = set.ids;
 	if (r == 0)
 		r = insert_check_witness(s, w, &set);
 	for (size_t i = 0; i < w->nstrays && r == 0; i++) {
@@ -443,6 +441,7 @@ static int insert_strays(struct salvage *s, struct salvage_work *w)
 			continue;
 		r = insert_stray(s, w, k);
 	}
+	free(set.ids);
 	return r;
 }
 

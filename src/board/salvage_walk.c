@@ -235,7 +235,7 @@ static bool walk_is_trunk(struct salvage *s, uint32_t pgno)
 		return false;
 	s->walk++;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t leaf = page_u32(s->buf + 8 + 4 * i);
+		uint32_t leaf = page_u32(s->buf + 8 + 4 * (size_t)i);
 
 		if (leaf < 2 || leaf == pgno || leaf == next || !walk_free_page(s, leaf, true))
 			return false;
@@ -258,7 +258,7 @@ static void walk_ptrmap_free(struct salvage *s)
 		if (!page_looks_ptrmap(&s->file, pgno, s->buf, avail))
 			continue;
 		for (uint32_t i = 0; i < n && pgno + 1 + i <= s->file.npages; i++)
-			if (s->buf[5 * i] == PAGE_PTRMAP_FREE &&
+			if (s->buf[5 * (size_t)i] == PAGE_PTRMAP_FREE &&
 			    s->state[pgno + 1 + i] == SALVAGE_UNSEEN)
 				s->state[pgno + 1 + i] = SALVAGE_FREE;
 	}
@@ -281,7 +281,7 @@ void salvage_walk_freelist(struct salvage *s)
 			continue;
 		s->state[pgno] = SALVAGE_FREE;
 		for (uint32_t i = 0; i < page_u32(s->buf + 4); i++)
-			(void)walk_free_page(s, page_u32(s->buf + 8 + 4 * i), false);
+			(void)walk_free_page(s, page_u32(s->buf + 8 + 4 * (size_t)i), false);
 	}
 }
 

@@ -97,7 +97,7 @@ static void make_events(struct maker *m)
 		insert(m,
 		       "INSERT INTO task_events(task_id, run_id, kind, payload, created_at) "
 		       "VALUES(?1, ?2, ?3, ?4, ?5)",
-		       "titti", some_id(m), (int64_t)(i / 4 + 1), i % 2 ? "claimed" : "spawned",
+		       "titti", some_id(m), (int64_t)i / 4 + 1, i % 2 ? "claimed" : "spawned",
 		       i % 3 ? text(m, payload, sizeof(payload), dbfile_random(&m->rng, 200))
 			     : NULL,
 		       at);
