@@ -377,9 +377,12 @@ START_TEST(odd_schema)
 	};
 	CLEANUP(bytes_free) struct bytes b = { 0 };
 	int64_t want[sizeof(same) / sizeof(*same)];
+	int reserve = 8;
 	struct salvage_report r;
 	sqlite3 *db = dbfile_open("orig.db");
 
+	ck_assert_int_eq(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
+			 SQLITE_OK);
 	dbfile_sql(
 		db,
 		"CREATE TABLE t(a INTEGER PRIMARY KEY, b INT, c BLOB);"
@@ -416,6 +419,9 @@ START_TEST(odd_schema)
 	ck_assert(!salvage_report_table(&r, "wr")->lost_exact);
 	ck_assert_uint_eq(r.objects_lost, 0);
 	salvage_report_deinit(&r);
+	bytes_free(&b);
+	b = dbfile_bytes("out.db");
+	ck_assert_uint_eq(b.p[20], 8);
 }
 END_TEST
 
