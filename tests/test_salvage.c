@@ -380,6 +380,37 @@ START_TEST(chain_broken)
 }
 END_TEST
 
+/* A row leads to the chain of a later row, which is as long as its own: it must not get it. */
+START_TEST(chain_shared)
+{
+	CLEANUP(bytes_free) struct bytes b = { 0 };
+	const struct kit_row *first = NULL, *second = NULL;
+	struct kit_range damage;
+	struct kit_map m;
+	sqlite3 *db;
+
+	kit_make("orig.db", &boards[0]);
+	db = dbfile_open("orig.db");
+	dbfile_sql(db, "INSERT INTO task_comments(id, task_id, author, body, created_at) VALUES"
+		       "(9001, 't_00000001', 'x', printf('%.9000c', 'a'), 1770000000),"
+		       "(9002, 't_00000001', 'x', printf('%.9000c', 'b'), 1770000000)");
+	dbfile_close(db);
+	kit_map_read(&m, "orig.db");
+	for (size_t i = 0; i < m.nrows; i++) {
+		first = m.rows[i].rowid == 9001 ? &m.rows[i] : first;
+		second = m.rows[i].rowid == 9002 ? &m.rows[i] : second;
+	}
+	ck_assert(first && second && first->n == second->n && first->n > 1);
+	b = dbfile_bytes("orig.db");
+	damage.to = m.ranges[first->first].to; /* the pointer is the cell's last 4 bytes */
+	damage.from = damage.to - 4;
+	put32(b.p + damage.from, (uint32_t)(m.ranges[second->first + 1].from / 4096 + 1));
+	dbfile_write("damaged.db", b.p, b.len);
+	kit_expect(&m, &damage, 1, "shared chain");
+	kit_map_free(&m);
+}
+END_TEST
+
 /* What the report says of a lost leaf: which rows, and to which tasks they belong. */
 START_TEST(lost_is_named)
 {
@@ -471,6 +502,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, cells_swapped);
 	tcase_add_test(tc, cross_linked);
 	tcase_add_test(tc, chain_broken);
+	tcase_add_test(tc, chain_shared);
 	tcase_add_test(tc, lost_is_named);
 	tcase_add_test(tc, suspect);
 	suite_add_tcase(s, tc);

@@ -241,6 +241,13 @@ START_TEST(deleted_stays_deleted)
 	ck_assert_int_eq(kit_rows("out.db", "tasks"), kit_rows("orig.db", "tasks"));
 	ck_assert_int_eq(kit_rows("out.db", "task_events"), kit_rows("orig.db", "task_events"));
 	salvage_report_deinit(&r);
+	/* and no index to ask: the trunks of the freelist can still be found */
+	overwrite("damaged.db", kit_root("orig.db", "idx_events_task"), 4096);
+	overwrite("damaged.db", kit_root("orig.db", "idx_events_run"), 4096);
+	salvage_ok("damaged.db", &r);
+	ck_assert_int_eq(kit_invented("orig.db", NULL), 0);
+	ck_assert_int_eq(kit_rows("out.db", "task_events"), kit_rows("orig.db", "task_events"));
+	salvage_report_deinit(&r);
 }
 END_TEST
 
@@ -361,8 +368,7 @@ START_TEST(odd_schema)
 	static const char *const same[] = {
 		"SELECT sum(b) FROM v",
 		"SELECT sum(g) + sum(s) FROM gen",
-		"SELECT sum(rowid * k) "
-		"FROM descpk",
+		"SELECT sum(rowid * k) FROM descpk",
 		"SELECT sum(\"_rowid_\" + a) FROM \"we\"\"ird name\"",
 		"SELECT count(*) FROM short WHERE added = 'later' AND n IS NULL",
 		"SELECT sum(a * 1000) FROM real",
@@ -371,9 +377,12 @@ START_TEST(odd_schema)
 	};
 	CLEANUP(bytes_free) struct bytes b = { 0 };
 	int64_t want[sizeof(same) / sizeof(*same)];
+	int reserve = 8;
 	struct salvage_report r;
 	sqlite3 *db = dbfile_open("orig.db");
 
+	ck_assert_int_eq(sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
+			 SQLITE_OK);
 	dbfile_sql(
 		db,
 		"CREATE TABLE t(a INTEGER PRIMARY KEY, b INT, c BLOB);"
@@ -410,15 +419,48 @@ START_TEST(odd_schema)
 	ck_assert(!salvage_report_table(&r, "wr")->lost_exact);
 	ck_assert_uint_eq(r.objects_lost, 0);
 	salvage_report_deinit(&r);
+	bytes_free(&b);
+	b = dbfile_bytes("out.db");
+	ck_assert_uint_eq(b.p[20], 8);
 }
 END_TEST
+
+/* Strays of two tables that differ in what must not be missing only. */
+START_TEST(fits_by_required)
+{
+	struct salvage_report r;
+	sqlite3 *db = dbfile_open("orig.db");
+
+	dbfile_sql(db,
+		   "CREATE TABLE one(a TEXT); CREATE TABLE two(a TEXT, b TEXT NOT NULL, c "
+		   "TEXT);"
+		   "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < "
+		   "2000) INSERT INTO one SELECT 'one ' || x FROM n;"
+		   "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < "
+		   "2000) INSERT INTO two SELECT 'two ' || x, x, NULL FROM n");
+	dbfile_close(db);
+	dbfile_copy("orig.db", "damaged.db");
+	overwrite("damaged.db", kit_root("orig.db", "one"), 4096);
+	overwrite("damaged.db", kit_root("orig.db", "two"), 4096);
+	salvage_ok("damaged.db", &r);
+	ck_assert_int_eq(out_number("SELECT count(*) FROM one WHERE a = 'one ' || rowid"),
+			 2000);
+	ck_assert_int_eq(
+		out_number("SELECT count(*) FROM two WHERE a = 'two ' || rowid AND b = "
+			   "rowid"),
+		2000);
+	salvage_report_deinit(&r);
+}
+END_TEST
+
+#define ENDLESS                                                                                \
+	"CREATE TABLE x AS WITH n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT * FROM n"
 
 /* CREATE texts are input: none of them is run but to define. */
 START_TEST(hostile_schema)
 {
 	static const char *const texts[] = {
-		"CREATE TABLE x AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) "
-		"SELECT i FROM n",
+		ENDLESS,
 		"CREATE TABLE x(a); ATTACH 'evil.db' AS e; CREATE TABLE e.y(a)",
 		"CREATE VIRTUAL TABLE x USING fts5(a)",
 		"DROP TABLE tasks",
@@ -487,7 +529,6 @@ END_TEST
  */
 START_TEST(unique_conflict)
 {
-	CLEANUP(bytes_free) struct bytes b = { 0 };
 	const struct salvage_table *t;
 	struct salvage_report r;
 	sqlite3 *db = dbfile_open("orig.db");
@@ -579,6 +620,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, schema_lost);
 	tcase_add_test(tc, schema_lost_legacy);
 	tcase_add_test(tc, odd_schema);
+	tcase_add_test(tc, fits_by_required);
 	tcase_add_test(tc, hostile_schema);
 	tcase_add_test(tc, sequence_lost);
 	tcase_add_test(tc, unique_conflict);

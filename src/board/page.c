@@ -153,7 +153,7 @@ uint32_t page_file_read(struct page_file *f, uint32_t pgno, uint8_t *buf)
 
 uint32_t page_lock_byte(const struct page_file *f)
 {
-	return (uint32_t)(PAGE_LOCK_BYTE / f->page_size) + 1;
+	return f->page_size ? (uint32_t)(PAGE_LOCK_BYTE / f->page_size) + 1 : 0;
 }
 
 static int page_overlay_open(struct page_file *f, const char *path, struct error *e)
@@ -257,7 +257,7 @@ int page_file_open(struct page_file *f, const char *path, bool sidecars, struct 
 	int r;
 
 	*f = PAGE_FILE_NULL;
-	f->work = malloc(2 * PAGE_SIZE_MAX);
+	f->work = malloc(2 * (size_t)PAGE_SIZE_MAX);
 	if (!f->work)
 		return error_errno(e, -ENOMEM, "cannot open %s", path);
 	f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -301,7 +301,7 @@ static bool page_trunk_ok(const struct page_file *f, const uint8_t *buf, page_fr
 	if (n > f->usable / 4 - 2)
 		return false;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t leaf = page_u32(buf + 8 + 4 * i);
+		uint32_t leaf = page_u32(buf + 8 + 4 * (size_t)i);
 
 		if (leaf < 2 || leaf == page_lock_byte(f) || !see(arg, leaf, true))
 			return false;
@@ -324,7 +324,7 @@ bool page_freelist_walk(struct page_file *f, uint8_t *buf, page_free_fn see, voi
 		(void)see(arg, trunk, false);
 		seen++;
 		for (uint32_t i = 0; i < page_u32(buf + 4); i++, seen++)
-			(void)see(arg, page_u32(buf + 8 + 4 * i), false);
+			(void)see(arg, page_u32(buf + 8 + 4 * (size_t)i), false);
 		trunk = page_u32(buf);
 	}
 	return seen == f->header.freelist_count;
@@ -343,11 +343,12 @@ bool page_looks_ptrmap(const struct page_file *f, uint32_t pgno, const uint8_t *
 	uint32_t last = f->declared > f->npages ? f->declared : f->npages;
 
 	for (uint32_t i = 0; i < n && pgno + 1 + i <= last && 5 * i + 5 <= avail; i++, seen++) {
-		uint32_t parent = page_u32(data + 5 * i + 1);
+		const uint8_t *entry = data + 5 * (size_t)i;
+		uint32_t parent = page_u32(entry + 1);
 
-		if (data[5 * i] < 1 || data[5 * i] > 5 || parent > last)
+		if (entry[0] < 1 || entry[0] > 5 || parent > last)
 			return false;
-		if ((data[5 * i] <= PAGE_PTRMAP_FREE) != (parent == 0)) /* others have one */
+		if ((entry[0] <= PAGE_PTRMAP_FREE) != (parent == 0)) /* others have one */
 			return false;
 	}
 	return seen > 0;

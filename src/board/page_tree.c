@@ -119,7 +119,7 @@ bool page_cell_at(const struct page_view *v, uint32_t offset, struct page_cell *
 
 bool page_cell(const struct page_view *v, uint32_t i, struct page_cell *c)
 {
-	uint32_t offset = page_u16(v->data + v->ptrs + 2 * i);
+	uint32_t offset = page_u16(v->data + v->ptrs + 2 * (size_t)i);
 
 	*c = (struct page_cell){ .offset = offset };
 	if (offset < v->ptrs + 2 * v->ncell && offset < v->content)
@@ -133,7 +133,7 @@ uint32_t page_child(const struct page_view *v, uint32_t i)
 
 	if (i >= v->ncell)
 		return v->right;
-	offset = page_u16(v->data + v->ptrs + 2 * i);
+	offset = page_u16(v->data + v->ptrs + 2 * (size_t)i);
 	if (offset < v->ptrs || offset + 4 > v->avail)
 		return 0;
 	return page_u32(v->data + offset);

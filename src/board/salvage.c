@@ -27,7 +27,10 @@
  * be a free page; then only a table whose own b-tree has holes takes it.
  *
  * The same rowid twice: the b-tree's row wins; among stray ones that with more columns (written
- * after a column was added), then the later by its own time stamps, then the lower page.
+ * after a column was added), then the later by its own time stamps, then the lower page. Two
+ * rows of b-trees with the same overflow chain: the chain belongs to one of them; such rows
+ * come last, the higher rowid first, because a page that was given away was given to a later
+ * row.
  *
  * A row is read from its page when it is written, so that memory holds one row, and a few bytes
  * per page and per stray row. A kill leaves a half-built @out_path and nothing else; the caller
@@ -46,12 +49,12 @@
 int salvage_grow(void *array, size_t n, size_t *cap, size_t size)
 {
 	size_t want = *cap ? *cap * 2 : 16;
-	void *p;
+	void *old, *p;
 
 	if (n < *cap)
 		return 0;
-	memcpy(&p, array, sizeof(p));
-	p = reallocarray(p, want, size);
+	memcpy(&old, array, sizeof(old));
+	p = reallocarray(old, want, size);
 	if (!p)
 		return -ENOMEM;
 	memcpy(array, &p, sizeof(p));
@@ -112,6 +115,7 @@ void salvage_work_deinit(struct salvage_work *w)
 	free(w->name);
 	free(w->leaves);
 	free(w->strays);
+	free(w->shared);
 	free(w->unread);
 	salvage_shape_deinit(&w->shape);
 	*w = (struct salvage_work){ 0 };
@@ -142,6 +146,7 @@ static void salvage_deinit(struct salvage *s)
 	free(s->map);
 	free(s->state);
 	free(s->seen);
+	free(s->chains);
 }
 
 static int salvage_open(struct salvage *s, const char *path)
@@ -157,7 +162,9 @@ static int salvage_open(struct salvage *s, const char *path)
 	s->map = malloc(s->file.page_size);
 	s->state = calloc(n, sizeof(*s->state));
 	s->seen = calloc(n, sizeof(*s->seen));
-	if (!s->buf || !s->map || !s->state || !s->seen || page_record_init(&s->rec) < 0)
+	s->chains = calloc(n, sizeof(*s->chains));
+	if (!s->buf || !s->map || !s->state || !s->seen || !s->chains ||
+	    page_record_init(&s->rec) < 0)
 		return salvage_fail(s, -ENOMEM, "read the file");
 	if (sqlite3_open_v2(":memory:", &s->scratch, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
 			    NULL) != SQLITE_OK)

@@ -80,9 +80,11 @@ struct salvage_work {
 	size_t nleaves, leaves_cap;
 	struct salvage_candidate *strays; /* owned */
 	size_t nstrays, strays_cap;
-	struct sqlite3_stmt **insert; /* by number of columns, then OR REPLACE; owned */
-	struct sqlite3_stmt *has;     /* is there such a rowid; owned */
-	int64_t *unread;              /* rowids seen but not written; owned */
+	struct sqlite3_stmt **insert;     /* by number of columns, then OR REPLACE; owned */
+	struct sqlite3_stmt *has;         /* is there such a rowid; owned */
+	struct salvage_candidate *shared; /* of the tree: another cell has its chain; owned */
+	size_t nshared, shared_cap;
+	int64_t *unread; /* rowids seen but not written; owned */
 	size_t nunread, unread_cap;
 };
 
@@ -113,6 +115,7 @@ struct salvage {
 	uint8_t *buf;     /* the page at hand */
 	uint8_t *map;     /* its bytes, page_view_audit() */
 	uint8_t *state;   /* enum salvage_state, by page number */
+	uint8_t *chains;  /* cells of b-trees whose overflow chain starts here; stops at 2 */
 	uint32_t *seen;   /* number of the walk that saw the page last */
 	uint32_t walk;    /* number of the walk under way */
 	int auto_vacuum;  /* 0 none, 1 full, 2 incremental */

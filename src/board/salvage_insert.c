@@ -277,6 +277,28 @@ static int insert_bad(struct salvage *s, struct salvage_work *w, const struct pa
 				    .upto = c->rowid });
 }
 
+static int insert_tree_cell(struct salvage *s, struct salvage_work *w,
+			    const struct page_cell *c, uint32_t pgno, bool sound)
+{
+	int r = c ? salvage_row_read(s, &w->shape, c, !sound) : SALVAGE_ROW_BAD;
+
+	if (r == 0)
+		r = insert_record(s, w, c->rowid, true, &s->report->tables[w->index].tree);
+	return r == SALVAGE_ROW_BAD ? insert_bad(s, w, sound ? c : NULL, pgno) : r;
+}
+
+/* A row whose chain another row claims as well: later, see salvage.c. */
+static int insert_later(struct salvage *s, struct salvage_work *w, const struct page_cell *c,
+			const struct salvage_leaf *l)
+{
+	if (salvage_grow(&w->shared, w->nshared, &w->shared_cap, sizeof(*w->shared)) < 0)
+		return salvage_fail(s, -ENOMEM, "note a row");
+	w->shared[w->nshared++] = (struct salvage_candidate){
+		.rowid = c->rowid, .pgno = l->pgno, .offset = c->offset, .ncol = l->sound
+	};
+	return 0;
+}
+
 static int insert_leaf(struct salvage *s, struct salvage_work *w, const struct salvage_leaf *l)
 {
 	uint32_t avail = page_file_read(&s->file, l->pgno, s->buf);
@@ -290,12 +312,37 @@ static int insert_leaf(struct salvage *s, struct salvage_work *w, const struct s
 	for (uint32_t i = 0; i < v.ncell && r == 0; i++) {
 		bool cell = page_cell(&v, i, &c);
 
-		r = cell ? salvage_row_read(s, &w->shape, &c, !l->sound) : SALVAGE_ROW_BAD;
-		if (r == 0)
-			r = insert_record(s, w, c.rowid, true,
-					  &s->report->tables[w->index].tree);
-		if (r == SALVAGE_ROW_BAD)
-			r = insert_bad(s, w, l->sound ? &c : NULL, l->pgno);
+		if (cell && c.overflow && c.overflow <= s->file.npages &&
+		    s->chains[c.overflow] > 1)
+			r = insert_later(s, w, &c, l);
+		else
+			r = insert_tree_cell(s, w, cell ? &c : NULL, l->pgno, l->sound);
+	}
+	return r;
+}
+
+static int insert_shared_order(const void *a, const void *b)
+{
+	const struct salvage_candidate *x = a, *y = b;
+
+	return x->rowid > y->rowid ? -1 : x->rowid < y->rowid;
+}
+
+static int insert_shared(struct salvage *s, struct salvage_work *w)
+{
+	int r = 0;
+
+	if (w->nshared)
+		qsort(w->shared, w->nshared, sizeof(*w->shared), insert_shared_order);
+	for (size_t i = 0; i < w->nshared && r == 0; i++) {
+		const struct salvage_candidate *k = &w->shared[i];
+		uint32_t avail = page_file_read(&s->file, k->pgno, s->buf);
+		struct page_view v;
+		struct page_cell c;
+
+		if (page_view_init(&v, s->file.usable, k->pgno, s->buf, avail) &&
+		    page_cell_at(&v, k->offset, &c))
+			r = insert_tree_cell(s, w, &c, k->pgno, k->ncol != 0);
 	}
 	return r;
 }
@@ -375,13 +422,11 @@ static int insert_check_witness(struct salvage *s, struct salvage_work *w,
 static int insert_strays(struct salvage *s, struct salvage_work *w)
 {
 	struct salvage_table *t = &s->report->tables[w->index];
-	CLEANUP(freep) int64_t *ids = NULL;
 	struct salvage_rowids set = { 0 };
 	int r = 0;
 
 	if (w->nstrays && !s->freelist_ok)
 		r = salvage_rowids_read(s, w, &set);
-	ids = set.ids;
 	if (r == 0)
 		r = insert_check_witness(s, w, &set);
 	for (size_t i = 0; i < w->nstrays && r == 0; i++) {
@@ -396,6 +441,7 @@ static int insert_strays(struct salvage *s, struct salvage_work *w)
 			continue;
 		r = insert_stray(s, w, k);
 	}
+	free(set.ids);
 	return r;
 }
 
@@ -461,7 +507,7 @@ static int insert_recount(struct salvage *s, struct salvage_work *w)
 }
 
 /*
- * Three rounds over all tables, so that a page that belongs to a row of one b-tree is never
+ * Rounds over all tables, so that a page that belongs to a row of one b-tree is never
  * given away to a stray row of another table.
  */
 int salvage_insert_all(struct salvage *s)
@@ -474,6 +520,8 @@ int salvage_insert_all(struct salvage *s)
 		for (size_t i = 0; i < w->nleaves && r == 0; i++)
 			r = insert_leaf(s, w, &w->leaves[i]);
 	}
+	for (size_t n = 0; n < s->nworks && r == 0; n++)
+		r = insert_shared(s, &s->works[n]);
 	for (size_t n = 0; n < s->nworks && r == 0; n++)
 		r = insert_strays(s, &s->works[n]);
 	for (size_t n = 0; n < s->nworks && r == 0; n++)

@@ -163,7 +163,7 @@ static int shape_columns(sqlite3 *db, const char *table, struct salvage_shape *s
 {
 	sqlite3_stmt *stmt = NULL;
 	uint32_t pk = 0, last = 0;
-	int r = 0, code;
+	int r = 0, code = SQLITE_DONE;
 
 	if (sqlite3_prepare_v2(db, sql_columns, -1, &stmt, NULL) != SQLITE_OK)
 		return -ENOMEM;
@@ -193,6 +193,8 @@ static int shape_columns(sqlite3 *db, const char *table, struct salvage_shape *s
 		r = shape_add(shape, name, col);
 	}
 	(void)sqlite3_finalize(stmt);
+	if (r == 0 && code != SQLITE_DONE)
+		r = -ENOMEM;
 	if (pk == 1 && last != UINT32_MAX)
 		shape->alias = (int)last;
 	return r;

@@ -86,6 +86,17 @@ static int walk_interior(struct salvage *s, struct walk *walk, const struct page
 	return r;
 }
 
+/* Count who claims an overflow chain. */
+static void walk_chains(struct salvage *s, const struct page_view *v)
+{
+	struct page_cell c;
+
+	for (uint32_t i = 0; i < v->ncell; i++)
+		if (page_cell(v, i, &c) && c.overflow && c.overflow <= s->file.npages &&
+		    s->chains[c.overflow] < 2)
+			s->chains[c.overflow]++;
+}
+
 static int walk_leaf(struct salvage *s, struct walk *walk, const struct page_view *v,
 		     const struct walk_step *step)
 {
@@ -107,6 +118,7 @@ static int walk_leaf(struct salvage *s, struct walk *walk, const struct page_vie
 		return salvage_fail(s, -ENOMEM, "walk a table");
 	w->leaves[w->nleaves++] = (struct salvage_leaf){ v->pgno, sound && good == v->ncell };
 	s->state[v->pgno] = SALVAGE_TREE;
+	walk_chains(s, v);
 	if (sound && good == v->ncell)
 		return 0;
 	return walk_hole(s, walk, step, SALVAGE_PAGE_CELLS);
@@ -223,7 +235,7 @@ static bool walk_is_trunk(struct salvage *s, uint32_t pgno)
 		return false;
 	s->walk++;
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t leaf = page_u32(s->buf + 8 + 4 * i);
+		uint32_t leaf = page_u32(s->buf + 8 + 4 * (size_t)i);
 
 		if (leaf < 2 || leaf == pgno || leaf == next || !walk_free_page(s, leaf, true))
 			return false;
@@ -246,7 +258,7 @@ static void walk_ptrmap_free(struct salvage *s)
 		if (!page_looks_ptrmap(&s->file, pgno, s->buf, avail))
 			continue;
 		for (uint32_t i = 0; i < n && pgno + 1 + i <= s->file.npages; i++)
-			if (s->buf[5 * i] == PAGE_PTRMAP_FREE &&
+			if (s->buf[5 * (size_t)i] == PAGE_PTRMAP_FREE &&
 			    s->state[pgno + 1 + i] == SALVAGE_UNSEEN)
 				s->state[pgno + 1 + i] = SALVAGE_FREE;
 	}
@@ -269,7 +281,7 @@ void salvage_walk_freelist(struct salvage *s)
 			continue;
 		s->state[pgno] = SALVAGE_FREE;
 		for (uint32_t i = 0; i < page_u32(s->buf + 4); i++)
-			(void)walk_free_page(s, page_u32(s->buf + 8 + 4 * i), false);
+			(void)walk_free_page(s, page_u32(s->buf + 8 + 4 * (size_t)i), false);
 	}
 }
 

@@ -97,7 +97,7 @@ static void make_events(struct maker *m)
 		insert(m,
 		       "INSERT INTO task_events(task_id, run_id, kind, payload, created_at) "
 		       "VALUES(?1, ?2, ?3, ?4, ?5)",
-		       "titti", some_id(m), (int64_t)(i / 4 + 1), i % 2 ? "claimed" : "spawned",
+		       "titti", some_id(m), (int64_t)i / 4 + 1, i % 2 ? "claimed" : "spawned",
 		       i % 3 ? text(m, payload, sizeof(payload), dbfile_random(&m->rng, 200))
 			     : NULL,
 		       at);
@@ -386,8 +386,10 @@ void kit_expect(const struct kit_map *m, const struct kit_range *damage, size_t 
 
 	for (size_t i = 0; i < m->nrows; i++)
 		none = none && kit_hit(m, &m->rows[i], damage, n);
-	if (none && code == SALVAGE_NOTHING)
-		return; /* nothing is what was left */
+	if (none && code == SALVAGE_NOTHING) { /* nothing is what was left */
+		salvage_report_deinit(&r);
+		return;
+	}
 	ck_assert_msg(code == 0, "%s: %d %s", what, code, e.text);
 	ck_assert_str_eq(r.integrity, "ok");
 	ck_assert_msg(kit_invented("orig.db", NULL) == 0, "%s: rows invented", what);

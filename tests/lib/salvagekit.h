@@ -12,13 +12,13 @@ enum { KIT_TABLES = 7 };
 extern const char *const kit_tables[KIT_TABLES];
 
 struct kit_board {
-	int page_size;        /* 0: 4096 */
 	const char *encoding; /* NULL: UTF-8 */
-	int auto_vacuum;
-	bool keep_deleted; /* secure_delete off: free pages and cells keep their content */
-	unsigned tasks;    /* 0: 60 */
-	bool pristine;     /* no deletes and updates afterwards */
 	uint64_t seed;
+	int page_size; /* 0: 4096 */
+	int auto_vacuum;
+	unsigned tasks;    /* 0: 60 */
+	bool keep_deleted; /* secure_delete off: free pages and cells keep their content */
+	bool pristine;     /* no deletes and updates afterwards */
 };
 
 /** kit_make() - a board with long texts, gaps in its rowids and pages on its freelist */
