@@ -408,12 +408,13 @@ static inline void world_call_changed(void *arg)
 	(void)arg;
 }
 
-static inline void world_call_log(void *arg, int priority, const char *board, const char *task,
-				  const char *text)
+static inline void world_call_log(void *arg, int priority, const char *id, const char *board,
+				  const char *task, const char *text)
 {
 	size_t n = strlen(world.log);
 
 	(void)arg;
+	(void)id;
 	(void)snprintf(world.log + n, sizeof(world.log) - n, "%d %s %s %s\n", priority,
 		       board ? board : "-", task ? task : "-", text);
 }
