@@ -115,6 +115,8 @@ START_TEST(test_goes)
 	now += GATEWAY_GRACE_MS - 1;
 	ck_assert_int_eq(gateways_state(g, "jimmy"), GATEWAY_LEAVING);
 	now += 1;
+	/* it is due, and who asks when it is must not be told "never" */
+	ck_assert_uint_eq(gateways_due(g), now);
 	ck_assert_int_eq(gateways_state(g, "jimmy"), GATEWAY_GONE);
 	ck_assert(gateways_owns(g, "jimmy"));
 	ck_assert_uint_eq(gateways_due(g), 0);

@@ -500,9 +500,16 @@ START_TEST(test_hold_parked)
 	ok();
 	ck_assert_uint_eq(res.n_claims, 0);
 	ck_assert(!hold.gone);
+	/* a change of the row alone: a look between full ones sees that, too */
+	rq.full = false;
+	rq.after_event = res.last_event;
+	rq.after_row = res.last_row;
+	ok();
+	ck_assert_uint_eq(res.n_claims, 0);
 	sql("UPDATE kanban_notify_subs SET notifier_profile = 'franky'");
 	ok();
 	ck_assert_uint_eq(res.n_claims, 1);
+	rq.full = true;
 	hold.row = res.claims[0].row;
 	event("t_1", "crashed", NULL);
 	ok(); /* the cursor is not where it was parked */

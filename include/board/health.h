@@ -29,6 +29,7 @@ enum health_state {
 struct health_print {
 	int64_t size;                 /* bytes of the database file, -1 = no file */
 	int64_t mtime_ns;             /* its last write */
+	int64_t ctime_ns, inode;      /* a good copy may bring size, mtime and counter along */
 	int64_t change_counter;       /* header bytes 24..27, -1 unreadable */
 	char sha256[HEALTH_HASH_MAX]; /* of the database file alone; "" not taken */
 };

@@ -52,7 +52,8 @@ bool gateways_owns(struct gateways *g, const char *profile);
 /** gateways_state() - the same question without the mode. Thread: any. */
 enum gateway_state gateways_state(struct gateways *g, const char *profile);
 
-/** gateways_due() - when the next gateway that is leaving counts as gone, mono ms; 0: none */
+/** gateways_due() - when the next gateway that was said to be leaving counts as gone, mono ms,
+ * maybe by now; 0: none */
 uint64_t gateways_due(struct gateways *g);
 
 /**

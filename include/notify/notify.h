@@ -38,9 +38,9 @@ struct notify_calls {
 	void (*visit)(void *arg, const char *board, bool look);
 	/* status or numbers changed */
 	void (*changed)(void *arg);
-	/* @task may be NULL */
-	void (*log)(void *arg, int priority, const char *board, const char *task,
-		    const char *text);
+	/* @id: a LOG_ID_* or NULL; @board, @task may be NULL */
+	void (*log)(void *arg, int priority, const char *id, const char *board,
+		    const char *task, const char *text);
 	void *arg;
 };
 
@@ -255,7 +255,7 @@ uint64_t notify_turn(struct notify *n);
 
 #define NOTIFY_STALE_S    3600  /* older events are no news any more */
 #define NOTIFY_STALE_MANY 20    /* more of them for one chat become one message */
-#define NOTIFY_STALE_MS   2000  /* how long a stale one waits for others */
+#define NOTIFY_STALE_MS   5000  /* how long a stale one waits for others */
 #define NOTIFY_RETRY_S    5     /* first back-off, doubling … */
 #define NOTIFY_RETRY_MAX  3600  /* … to this */
 #define NOTIFY_GIVE_UP_S  86400 /* failing for so long: parked */

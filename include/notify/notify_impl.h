@@ -140,8 +140,9 @@ uint64_t notify_mono(const struct notify *n);
 int64_t notify_wall(const struct notify *n);
 /** notify_mono_of() - the mono ms at which the wall clock will say @wall_s */
 uint64_t notify_mono_of(const struct notify *n, int64_t wall_s);
-void notify_log(const struct notify *n, int priority, const char *board, const char *task,
-		const char *fmt, ...) PRINTF(5, 6);
+void notify_log_id(const struct notify *n, const char *id, int priority, const char *board,
+		   const char *task, const char *fmt, ...) PRINTF(6, 7);
+#define notify_log(n, ...) notify_log_id((n), NULL, __VA_ARGS__)
 void notify_poke(struct notify *n); /* a turn soon */
 /** notify_move() - the one mover of item states; the moves that are allowed are in notify.c */
 void notify_move(struct notify *n, struct notify_item *item, enum notify_state state);

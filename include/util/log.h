@@ -39,6 +39,9 @@ struct log_about {
 #define LOG_ID_CONFIG        "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10c"
 #define LOG_ID_REPAIRED      "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10e"
 #define LOG_ID_OVERDUE       "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10d"
+#define LOG_ID_PARKED        "5f1c7b1d0c2e4f0d9a61f5f0a3c3d120"
+#define LOG_ID_UNSERVED      "5f1c7b1d0c2e4f0d9a61f5f0a3c3d121"
+#define LOG_ID_OUTBOX        "5f1c7b1d0c2e4f0d9a61f5f0a3c3d122"
 
 /**
  * log_open() - choose the sink and the level; before any thread starts

@@ -97,6 +97,8 @@ int health_read(const char *db_path, struct health *h)
 	h->last_epoch = health_int(root, "last_epoch", 0);
 	h->print.size = health_int(print, "size", -1);
 	h->print.mtime_ns = health_int(print, "mtime_ns", 0);
+	h->print.ctime_ns = health_int(print, "ctime_ns", 0);
+	h->print.inode = health_int(print, "inode", 0);
 	h->print.change_counter = health_int(print, "change_counter", -1);
 	health_text(print, "sha256", h->print.sha256, sizeof(h->print.sha256));
 	h->good.event_seq = health_int(good, "event_seq", 0);
@@ -125,11 +127,12 @@ int health_write(const char *db_path, const struct health *h)
 	json_t *root;
 
 	root = json_pack(
-		"{s:s, s:o, s:o, s:{s:I, s:I, s:I, s:o}, s:o, s:I, s:I, s:I, s:I, s:I,"
+		"{s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}, s:o, s:I, s:I, s:I, s:I, s:I,"
 		" s:{s:I, s:I, s:I, s:I, s:I, s:I, s:o}}",
 		"state", health_state_name(h->state), "kind", health_or_null(h->kind), "reason",
 		health_or_null(h->reason), "fingerprint", "size", (json_int_t)h->print.size,
-		"mtime_ns", (json_int_t)h->print.mtime_ns, "change_counter",
+		"mtime_ns", (json_int_t)h->print.mtime_ns, "ctime_ns",
+		(json_int_t)h->print.ctime_ns, "inode", (json_int_t)h->print.inode, "change_counter",
 		(json_int_t)h->print.change_counter, "sha256", health_or_null(h->print.sha256),
 		"evidence", health_or_null(h->evidence), "first_seen",
 		(json_int_t)h->first_seen, "last_seen", (json_int_t)h->last_seen, "attempts",
@@ -186,6 +189,8 @@ int health_print_take(const char *db_path, bool hash, struct health_print *print
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
 	print->size = st.st_size;
+	print->inode = (int64_t)st.st_ino;
+	print->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
 	print->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	if (pread(fd, b, 4, 24) == 4)
 		print->change_counter =
@@ -200,6 +205,7 @@ bool health_due(const struct health *h, const struct health_print *print, int64_
 		int64_t now)
 {
 	bool same = h->print.size == print->size && h->print.mtime_ns == print->mtime_ns &&
+		    h->print.ctime_ns == print->ctime_ns && h->print.inode == print->inode &&
 		    h->print.change_counter == print->change_counter;
 
 	return !same || h->last_epoch != epoch || now >= h->retry_at;

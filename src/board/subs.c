@@ -271,6 +271,45 @@ static int subs_row_find(struct db *db, const struct subs_key *key, struct subs_
 	return rc == 0 ? DB_ROW : rc;
 }
 
+static bool subs_rows_room(struct subs_rows *rows)
+{
+	size_t room = rows->room ? rows->room * 2 : 64;
+	struct subs_row *more;
+
+	if (rows->n < rows->room)
+		return true;
+	more = reallocarray(rows->v, room, sizeof(*more));
+	if (!more)
+		return false;
+	rows->v = more;
+	rows->room = room;
+	return true;
+}
+
+/* A look that is not full takes in what is parked and not what it was any more. */
+static int subs_rows_parked(struct db *db, const struct subs_request *rq,
+			    struct subs_rows *rows, struct error *e)
+{
+	for (size_t i = 0; i < rq->n_holds; i++) {
+		const struct subs_hold *h = &rq->holds[i];
+		struct subs_row row = { 0 };
+		int r = h->parked ? subs_row_find(db, &h->key, &row, e) : 0;
+
+		if (r == DB_ROW && (row.row != h->row || row.cursor != h->cursor)) {
+			if (!subs_rows_room(rows)) {
+				subs_row_deinit(&row);
+				return subs_oom(e);
+			}
+			rows->v[rows->n++] = row;
+		} else {
+			subs_row_deinit(&row);
+		}
+		if (r != 0 && r != DB_ROW)
+			return r;
+	}
+	return 0;
+}
+
 static int subs_rows_load(struct db *db, const struct subs_request *rq, struct subs_rows *rows,
 			  struct error *e)
 {
@@ -280,16 +319,9 @@ static int subs_rows_load(struct db *db, const struct subs_request *rq, struct s
 				    rq->after_row);
 
 	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
-		if (rows->n == rows->room) {
-			size_t room = rows->room ? rows->room * 2 : 64;
-			struct subs_row *more = reallocarray(rows->v, room, sizeof(*more));
-
-			if (!more) {
-				(void)sqlite3_reset(s); /* the rest of the rows is not wanted */
-				return subs_oom(e);
-			}
-			rows->v = more;
-			rows->room = room;
+		if (!subs_rows_room(rows)) {
+			(void)sqlite3_reset(s); /* the rest of the rows is not wanted */
+			return subs_oom(e);
 		}
 		r = subs_row_read(s, &rows->v[rows->n], e);
 		if (r != 0) {
@@ -609,6 +641,8 @@ static int subs_look(struct db *db, const struct tick_outside *outside,
 		r = db_one_int(db, e, &res->last_row, 0, sql_last_row, "");
 	if (r == 0)
 		r = subs_rows_load(db, rq, &rows, e);
+	if (r == 0 && !rq->full)
+		r = subs_rows_parked(db, rq, &rows, e);
 	if (r == 0)
 		r = subs_choose(db, rq, &rows, res, e);
 	if (r == 0 && rq->full)

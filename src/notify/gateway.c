@@ -27,6 +27,7 @@ struct gateway {
 	char name[GATEWAY_NAME_SIZE];
 	bool running;        /* at the last look */
 	bool never;          /* … there was no lock file */
+	bool leaving;        /* the last answer was GATEWAY_LEAVING */
 	uint64_t looked_ms;  /* of the last look */
 	uint64_t free_since; /* first look of the row of looks that found it free; 0: held */
 };
@@ -173,6 +174,8 @@ enum gateway_state gateways_state(struct gateways *g, const char *profile)
 	else
 		state = k->never || now - k->free_since >= GATEWAY_GRACE_MS ? GATEWAY_GONE
 									    : GATEWAY_LEAVING;
+	if (k)
+		k->leaving = state == GATEWAY_LEAVING;
 	(void)pthread_mutex_unlock(&g->lock);
 	return state;
 }
@@ -190,13 +193,13 @@ bool gateways_owns(struct gateways *g, const char *profile)
 
 uint64_t gateways_due(struct gateways *g)
 {
-	uint64_t now = g->mono_ms(g->arg), due = 0;
+	uint64_t due = 0;
 
 	(void)pthread_mutex_lock(&g->lock);
 	for (const struct gateway *k = g->list; k; k = k->next) {
 		uint64_t at = k->free_since + GATEWAY_GRACE_MS;
 
-		if (!k->running && !k->never && k->free_since && at > now && (!due || at < due))
+		if (k->leaving && (!due || at < due))
 			due = at;
 	}
 	(void)pthread_mutex_unlock(&g->lock);

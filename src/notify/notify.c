@@ -66,8 +66,8 @@ uint64_t notify_mono_of(const struct notify *n, int64_t wall_s)
 	return notify_mono(n) + (in > 0 ? (uint64_t)in * 1000 : 0) + 100;
 }
 
-void notify_log(const struct notify *n, int priority, const char *board, const char *task,
-		const char *fmt, ...)
+void notify_log_id(const struct notify *n, const char *id, int priority, const char *board,
+		   const char *task, const char *fmt, ...)
 {
 	char text[ERROR_TEXT_MAX];
 	va_list ap;
@@ -76,7 +76,7 @@ void notify_log(const struct notify *n, int priority, const char *board, const c
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	error_tidy(text, sizeof(text));
-	n->calls.log(n->calls.arg, priority, board, task, text);
+	n->calls.log(n->calls.arg, priority, id, board, task, text);
 }
 
 static void notify_timer(uv_timer_t *t)

@@ -255,6 +255,23 @@ static struct notify_item *chat_head(const struct notify_chat *chat)
 	return best;
 }
 
+/*
+ * When its head may be sent. One that is no news any more waits for others like it, but only as
+ * long as the first of them.
+ */
+static uint64_t chat_ready(const struct notify *n, const struct notify_chat *chat,
+			   const struct notify_item *head)
+{
+	int64_t before = notify_wall(n) - NOTIFY_STALE_S;
+	uint64_t ready = head->ready_ms;
+
+	for (const struct notify_item *i = chat->items; i && item_stale(head, before);
+	     i = i->chat_next)
+		if (item_stale(i, before) && i->ready_ms < ready)
+			ready = i->ready_ms;
+	return ready;
+}
+
 /* A digest's events by time; each line knows its place in the send. */
 struct digest_line {
 	struct notify_line line;
@@ -305,11 +322,10 @@ static int digest_text(struct notify *n, const struct notify_send *send, size_t 
 static size_t send_cover_stale(struct notify *n, struct notify_send *send)
 {
 	int64_t before = notify_wall(n) - NOTIFY_STALE_S;
-	uint64_t now = notify_mono(n);
 	size_t events = 0, items = 0;
 
 	for (struct notify_item *i = send->chat->items; i; i = i->chat_next) {
-		size_t stale = i->ready_ms <= now ? item_stale(i, before) : 0;
+		size_t stale = item_stale(i, before);
 
 		for (size_t k = 0; k < stale; k++)
 			events += i->events[i->done + k].count;
@@ -322,7 +338,7 @@ static size_t send_cover_stale(struct notify *n, struct notify_send *send)
 		return 0;
 	events = 0;
 	for (struct notify_item *i = send->chat->items; i; i = i->chat_next) {
-		size_t stale = i->ready_ms <= now ? item_stale(i, before) : 0;
+		size_t stale = item_stale(i, before);
 
 		if (stale)
 			send->covers[send->n_covers++] = (struct notify_cover){ i, stale };
@@ -403,7 +419,7 @@ static struct notify_chat *chats_choose(struct notify *n, uint64_t *due)
 
 	HASH_ITER(hh, n->chats, chat, next)
 	{
-		const struct notify_item *head;
+		uint64_t ready;
 
 		if (chat->send)
 			continue;
@@ -416,9 +432,9 @@ static struct notify_chat *chats_choose(struct notify *n, uint64_t *due)
 			*due = notify_earlier(*due, chat->hold_ms);
 			continue;
 		}
-		head = chat_head(chat);
-		if (head->ready_ms > now)
-			*due = notify_earlier(*due, head->ready_ms);
+		ready = chat_ready(n, chat, chat_head(chat));
+		if (ready > now)
+			*due = notify_earlier(*due, ready);
 		else if (!best || chat->served_ms < best->served_ms)
 			best = chat;
 	}

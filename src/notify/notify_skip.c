@@ -7,6 +7,7 @@
 #include <syslog.h>
 
 #include "notify/notify_impl.h"
+#include "util/log.h"
 
 #define SKIP_FIRST_MS 60000 /* a gateway that has just started has so long */
 #define SKIP_LOOK_S   30    /* look again at what a gateway ought to take … */
@@ -49,13 +50,14 @@ static void skip_told(struct notify *n, struct notify_skipped_one *k)
 		return;
 	k->told = bad;
 	if (bad)
-		notify_log(n, LOG_WARNING, k->board, NULL,
-			   "nobody delivers the news of %s%s (subscriptions: %u): %s",
-			   k->profile[0] ? "profile " : "no profile", k->profile, k->count,
-			   skip_reason(n, k));
+		notify_log_id(n, LOG_ID_UNSERVED, LOG_WARNING, k->board, NULL,
+			      "nobody delivers the news of %s%s (subscriptions: %u): %s",
+			      k->profile[0] ? "profile " : "no profile", k->profile, k->count,
+			      skip_reason(n, k));
 	else
-		notify_log(n, LOG_NOTICE, k->board, NULL, "the news of %s%s is delivered again",
-			   k->profile[0] ? "profile " : "no profile", k->profile);
+		notify_log_id(n, LOG_ID_UNSERVED, LOG_NOTICE, k->board, NULL,
+			      "the news of %s%s is delivered again",
+			      k->profile[0] ? "profile " : "no profile", k->profile);
 	n->calls.changed(n->calls.arg);
 }
 
@@ -111,9 +113,9 @@ void notify_skips_served(struct notify *n, const char *board)
 		}
 		if (k->told) {
 			k->told = false;
-			notify_log(n, LOG_NOTICE, k->board, NULL,
-				   "the news of %s%s is delivered again",
-				   k->profile[0] ? "profile " : "no profile", k->profile);
+			notify_log_id(n, LOG_ID_UNSERVED, LOG_NOTICE, k->board, NULL,
+				      "the news of %s%s is delivered again",
+				      k->profile[0] ? "profile " : "no profile", k->profile);
 			n->calls.changed(n->calls.arg);
 		}
 		*p = k->next;

@@ -10,6 +10,7 @@
 #include <syslog.h>
 
 #include "notify/notify_impl.h"
+#include "util/log.h"
 
 #define STORE_LIMIT_MS 60000
 #define STORE_RETRY_MS 1000 /* doubling to … */
@@ -92,7 +93,8 @@ static void store_written(struct notify *n)
 
 	n->writing = (struct notify_batch){ 0 };
 	if (n->write_failures) {
-		notify_log(n, LOG_NOTICE, NULL, NULL, "the outbox can be written again");
+		notify_log_id(n, LOG_ID_OUTBOX, LOG_NOTICE, NULL, NULL,
+			      "the outbox can be written again");
 		n->calls.changed(n->calls.arg);
 	}
 	n->write_failures = 0;
@@ -125,8 +127,8 @@ static void store_failed(struct notify *n, const char *why)
 	free(later.changes);
 	free(later.afters);
 	if (n->write_failures++ == 0)
-		notify_log(n, LOG_ERR, NULL, NULL,
-			   "%s; no notification is sent until it can be", why);
+		notify_log_id(n, LOG_ID_OUTBOX, LOG_ERR, NULL, NULL,
+			      "%s; no notification is sent until it can be", why);
 	n->write_retry_ms = notify_mono(n) + ((uint64_t)STORE_RETRY_MS << up);
 	n->calls.changed(n->calls.arg);
 }

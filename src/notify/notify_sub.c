@@ -12,6 +12,7 @@
 #include <syslog.h>
 
 #include "notify/notify_impl.h"
+#include "util/log.h"
 
 #define PARK_LOGS_PER_MIN 5
 
@@ -180,10 +181,11 @@ static void sub_park_log(struct notify *n, const struct notify_sub *sub)
 	if (n->park_logged++ == 0)
 		n->park_minute_ms = notify_mono(n) + 60000;
 	sub_place(sub, place, sizeof(place));
-	notify_log(n, LOG_WARNING, sub->board, sub->key.task,
-		   "notifications to %s are parked: %s; nothing is lost: put it right and run "
-		   "kanbanctl notify retry",
-		   place, sub->reason);
+	notify_log_id(
+		n, LOG_ID_PARKED, LOG_WARNING, sub->board, sub->key.task,
+		"notifications to %s are parked: %s; nothing is lost: put it right and run "
+		"kanbanctl notify retry",
+		place, sub->reason);
 }
 
 static int64_t sub_back_off(unsigned failures)
@@ -313,8 +315,8 @@ uint64_t notify_subs_turn(struct notify *n)
 	uint64_t due = 0, now = notify_mono(n);
 
 	if (n->park_unlogged && now >= n->park_minute_ms) {
-		notify_log(
-			n, LOG_WARNING, NULL, NULL,
+		notify_log_id(
+			n, LOG_ID_PARKED, LOG_WARNING, NULL, NULL,
 			"notifications of %u more subscriptions are parked; kanbanctl notify "
 			"lists them",
 			n->park_unlogged);

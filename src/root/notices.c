@@ -155,11 +155,12 @@ static void notices_call_changed(void *arg)
 		notices_poke(n, 0);
 }
 
-static void notices_call_log(void *arg, int priority, const char *board, const char *task,
-			     const char *text)
+static void notices_call_log(void *arg, int priority, const char *id, const char *board,
+			     const char *task, const char *text)
 {
 	struct log_about about = notices_about(arg, board, task);
 
+	about.id = id;
 	log_about(priority, &about, "%s", text);
 }
 
@@ -208,6 +209,7 @@ static void notices_opened(struct notices *n)
 {
 	struct log_about about = notices_about(n, NULL, NULL);
 
+	about.id = LOG_ID_OUTBOX;
 	if (n->result == 0) {
 		n->result = notices_start(n);
 		if (n->result < 0)
@@ -262,14 +264,13 @@ static void notices_open_start(struct notices *n)
 		return;
 	n->error = (struct error)ERROR_NULL;
 	/* n->result is the job's from here on */
+	n->opening = true;
 	r = job_submit(n->root->env->jobs, &n->open, "outbox", open_work, open_done,
 		       OPEN_LIMIT_MS);
-	if (r == 0) {
-		n->opening = true;
+	if (r == 0)
 		return;
-	}
-	n->result = r;
-	(void)error_errno(&n->error, n->result, "cannot open the outbox");
+	n->opening = false;
+	n->result = error_errno(&n->error, r, "cannot open the outbox");
 	notices_opened(n);
 }
 
