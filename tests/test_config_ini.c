@@ -102,10 +102,10 @@ static const struct {
 	/* sections */
 	{ "[workers]\n", "%/k.conf:1: unknown section [workers]; did you mean [worker]?" },
 	{ "\n[bord x]\n", "%/k.conf:2: unknown section [bord x]; did you mean [board SLUG]?" },
-	{ "[mail]\n",
-	  "%/k.conf:1: unknown section [mail]; there are [kanband], [worker], [notify], [health], "
-	  "[root PATH], "
-	  "[board SLUG]" },
+	{ "[mail]\n", "%/k.conf:1: unknown section [mail]; there are [kanband], [worker], "
+		      "[notify], [health], "
+		      "[root PATH], "
+		      "[board SLUG]" },
 	{ "[]\n", "%/k.conf:1: unknown section []; there are [kanband], [worker], [notify], "
 		  "[health], [root PATH], "
 		  "[board SLUG]" },

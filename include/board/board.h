@@ -71,13 +71,13 @@ struct board_job {
 	size_t n_settle;
 	const struct tick_launched *record;
 	size_t n_record;
-	bool only_if_changed; /* a wake-up: skip the tick when the echo was our own */
-	bool checkpoint;      /* a WAL board's checkpoint, if due or @close */
-	bool close;           /* close the connection at the end */
-	bool last;            /* and for good: leave no -wal behind */
-	int64_t epoch;        /* of the lease: one try each for a board in trouble */
-	bool force;           /* the operator asks: try a board in trouble now */
-	bool dry_run;         /* never wait for locks of others */
+	bool only_if_changed;      /* a wake-up: skip the tick when the echo was our own */
+	bool checkpoint;           /* a WAL board's checkpoint, if due or @close */
+	bool close;                /* close the connection at the end */
+	bool last;                 /* and for good: leave no -wal behind */
+	int64_t epoch;             /* of the lease: one try each for a board in trouble */
+	bool force;                /* the operator asks: try a board in trouble now */
+	bool dry_run;              /* never wait for locks of others */
 	struct subs_request *subs; /* or NULL; borrowed */
 	bool subs_must;            /* @subs also when nothing changed */
 	/* what came of it */

@@ -127,20 +127,22 @@ int health_write(const char *db_path, const struct health *h)
 	json_t *root;
 
 	root = json_pack(
-		"{s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}, s:o, s:I, s:I, s:I, s:I, s:I,"
+		"{s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}, s:o, s:I, s:I, s:I, s:I, "
+		"s:I,"
 		" s:{s:I, s:I, s:I, s:I, s:I, s:I, s:o}}",
 		"state", health_state_name(h->state), "kind", health_or_null(h->kind), "reason",
 		health_or_null(h->reason), "fingerprint", "size", (json_int_t)h->print.size,
 		"mtime_ns", (json_int_t)h->print.mtime_ns, "ctime_ns",
-		(json_int_t)h->print.ctime_ns, "inode", (json_int_t)h->print.inode, "change_counter",
-		(json_int_t)h->print.change_counter, "sha256", health_or_null(h->print.sha256),
-		"evidence", health_or_null(h->evidence), "first_seen",
-		(json_int_t)h->first_seen, "last_seen", (json_int_t)h->last_seen, "attempts",
-		(json_int_t)h->attempts, "retry_at", (json_int_t)h->retry_at, "last_epoch",
-		(json_int_t)h->last_epoch, "good", "event_seq", (json_int_t)h->good.event_seq,
-		"tasks", (json_int_t)h->good.tasks, "links", (json_int_t)h->good.links, "runs",
-		(json_int_t)h->good.runs, "events", (json_int_t)h->good.events, "at",
-		(json_int_t)h->good.at, "snapshot", health_or_null(h->good.snapshot));
+		(json_int_t)h->print.ctime_ns, "inode", (json_int_t)h->print.inode,
+		"change_counter", (json_int_t)h->print.change_counter, "sha256",
+		health_or_null(h->print.sha256), "evidence", health_or_null(h->evidence),
+		"first_seen", (json_int_t)h->first_seen, "last_seen", (json_int_t)h->last_seen,
+		"attempts", (json_int_t)h->attempts, "retry_at", (json_int_t)h->retry_at,
+		"last_epoch", (json_int_t)h->last_epoch, "good", "event_seq",
+		(json_int_t)h->good.event_seq, "tasks", (json_int_t)h->good.tasks, "links",
+		(json_int_t)h->good.links, "runs", (json_int_t)h->good.runs, "events",
+		(json_int_t)h->good.events, "at", (json_int_t)h->good.at, "snapshot",
+		health_or_null(h->good.snapshot));
 	text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
 	json_decref(root);
 	if (!text || !path)
