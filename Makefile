@@ -68,21 +68,30 @@ TESTS     := $(TEST_SRCS:tests/%.c=$(OUT)/tests/%)
 .PHONY: all
 all: $(PROGS) ## build kanband and kanbanctl
 
+# One short line per command; `make V=1` shows the commands themselves.
+Q = $(if $(V),,@)
+say = $(if $(V),,@printf '%-4s %s\n' $(1) $@)
+
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB): $(OBJS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(OUT)/kanband: $(OUT)/src/kanband.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 $(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
 $(OUT)/tests/test_%: $(OUT)/tests/test_%.o $(TEST_LIB) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs check) $(PKG_LIBS) -lpthread
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs check) $(PKG_LIBS) -lpthread
 
 -include $(OBJS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(TEST_LIB:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
 

@@ -147,7 +147,7 @@ void notify_visit_deinit(struct notify_visit *v)
 
 static void answer_check(struct notify *n, struct notify_item *item, enum notify_answer answer)
 {
-	if (answer != NOTIFY_DONE) { /* the claim never was: it comes again */
+	if (answer == NOTIFY_AT_OLD) { /* the claim never was: it comes again */
 		notify_item_close(n, item);
 		return;
 	}
