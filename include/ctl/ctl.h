@@ -72,6 +72,7 @@ int ctl_verb_boards(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_check(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_comment(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_complete(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_gateways(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_heartbeat(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_init(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_leader(struct ctl *ctl, int argc, char **argv);

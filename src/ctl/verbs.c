@@ -32,6 +32,8 @@ static const struct ctl_verb verbs[] = {
 	  ctl_verb_snapshots },
 	{ "restore", "[BOARD [COPY]]", "bring a board back from a copy", 0, ctl_verb_restore },
 	{ "accept", "[BOARD]", "go on with a lost board as it is", 0, ctl_verb_accept },
+	{ "gateways", "", "which gateways would dispatch, and how to stop them", 0,
+	  ctl_verb_gateways },
 	{ NULL, NULL, NULL, 0, NULL },
 };
 
