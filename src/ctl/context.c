@@ -184,6 +184,17 @@ int ctl_place(const struct ctl *ctl, struct board_place *place)
 	return r < 0 ? ctl_fail(ctl, r, &e) : 0;
 }
 
+bool ctl_is_board(const struct ctl *ctl, const char *slug)
+{
+	if (fs_is_slug(slug))
+		return true;
+	(void)ctl_say(ctl, CTL_USAGE,
+		      "\"%s\" is no board name: 1 to 64 of a-z, 0-9, - and _, the first a "
+		      "letter or digit",
+		      slug);
+	return false;
+}
+
 int ctl_busy_timeout_ms(const struct ctl *ctl, bool write)
 {
 	const char *text = ctl_env(ctl, "HERMES_KANBAN_BUSY_TIMEOUT_MS");
