@@ -155,6 +155,10 @@ void ctl_help(const struct ctl *ctl, const struct ctl_arg *options, FILE *out);
 /** ctl_env() - a variable that is set and not blank, or NULL */
 const char *ctl_env(const struct ctl *ctl, const char *name);
 
+/** ctl_absolute() - @path made absolute, `~/` replaced by the home folder; malloc'd, NULL: out
+ * of memory */
+MUST_CHECK char *ctl_absolute(const struct ctl *ctl, const char *path);
+
 /** ctl_root() - the kanban root meant: --root, else the environment; malloc'd.
  * Return: 0, or an exit code after telling why. */
 MUST_CHECK int ctl_root(const struct ctl *ctl, char **root);

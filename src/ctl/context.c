@@ -101,8 +101,7 @@ int ctl_print_json(const struct ctl *ctl, json_t *json, int exit)
 /* ---- root and board -----------------------------------------------------------------------
  */
 
-/* @path made absolute, `~/` replaced by the home folder; NULL when out of memory */
-static char *ctl_absolute(const struct ctl *ctl, const char *path)
+char *ctl_absolute(const struct ctl *ctl, const char *path)
 {
 	CLEANUP(freep) char *cwd = NULL;
 	const char *home = ctl_env(ctl, "HOME");
