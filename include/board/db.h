@@ -186,3 +186,6 @@ void db_trim(struct db *db);
 
 /** db_wal_reset_bug() - does the SQLite that is loaded have the WAL-reset bug (CONTRACT §3) */
 bool db_wal_reset_bug(void);
+
+/** db_library_version() - of the SQLite that is loaded, "3.51.3" */
+const char *db_library_version(void);
