@@ -288,6 +288,7 @@ int mend_repair(const struct board_place *place, enum repair_policy policy, bool
 		struct mend_report *report, struct error *e)
 {
 	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
+	struct health_good found = { 0 };
 	int r;
 
 	*report = (struct mend_report){ 0 };
@@ -297,6 +298,8 @@ int mend_repair(const struct board_place *place, enum repair_policy policy, bool
 			return r;
 	}
 	r = mend_look(place, policy, report, e);
+	if (r == 0 && !dry_run && report->health.state != HEALTH_HEALTHY)
+		return mend_settle(place, &report->health, &found, e); /* the record is old */
 	if (r != MEND_NOT_WELL || report->state != HEALTH_QUARANTINED)
 		return r;
 	if (dry_run) /* would it be sound? */

@@ -69,7 +69,7 @@ static bool boards_recorded(const struct board_place *place, const struct health
 		return false;
 	/* the epoch and the clock stand still: only bytes that changed make it due */
 	return health_print_take(place->db_path, false, &print) < 0 ||
-	       !health_due(h, &print, h->last_epoch, 0);
+	       !health_due(h, &print, h->last_epoch, INT64_MIN);
 }
 
 /* What opening it says. Return: 0 or -ENOMEM. */

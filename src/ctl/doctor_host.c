@@ -193,7 +193,6 @@ void doctor_hermes(struct doctor *d)
 	const char *path = ctl_env(d->ctl, "PATH"), *whose = "PATH";
 	struct proc_environ env = { 0 };
 	CLEANUP(freep) char *found = NULL;
-	CLEANUP(freep) char *quoted = NULL;
 
 	/* what counts is what the daemon has, where that can be seen */
 	if (d->lead.kanband && d->lead.pid > 0 && proc_environ_read(&env, d->lead.pid) == 0) {
@@ -207,13 +206,10 @@ void doctor_hermes(struct doctor *d)
 	if (found)
 		doctor_say(d, FINDING_OK, "hermes", NULL, NULL, "%s", found);
 	else
-		quoted = d->config_dir ? quote_command("%q/hermes.conf", d->config_dir)
-				       : strdup("/etc/kanband/kanband.conf.d/hermes.conf");
-	if (!found && quoted)
 		doctor_say(d, FINDING_ERROR, "hermes", NULL,
-			   fs_path("mkdir -p \"$(dirname %s)\" && printf '[worker]\\nhermes = "
-				   "%%s\\n' \"$(command -v hermes)\" >%s",
-				   quoted, quoted),
+			   quote_command("mkdir -p %q && printf '[worker]\\nhermes = %%s\\n' "
+					 "\"$(command -v hermes)\" >%q/hermes.conf",
+					 d->config_dir, d->config_dir),
 			   "%s is not on the %s: no worker can be started, no message sent",
 			   name, whose);
 	proc_environ_deinit(&env);

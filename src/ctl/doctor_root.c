@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "board/discover.h"
 #include "ctl/boards.h"
@@ -52,7 +53,10 @@ void doctor_lease(struct doctor *d)
 	struct proc_stat ps = { .state = '?' };
 
 	if (!d->lead.held) {
-		doctor_say(d, FINDING_ERROR, "lease", NULL, strdup("systemctl start kanband"),
+		doctor_say(d, FINDING_ERROR, "lease", NULL,
+			   access("/run/systemd/system", F_OK) == 0
+				   ? strdup("systemctl start kanband")
+				   : quote_command("kanband --root %q", d->root),
 			   "nobody has it: no dispatcher runs for this root");
 		return;
 	}
