@@ -44,10 +44,12 @@ struct board {
 	bool checked;       /* integrity was checked since it was last in trouble */
 	int64_t checked_at; /* Unix seconds of the last check */
 	int64_t good_seq, good_tasks; /* as last recorded in its health record */
+	int64_t seen_seq;             /* highest event sequence seen since it was examined */
 	int64_t snapshot_at;     /* Unix seconds of the last snapshot or try; 0 not known yet */
 	int64_t snapshot_seq;    /* event sequence in it */
 	bool snapshot_told;      /* a failure was logged */
 	unsigned ioerrs;         /* visits in a row that ended with an I/O error */
+	bool open_ioerr;         /* the last opening did */
 	int64_t checkpointed_at; /* Unix seconds of the last checkpoint */
 };
 

@@ -43,6 +43,9 @@ struct db_options {
 	int busy_timeout_ms; /* CONTRACT §3; 0 is allowed */
 	bool create;         /* make the file if missing; kanbanctl init only */
 	bool integrity;      /* run integrity_check before use: first open, after corruption */
+	bool examined; /* the caller knows the health record: open also what it says is damaged
+			*/
+	bool *ioerr;   /* out: it failed because of an I/O error; or NULL */
 	const atomic_bool *cancel; /* or NULL: true ends long statements and busy waits */
 };
 
@@ -57,6 +60,9 @@ void db_library_init(void);
  * db_open() - open a board
  * @out: out; owned by the caller, db_free() closes it
  * @e:   filled on any result but 0
+ * A board that its health record calls damaged, and whose bytes are still those, is refused
+ * without opening a file of it, unless the caller is about to examine it. What is opened and
+ * found damaged is closed as it was: no checkpoint of its WAL.
  * Checks the 16-byte header (a non-file, a FIFO, a symbolic link to one is refused), sets the
  * pragmas of CONTRACT §3 without ever setting journal_mode, reads the features, and checks that
  * tasks, task_runs, task_events and the columns the dispatcher writes are there.

@@ -131,6 +131,8 @@ static int board_open_db(struct board *b, struct board_job *bj)
 						 ? bj->rq.set->busy_timeout_ms
 						 : BOARD_BUSY_MAX_MS),
 		.integrity = !b->checked,
+		.examined = true,
+		.ioerr = &b->open_ioerr,
 		.cancel = &bj->job.cancel,
 	};
 	CLEANUP(fs_closep) int init = -1;
@@ -142,7 +144,8 @@ static int board_open_db(struct board *b, struct board_job *bj)
 		if (init < 0 && init != -EWOULDBLOCK)
 			return init;
 	}
-	r = b->checked ? db_open(&b->db, &opt, &bj->error) : examine_open(b, bj, &opt);
+	r = b->checked ? db_open(&b->db, &opt, &bj->error)
+		       : examine_open(b, bj, &opt, init >= 0, b->ioerrs >= BOARD_IOERRS);
 	if (r == 0) {
 		b->data_version = BOARD_NO_VERSION;
 		db_leave_wal(b->db, true);
@@ -172,7 +175,9 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 
 	if (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s)
 		return 0;
-	examine_good(b, bj);
+	r = examine_good(b, bj);
+	if (r != 0)
+		return r;
 	examine_snapshot(b, bj);
 	if (!db_is_wal(b->db)) {
 		b->checkpointed_at = now;
@@ -228,7 +233,9 @@ static int board_visit(struct board *b, struct board_job *bj)
 			return r;
 		b->checked_at = clock_wall_s();
 	}
-	if (bj->n_settle > 0)
+	if (rq->steps || bj->subs || bj->n_settle + bj->n_record > 0)
+		r = examine_sequence(b, bj);
+	if (r == 0 && bj->n_settle > 0)
 		r = tick_settle(b->db, rq, bj->settle, bj->n_settle, &bj->plan, &bj->error);
 	bj->settled = r == 0;
 	if (r == 0 && bj->n_record > 0)
@@ -273,16 +280,16 @@ static bool board_never_was(const struct board *b)
 /* After an error that may mean damage: close, and examine the board at once. */
 static int board_suspect(struct board *b, struct board_job *bj, int r)
 {
-	if (r == DB_TRANSIENT && b->db && db_was_ioerr(b->db))
+	if (r == DB_TRANSIENT && (b->db ? db_was_ioerr(b->db) : b->open_ioerr))
 		b->ioerrs++;
 	else if (r != DB_TRANSIENT)
 		b->ioerrs = 0;
 	if ((r != DB_CORRUPT || !b->checked) && b->ioerrs < BOARD_IOERRS)
 		return r;
-	b->ioerrs = 0;
 	b->db = db_free(b->db);
 	b->checked = false;
 	r = board_door(b, bj);
+	b->ioerrs = 0;
 	/* sound after all, or whole again: what was asked for is done at the next try */
 	return r == 0 ? DB_TRANSIENT : r;
 }
@@ -333,6 +340,8 @@ void board_job_run(struct board_job *bj)
 		return;
 	}
 	r = lock < 0 ? lock : board_visit(b, bj);
+	if (r == 0)
+		b->ioerrs = 0;
 	if (r > 0 && !bj->plan.lease_lost)
 		r = board_suspect(b, bj, r);
 	if (bj->plan.lease_lost)
