@@ -199,13 +199,44 @@ void dispatch_arm(struct dispatch *d, uint64_t in_ms)
 static void dispatch_timer(uv_timer_t *t)
 {
 	struct dispatch *d = t->data;
+	bool due = d->deadline_s > 0 && d->deadline_s <= clock_wall_s();
 
 	d->timer_at_ms = 0;
-	if (!d->want || d->failures || /* a deadline, or a retry of what failed */
-	    (d->deadline_s > 0 && d->deadline_s <= clock_wall_s()))
+	if (due || d->failures)
 		d->want |= WANT_TICK;
 	workers_overdue(d);
+	if (!due) /* the timer rang for something else */
+		dispatch_deadline(d, d->deadline_s);
 	dispatch_next(d);
+}
+
+/*
+ * The files of a board change before a commit can be seen: the journal is written, the pages,
+ * the log; and after the last write of a commit in WAL mode there is a sync, then nothing that
+ * could wake us. So a look that finds nothing new is repeated, at growing distances; news of
+ * further writes make the next one come soon. After a tick the next look waits longer, so that
+ * a burst of commits does not make a burst of ticks.
+ */
+void dispatch_changed(struct dispatch *d, bool ended)
+{
+	if (d->looking)
+		d->look_gap_ms = ended ? 0 : LOOK_AGAIN_MIN_MS;
+	dispatch_want(d, WANT_LOOK);
+}
+
+void dispatch_looked(struct dispatch *d, enum board_outcome outcome)
+{
+	uint64_t next = d->looking && d->look_gap_ms ? d->look_gap_ms * 4 : LOOK_AGAIN_MIN_MS;
+
+	d->looking = outcome == BOARD_UNCHANGED;
+	if (!d->looking) {
+		d->look_gap_ms = LOOK_GAP_MS;
+	} else if (next > LOOK_AGAIN_MAX_MS) { /* that was the last, or it was but our echo */
+		d->look_gap_ms = LOOK_AGAIN_MIN_MS;
+	} else {
+		d->look_gap_ms = next;
+		d->want |= WANT_LOOK;
+	}
 }
 
 void dispatch_deadline(struct dispatch *d, int64_t at_s)

@@ -177,6 +177,7 @@ void visit_done(struct job *job)
 	board_publish(bj, &changed);
 	d->in_done = true;
 	d->visited_ms = uv_now(root->env->loop);
+	dispatch_looked(d, bj->outcome);
 	if (!d->board.db)
 		root->env->open_boards--;
 	ok = bj->outcome == BOARD_DONE;

@@ -11,7 +11,6 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#define LOOK_GAP_MS  50               /* bursts of changes: at most one look per so many ms */
 #define EXIT_KEEP_MS (10 * 60 * 1000) /* the board contract, §6.1 */
 
 static void *visit_copy(const void *v, size_t n, size_t size)
@@ -165,6 +164,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.settle = d->settling,
 		.n_settle = d->n_settling,
 		.only_if_changed = tick && !(d->want & (WANT_TICK | WANT_FULL)),
+		.not_in_between = d->look_gap_ms < LOOK_AGAIN_MAX_MS,
 		.checkpoint = d->want & (WANT_CHECKPOINT | WANT_CLOSE),
 		.close = d->want & WANT_CLOSE,
 		.last = root->stopping,
@@ -204,8 +204,9 @@ void dispatch_next(struct dispatch *d)
 	if ((!d->want && !dispatch_brings(d)) || !dispatch_may_visit(d))
 		return;
 	gap = now - d->visited_ms;
-	if (d->want == WANT_LOOK && !dispatch_brings(d) && d->visited_ms && gap < LOOK_GAP_MS) {
-		dispatch_arm(d, LOOK_GAP_MS - gap);
+	if (d->want == WANT_LOOK && !dispatch_brings(d) && d->visited_ms &&
+	    gap < d->look_gap_ms) {
+		dispatch_arm(d, d->look_gap_ms - gap);
 		return;
 	}
 	had = d->board.db != NULL;
