@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -639,6 +640,153 @@ START_TEST(a_writer_in_the_way_of_a_checkpoint)
 }
 END_TEST
 
+/* ---- the journal mode ----------------------------------------------------------------------
+ */
+
+/* Another process that has the board's file open and does nothing. */
+struct other {
+	pid_t pid;
+	int hold;
+};
+
+static struct other other_open(void)
+{
+	struct other o;
+	int ready[2], hold[2];
+	char c = 'x';
+
+	ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
+	o.pid = fork();
+	ck_assert_int_ge(o.pid, 0);
+	if (o.pid == 0) {
+		sqlite3 *db = NULL;
+
+		(void)alarm(60);
+		(void)close(hold[1]);
+		if (sqlite3_open(kit.path, &db) != SQLITE_OK ||
+		    sqlite3_exec(db, "SELECT count(*) FROM tasks", NULL, NULL, NULL) !=
+			    SQLITE_OK ||
+		    write(ready[1], &c, 1) != 1)
+			_exit(1);
+		(void)!read(hold[0], &c, 1); /* until the other end is closed */
+		(void)sqlite3_close(db);
+		_exit(0);
+	}
+	(void)close(hold[0]);
+	(void)close(ready[1]);
+	ck_assert_int_eq(read(ready[0], &c, 1), 1);
+	(void)close(ready[0]);
+	o.hold = hold[1];
+	return o;
+}
+
+static void other_close(struct other *o)
+{
+	int status;
+
+	(void)close(o->hold);
+	ck_assert_int_eq(waitpid(o->pid, &status, 0), o->pid);
+	ck_assert_int_eq(status, 0);
+}
+
+static bool said(const char *text)
+{
+	for (size_t i = 0; i < bj.plan.n_notes; i++)
+		if (strstr(bj.plan.notes[i].text, text))
+			return true;
+	return false;
+}
+
+static void mode_waits_for(enum db_mode mode, unsigned flags, const char *is, const char *then)
+{
+	struct other o;
+
+	kit_board(flags);
+	add_ready("t");
+	kit.set.journal_mode = mode;
+	kit.set.checkpoint_interval_s = 300;
+	o = other_open();
+	board_setup();
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert_int_eq(board.state, BOARD_HEALTHY);
+	ck_assert_uint_eq(bj.plan.n_launches, 1); /* work goes on */
+	ck_assert(board.mode_waits);
+	ck_assert(said("another process has its file open"));
+	ck_list(is, "PRAGMA journal_mode");
+	/* not at each visit, and told once */
+	board.mode_tried_at -= 1;
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert(board.mode_waits && bj.plan.n_notes == 0);
+	board.mode_tried_at = 0;
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert(board.mode_waits && board.mode_tried_at > 0 && bj.plan.n_notes == 0);
+	other_close(&o);
+	board.mode_tried_at = 0;
+	add_ready("u");
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert(!board.mode_waits);
+	ck_assert_uint_eq(bj.plan.n_launches, 1);
+	ck_assert(said("is wal now") || said("is delete now"));
+	ck_list(then, "PRAGMA journal_mode");
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert(!board.mode_waits && bj.plan.n_notes == 0);
+	ck_list("ok", "PRAGMA integrity_check");
+	ck_list("2", "SELECT count(*) FROM tasks WHERE status='running'");
+	board_cleanup();
+}
+
+START_TEST(journal_mode_delete_to_wal)
+{
+	mode_waits_for(DB_MODE_WAL, 0, "delete", "wal");
+}
+END_TEST
+
+START_TEST(journal_mode_wal_to_delete)
+{
+	mode_waits_for(DB_MODE_DELETE, KIT_WAL, "wal", "delete");
+}
+END_TEST
+
+START_TEST(journal_mode_wal_to_truncate)
+{
+	mode_waits_for(DB_MODE_TRUNCATE, KIT_WAL, "wal", "delete");
+}
+END_TEST
+
+/* The journal stays, empty, between our commits. */
+START_TEST(journal_mode_truncate)
+{
+	struct stat st;
+
+	kit_board(0);
+	add_ready("t");
+	kit.set.journal_mode = DB_MODE_TRUNCATE;
+	board_setup();
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert(!board.mode_waits && bj.plan.n_notes == 0);
+	ck_assert_int_eq(stat(kit_printf("%s-journal", kit.path), &st), 0);
+	ck_assert_int_eq(st.st_size, 0);
+	board_cleanup();
+}
+END_TEST
+
+START_TEST(journal_mode_keep)
+{
+	for (int i = 0; i < 2; i++) {
+		(void)remove(kit.path);
+		kit_board(i ? KIT_WAL : 0);
+		add_ready("t");
+		board_setup();
+		ck_assert_int_eq(visit(), BOARD_DONE);
+		ck_assert(!board.mode_waits);
+		ck_list(i ? "wal" : "delete", "PRAGMA journal_mode");
+		board_cleanup();
+		kit.mine = kit.caps.running = 0;
+	}
+}
+END_TEST
+
 /* ---- on the pool
  * ----------------------------------------------------------------------------------- */
 
@@ -679,4 +827,6 @@ KIT_SUITE("board", state_names, healthy, missing_then_made, schema_then_mended,
 	  a_visit_without_a_tick_has_seen_nothing, a_commit_during_the_tick_is_not_missed,
 	  dispatch_lock_held_elsewhere, init_lock_is_taken_for_the_first_open_only,
 	  lease_lost_mid_tick, settle_and_record_say_what_is_committed, checkpoint_when_due,
-	  a_writer_in_the_way_of_a_checkpoint, submitted)
+	  a_writer_in_the_way_of_a_checkpoint, journal_mode_delete_to_wal,
+	  journal_mode_wal_to_delete, journal_mode_wal_to_truncate, journal_mode_truncate,
+	  journal_mode_keep, submitted)

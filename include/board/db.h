@@ -192,3 +192,25 @@ void db_trim(struct db *db);
 
 /** db_wal_reset_bug() - does the SQLite that is loaded have the WAL-reset bug (CONTRACT §3) */
 bool db_wal_reset_bug(void);
+
+/* What a board's journal mode is to be. */
+enum db_mode {
+	DB_MODE_KEEP,     /* whatever it is */
+	DB_MODE_WAL,      /* write-ahead log */
+	DB_MODE_TRUNCATE, /* rollback journal; our own connections truncate it at a commit */
+	DB_MODE_DELETE,   /* rollback journal */
+};
+
+/**
+ * db_mode_change() - put the database into WAL mode, or out of it
+ * Under `<db>.dispatch.lock` and `<db>.init.lock`; this process has no connection to the file.
+ * Nothing is changed while another process has it open.
+ * Return: 0 it is in that mode now; DB_TRANSIENT somebody has it open, or that cannot be told;
+ * else as db_open().
+ */
+MUST_CHECK int db_mode_change(const char *path, bool wal, int busy_timeout_ms, struct error *e);
+
+/** db_mode_truncate() - a setting of this connection alone; nothing for a WAL board. As
+ * db_step()
+ */
+MUST_CHECK int db_mode_truncate(struct db *db, struct error *e);

@@ -51,7 +51,7 @@ struct daemon {
  */
 
 struct daemon_counts {
-	size_t boards, quarantined, troubled;
+	size_t boards, quarantined, troubled, mode_waits;
 	int64_t running, ready;
 	const char *memory; /* why memory holds work back, or NULL */
 	const char *bad;    /* slug of the first damaged board */
@@ -76,6 +76,7 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 				c->bad = d->board.place.slug;
 		}
 		c->troubled += d->board.state == BOARD_TROUBLED;
+		c->mode_waits += d->board.mode_waits;
 	}
 }
 
@@ -130,6 +131,8 @@ static void daemon_root_sentence(const struct root *root, FILE *out)
 			      c.quarantined > 1 ? ", …" : "");
 	if (c.troubled)
 		(void)fprintf(out, ", %zu being retried", c.troubled);
+	if (c.mode_waits)
+		(void)fprintf(out, ", %zu waiting to change the journal mode", c.mode_waits);
 	if (c.memory)
 		(void)fprintf(out, ", work held back: %s", c.memory);
 	daemon_notify_sentence(root, out);
