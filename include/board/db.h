@@ -214,3 +214,6 @@ MUST_CHECK int db_mode_change(const char *path, bool wal, int busy_timeout_ms, s
  * db_step()
  */
 MUST_CHECK int db_mode_truncate(struct db *db, struct error *e);
+
+/** db_library_version() - of the SQLite that is loaded, "3.51.3" */
+const char *db_library_version(void);

@@ -127,3 +127,9 @@ MUST_CHECK int lease_read_owner(const char *root, struct lease_owner *owner);
  * Return: 1 held; 0 free; -ENOENT no such root; other -errno.
  */
 MUST_CHECK int lease_is_held(const char *root, pid_t *pid);
+
+/**
+ * lease_holder_find() - the pid that holds an exclusive flock on this inode, from /proc/locks
+ * Return: 1 found (@pid is set, 0 unknown), 0 none, -errno.
+ */
+MUST_CHECK int lease_holder_find(dev_t dev, ino_t ino, pid_t *pid);

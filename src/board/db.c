@@ -455,3 +455,8 @@ bool db_wal_reset_bug(void)
 		return false;
 	return !(v >= 3050007 && v < 3051000) && !(v >= 3044006 && v < 3045000);
 }
+
+const char *db_library_version(void)
+{
+	return sqlite3_libversion();
+}
