@@ -72,6 +72,7 @@ struct board_job {
 	const struct tick_launched *record;
 	size_t n_record;
 	bool only_if_changed;      /* a wake-up: skip the tick when the echo was our own */
+	bool not_in_between;       /* and not while a rollback journal is there */
 	bool checkpoint;           /* a WAL board's checkpoint, if due or @close */
 	bool close;                /* close the connection at the end */
 	bool last;                 /* and for good: leave no -wal behind */

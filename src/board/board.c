@@ -258,6 +258,17 @@ static bool board_as_seen(const struct board *b)
 	return !board_changed(b, &now);
 }
 
+/* A transaction is under way: there is nothing new yet, and our lock would be in its way. */
+static bool board_in_between(const struct board *b)
+{
+	CLEANUP(freep) char *journal = fs_path("%s-journal", b->place.db_path);
+	struct file_stamp stamp = { 0 };
+
+	if (journal)
+		stamp = file_stamp_of(journal);
+	return stamp.ino && stamp.size > 0;
+}
+
 /* Neither a file nor a record of one: a board that is still to be made, not one that is lost.
  */
 static bool board_never_was(const struct board *b)
@@ -318,6 +329,11 @@ void board_job_run(struct board_job *bj)
 		bj->state = BOARD_MISSING;
 		b->seen_db = b->seen_wal = (struct file_stamp){ 0 };
 		b->seen_racy = false;
+		return;
+	}
+	if (bj->only_if_changed && bj->not_in_between && bj->n_settle + bj->n_record == 0 &&
+	    !bj->subs_must && board_in_between(b)) {
+		bj->outcome = BOARD_UNCHANGED;
 		return;
 	}
 	if (bj->only_if_changed && !b->db && bj->n_settle + bj->n_record == 0 &&

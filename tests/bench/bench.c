@@ -176,6 +176,14 @@ static void bench_setup(const char *bin)
 		bench_die("%s: %s", a.sun_path, strerror(errno));
 }
 
+/* BENCH_ROWS="tick spawn" measures some groups of rows; unset or empty: all. */
+static bool wanted(const char *group)
+{
+	const char *groups = getenv("BENCH_ROWS");
+
+	return !groups || !*groups || strstr(groups, group);
+}
+
 int main(int argc, char **argv)
 {
 	const int role = argc > 1 ? bench_role(argc, argv) : -1;
@@ -186,10 +194,14 @@ int main(int argc, char **argv)
 		bench_die("usage: bench BIN_FOLDER [JSON_FILE]");
 	bench_setup(argv[1]);
 	bench_heading();
-	bench_rows_tick();
-	bench_rows_sweep();
-	bench_rows_spawn();
-	bench_rows_takeover();
+	if (wanted("tick"))
+		bench_rows_tick();
+	if (wanted("sweep"))
+		bench_rows_sweep();
+	if (wanted("spawn"))
+		bench_rows_spawn();
+	if (wanted("takeover"))
+		bench_rows_takeover();
 	if (argc > 2)
 		bench_json(argv[2]);
 	if (!getenv("BENCH_KEEP"))
