@@ -72,8 +72,6 @@ task=$(add "through the upgrade") theirs=$(as_tester add "through the upgrade")
 wait_for 60 "no worker" has_worker "$task"
 wait_for 60 "no worker of tester's" as_tester has_worker "$theirs"
 worker=$(worker_of "$task") worker2=$(as_tester worker_of "$theirs")
-mkdir -p /var/lib/systemd/linger
-touch /var/lib/systemd/linger/tester # else logind ends that manager with the postinst's session
 systemctl start user@1999.service || fail "no user manager"
 user() { as_tester as_owner XDG_RUNTIME_DIR=/run/user/1999 timeout 120 systemctl --user "$@"; }
 user start kanband || fail "start of the user unit"
