@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "root/decompose.h"
+#include "root/errand.h"
 #include "root/notices.h"
 #include "root/root.h"
 #include "util/clock.h"
@@ -109,7 +110,8 @@ static bool dispatch_brings(const struct dispatch *d)
 
 bool dispatch_idle(const struct dispatch *d)
 {
-	return !d->board.busy && !d->launching && !d->ending && !dispatch_brings(d);
+	return !d->board.busy && !d->errands && !d->launching && !d->ending &&
+	       !dispatch_brings(d);
 }
 
 static void dispatch_timer_closed(uv_handle_t *h)
@@ -151,6 +153,7 @@ void dispatch_close(struct dispatch *d)
 {
 	struct root_env *env = d->root->env;
 
+	errands_end(d);
 	d->closing = true;
 	dispatch_uncounted(d, false);
 	notices_forget(d);
@@ -233,6 +236,8 @@ static void dispatch_deadline(struct dispatch *d, int64_t at_s)
 void dispatch_want(struct dispatch *d, unsigned want)
 {
 	d->want |= want;
+	if (!d->woken_us)
+		d->woken_us = clock_mono_us();
 	dispatch_next(d);
 }
 
@@ -264,6 +269,15 @@ static void dispatch_stuck(struct dispatch *d)
 		  (long long)d->ready, d->ready == 1 ? "" : "s", d->board.place.slug,
 		  (unsigned long long)d->stuck_sweeps, d->left.unassigned, d->left.nonspawnable,
 		  d->left.scheduled, d->left.guarded);
+}
+
+void dispatch_hold(struct dispatch *d, bool held)
+{
+	if (held && !d->held)
+		d->held_at = clock_wall_s();
+	d->held = held;
+	if (!held)
+		dispatch_want(d, WANT_FULL);
 }
 
 void dispatch_sweep(struct dispatch *d, bool changed)
@@ -460,12 +474,14 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.dry_run = env->dry_run,
 		.epoch = root->epoch,
 	};
-	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
+	/* what runs elsewhere is not known yet, or the operator wants no claims */
+	if (tick && (env->uncounted > 0 || env->held || d->held))
 		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
 		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
 			       : d->once_reclaimed ? 0
 						   : TICK_RECLAIM;
+	d->claiming = bj->rq.steps & TICK_DISPATCH;
 	notices_begin(d, bj, tick);
 }
 
@@ -490,7 +506,7 @@ void dispatch_next(struct dispatch *d)
 	bool had;
 	int r;
 
-	if ((!d->want && !dispatch_brings(d)) || !dispatch_may_visit(d))
+	if (errand_next(d) || (!d->want && !dispatch_brings(d)) || !dispatch_may_visit(d))
 		return;
 	gap = now - d->visited_ms;
 	if (d->want == WANT_LOOK && !dispatch_brings(d) && d->visited_ms && gap < LOOK_GAP_MS) {
@@ -514,6 +530,9 @@ void dispatch_next(struct dispatch *d)
 	if (r == 0) {
 		env->open_boards += had ? 0 : 1;
 		d->want = 0;
+		d->visit_us = clock_mono_us();
+		d->wake_us = d->woken_us ? d->woken_us : d->visit_us;
+		d->woken_us = 0;
 		return;
 	}
 	notices_end(d, bj, false);
@@ -677,6 +696,21 @@ static void visit_deadline(struct dispatch *d, const struct board_job *bj)
 	dispatch_deadline(d, d->deadline_s);
 }
 
+/* For whoever looks on. */
+static void visit_counted(struct dispatch *d, const struct board_job *bj)
+{
+	struct root_stats *stats = &d->root->env->stats;
+
+	d->visits++;
+	d->claiming = false;
+	d->visited_at = clock_wall_s();
+	stats->visits[bj->outcome]++;
+	stats_time(&stats->visit, clock_mono_us() - d->visit_us);
+	stats->claims += (uint64_t)bj->plan.claimed;
+	stats->reclaimed += (uint64_t)bj->plan.reclaimed;
+	stats->promoted += (uint64_t)bj->plan.promoted;
+}
+
 static void visit_done(struct job *job)
 {
 	struct board_job *bj = (struct board_job *)job;
@@ -687,6 +721,7 @@ static void visit_done(struct job *job)
 	board_publish(bj, &changed);
 	d->in_done = true;
 	d->visited_ms = uv_now(root->env->loop);
+	visit_counted(d, bj);
 	if (!d->board.db)
 		root->env->open_boards--;
 	ok = bj->outcome == BOARD_DONE;
@@ -696,6 +731,8 @@ static void visit_done(struct job *job)
 	if (d->board.state == BOARD_TROUBLED && bj->outcome == BOARD_FAILED)
 		visit_failed(d);
 	visit_told(d, bj, changed);
+	if (changed && root->env->told_board)
+		root->env->told_board(root->env->told_arg, d);
 	if (root->env->once)
 		once_visited(d, bj);
 	visit_give_back(d, bj->settled, bj->recorded);
@@ -721,6 +758,8 @@ static void visit_done(struct job *job)
 		root_lease_lost(root, why.text);
 	} else if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED) {
 		dispatch_next(d);
+	} else {
+		(void)errand_next(d); /* the visit waits for its time, an errand does not */
 	}
 	root_visit_ended(root);
 }
