@@ -80,6 +80,7 @@ struct control {
 	struct client *accepting; /* being handed to the daemon */
 	struct request *requests;
 	bool in_turn;
+	bool woken; /* a request can go on */
 	/* events */
 	struct events events;
 	struct stream *streams;

@@ -56,7 +56,10 @@ static void server_arm(struct control *c)
 	uint64_t now = uv_now(c->env.root_env->loop), in = UINT64_MAX;
 	MHD_UNSIGNED_LONG_LONG ms = 0;
 
-	if (c->mhd.MHD_get_timeout(c->daemon, &ms) == MHD_YES)
+	/* what says that a connection goes on comes late in some versions */
+	if (c->woken)
+		in = 0;
+	else if (c->mhd.MHD_get_timeout(c->daemon, &ms) == MHD_YES)
 		in = ms;
 	for (const struct client *k = c->clients; k; k = k->next)
 		if (k->deadline_ms) {
@@ -84,6 +87,7 @@ static void server_turn(struct control *c)
 	if (!c->daemon || c->in_turn)
 		return;
 	c->in_turn = true;
+	c->woken = false;
 	(void)c->mhd.MHD_run(c->daemon); /* fails only when it has threads */
 	c->in_turn = false;
 	server_arm(c);
@@ -103,8 +107,9 @@ void server_wake(struct request *req)
 		return;
 	req->suspended = false;
 	c->mhd.MHD_resume_connection(req->conn);
-	if (!c->in_turn) /* what its own descriptor for this says comes late in some versions */
-		IGNORE(uv_timer_start(&c->timer, server_timer, 0, 0)); /* cannot fail */
+	c->woken = true;
+	if (!c->in_turn)
+		server_arm(c);
 }
 
 void server_suspend(struct request *req)
