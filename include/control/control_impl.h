@@ -15,10 +15,10 @@
 #include "root/dispatch.h"
 #include "util/job.h"
 
-struct route;
 struct stream;
 struct look;
 struct counted;
+struct request;
 
 #define CONTROL_BODY_MAX   65536 /* bytes of a request's body */
 #define CONTROL_MEMORY     20480 /* of a connection: 16 KiB of headers and the rest */
@@ -29,6 +29,15 @@ struct counted;
 #define CONTROL_SLOW_MS    30000 /* that a stream's reader may take nothing */
 #define CONTROL_RETRY_MS   200   /* after accept(2) ran out of descriptors */
 #define CONTROL_ACCEPT_MAX 32    /* connections taken in one turn of the loop */
+
+/* One path with one method. */
+struct route {
+	const char *method;
+	const char *path;                 /* "{slug}" stands for a board */
+	void (*run)(struct request *req); /* with everything there; answers now or later */
+	const char *const *query;         /* what may stand behind "?", NULL-terminated */
+	const char *const *members;       /* of the body; NULL: no body is taken */
+};
 
 /* One connection. */
 struct client {
@@ -131,6 +140,8 @@ void reply_response(struct request *req, unsigned status, struct MHD_Response *r
 
 /* ---- route.c -------------------------------------------------------------------------------
  */
+/** route_at() - the @i-th of all, NULL behind the last */
+const struct route *route_at(size_t i);
 /** route_begin() - the headers are there: answer what can be answered by them alone */
 void route_begin(struct request *req, const char *method, const char *url);
 /** route_run() - everything is there */

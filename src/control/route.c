@@ -5,14 +5,6 @@
 #include "control/control_impl.h"
 #include "util/fs.h"
 
-struct route {
-	const char *method;
-	const char *path;                 /* "{slug}" stands for a board */
-	void (*run)(struct request *req); /* with everything there; answers now or later */
-	const char *const *query;         /* what may stand behind "?", NULL-terminated */
-	const char *const *members;       /* of the body; NULL: no body is taken */
-};
-
 static const char *const no_words[] = { NULL };
 static const char *const query_root[] = { "root", NULL };
 static const char *const query_view[] = { "root", "tasks", NULL };
@@ -47,6 +39,11 @@ static const struct route routes[] = {
 };
 
 #define ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+const struct route *route_at(size_t i)
+{
+	return i < ROUTES ? &routes[i] : NULL;
+}
 
 /* Does @url match @path; a slug goes to @slug, "" if it cannot be one. */
 static bool route_match(const char *path, const char *url, char slug[BOARD_SLUG_MAX + 1])
