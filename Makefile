@@ -18,7 +18,7 @@ MODE     ?= release
 OUT      := $(BUILD)/$(MODE)
 
 CC       ?= cc
-PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih nettle libmicrohttpd
+PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih nettle libmicrohttpd libcurl
 PKG_CONFIG ?= pkg-config
 
 # Warnings are errors: a warning that nobody has to fix is not read.
@@ -32,7 +32,8 @@ STD  := -std=gnu17 -D_GNU_SOURCE -Iinclude -DKANBAND_VERSION='"$(VERSION)"' \
 ifeq ($(MODE),release)
 OPT := -O2 -g -D_FORTIFY_SOURCE=2
 else ifeq ($(MODE),ndebug)
-OPT := -O3 -DNDEBUG -D_FORTIFY_SOURCE=2
+# gcc 12 sees dangling pointers at -O3 where there are none
+OPT := -O3 -DNDEBUG -D_FORTIFY_SOURCE=2 -Wno-dangling-pointer
 else ifeq ($(MODE),asan)
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 LDOPT := -fsanitize=address,undefined

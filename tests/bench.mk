@@ -3,10 +3,13 @@
 BENCH_OBJS := $(patsubst %.c,$(OUT)/%.o,$(filter-out tests/bench/stamp.c,$(sort $(wildcard tests/bench/*.c))))
 
 $(OUT)/tests/bench-stamp: $(OUT)/tests/bench/stamp.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 $(OUT)/tests/bench-rows: $(BENCH_OBJS) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm -lpthread
+	$(call say,LD)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm -lpthread
 
+# BENCH_ROWS='tick sweep spawn takeover' measures some.
 .PHONY: bench
 bench: $(PROGS) $(OUT)/tests/bench-rows $(OUT)/tests/bench-stamp ## measure: a table, and JSON in build/MODE/bench.json
 	@$(OUT)/tests/bench-rows $(OUT) $(OUT)/bench.json

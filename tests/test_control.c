@@ -167,11 +167,13 @@ START_TEST(listener_adopts_only_a_listening_socket)
 }
 END_TEST
 
-/* ---- who ---------------------------------------------------------------------------------- */
+/* ---- who ----------------------------------------------------------------------------------
+ */
 
 START_TEST(peer_rights)
 {
-	const struct peer root = { .uid = 0 }, us = { .uid = geteuid() }, other = { .uid = 65533 };
+	const struct peer root = { .uid = 0 }, us = { .uid = geteuid() },
+			  other = { .uid = 65533 };
 
 	ck_assert(peer_may_change(&root));
 	ck_assert(peer_may_change(&us));
@@ -206,17 +208,16 @@ START_TEST(peer_of_a_pair)
 }
 END_TEST
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------
+ */
 
 static struct events events;
 
 static void add(const char *text)
 {
-	const struct log_about about = { .id = LOG_ID_SPAWNED,
-					 .root = "/r",
-					 .board = "b",
-					 .task = "t_1",
-					 .run = 7 };
+	const struct log_about about = {
+		.id = LOG_ID_SPAWNED, .root = "/r", .board = "b", .task = "t_1", .run = 7
+	};
 
 	events_add(&events, LOG_INFO, NULL, &about, text);
 }
@@ -266,8 +267,8 @@ END_TEST
 
 START_TEST(events_after_an_id)
 {
-	static const char *const bad[] = { "x",    "-",    "1-",    "-1",      "1-1x", " 1-1",
-					   "1-+1", "1-0x1", "1 -1", "1-1\n2-2" };
+	static const char *const bad[] = { "x",    "-",    "1-",    "-1",   "1-1x",
+					   " 1-1", "1-+1", "1-0x1", "1 -1", "1-1\n2-2" };
 	uint64_t next;
 	bool gap;
 

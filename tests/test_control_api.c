@@ -15,7 +15,8 @@ static bool healthy(const char *slug)
 	return a->status == 200 && !strcmp(web_text(a->json, "health"), "healthy");
 }
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------
+ */
 
 START_TEST(api_status)
 {
@@ -29,7 +30,8 @@ START_TEST(api_status)
 	rig_link("default", "t_1", "t_2");
 	d = rig_start();
 	(void)rig_ran("t_1");
-	RIG_UNTIL(web_int(web_json(web_get("/v1/status"), 200), "roots.0.boards.0.running") == 1,
+	RIG_UNTIL(web_int(web_json(web_get("/v1/status"), 200), "roots.0.boards.0.running") ==
+			  1,
 		  5000);
 	s = web_json(web_get("/v1/status"), 200);
 	ck_assert_int_eq(web_int(s, "pid"), d->pid);
@@ -71,9 +73,9 @@ START_TEST(api_counts_follow_the_board)
 	for (int i = 1; i < 4; i++) {
 		rig_add("default", .id = rig_printf("t_%d", i), .status = "todo",
 			.assignee = RIG_NOBODY);
-		ck_assert_int_eq(web_int(web_json(web_get("/v1/boards"), 200),
-					 "boards.0.tasks.total"),
-				 i);
+		ck_assert_int_eq(
+			web_int(web_json(web_get("/v1/boards"), 200), "boards.0.tasks.total"),
+			i);
 	}
 	ck_assert_int_eq(rig_stop(d), 0);
 }
@@ -139,7 +141,8 @@ START_TEST(api_workers_and_metrics)
 }
 END_TEST
 
-/* Every line is a comment of a family, or a sample of the family last named; no family twice. */
+/* Every line is a comment of a family, or a sample of the family last named; no family twice.
+ */
 START_TEST(api_metrics_format)
 {
 	char *text, *line, *family = NULL, *seen = rig_printf("%s", "\n");
@@ -156,7 +159,8 @@ START_TEST(api_metrics_format)
 
 		if (sscanf(line, "# TYPE %127s ", name) == 1) {
 			family = rig_printf("%s", name);
-			ck_assert_msg(!strstr(seen, rig_printf("\n%s\n", name)), "%s twice", name);
+			ck_assert_msg(!strstr(seen, rig_printf("\n%s\n", name)), "%s twice",
+				      name);
 			seen = rig_printf("%s%s\n", seen, name);
 			continue;
 		}
@@ -179,7 +183,8 @@ START_TEST(api_metrics_format)
 }
 END_TEST
 
-/* ---- changing ----------------------------------------------------------------------------- */
+/* ---- changing -----------------------------------------------------------------------------
+ */
 
 START_TEST(api_pause_and_resume)
 {
@@ -347,17 +352,17 @@ START_TEST(api_reload)
 	rig_board("default", 0);
 	rig_write("kanband.conf", "[kanband]\nmax_in_progress = 3\n");
 	d = rig_start();
-	ck_assert_int_eq(web_int(web_json(web_get("/v1/status"), 200), "limits.max_in_progress"),
-			 3);
+	ck_assert_int_eq(
+		web_int(web_json(web_get("/v1/status"), 200), "limits.max_in_progress"), 3);
 	rig_write("kanband.conf", "[kanband]\nmax_in_progress = 5\n");
 	ck_assert(web_true(web_json(web_post("/v1/reload", NULL), 200), "reloaded"));
-	ck_assert_int_eq(web_int(web_json(web_get("/v1/status"), 200), "limits.max_in_progress"),
-			 5);
+	ck_assert_int_eq(
+		web_int(web_json(web_get("/v1/status"), 200), "limits.max_in_progress"), 5);
 	rig_write("kanband.conf", "[kanband]\nmax_in_progress = lots\n");
-	ck_assert_ptr_nonnull(
-		strstr(web_problem(web_post("/v1/reload", NULL), 422, "config"), "max_in_progress"));
-	ck_assert_int_eq(web_int(web_json(web_get("/v1/status"), 200), "limits.max_in_progress"),
-			 5);
+	ck_assert_ptr_nonnull(strstr(web_problem(web_post("/v1/reload", NULL), 422, "config"),
+				     "max_in_progress"));
+	ck_assert_int_eq(
+		web_int(web_json(web_get("/v1/status"), 200), "limits.max_in_progress"), 5);
 	rig_notices(d);
 	ck_assert_uint_eq(d->reload, 2);
 	ck_assert_uint_eq(d->ready, 3);
@@ -379,7 +384,8 @@ START_TEST(api_tick_finds_a_new_board)
 }
 END_TEST
 
-/* ---- several roots, several daemons -------------------------------------------------------- */
+/* ---- several roots, several daemons --------------------------------------------------------
+ */
 
 START_TEST(api_two_roots)
 {
@@ -449,25 +455,26 @@ START_TEST(api_socket_in_use)
 	d = rig_start();
 	e = rig_start("--socket", web_socket());
 	ck_assert_ptr_nonnull(strstr(rig_err(e), "another process listens on"));
-	ck_assert_int_eq(web_int(web_json(web_ask(web_socket_of(0), "GET", "/v1/status", NULL),
-					  200),
-				 "pid"),
-			 d->pid);
+	ck_assert_int_eq(
+		web_int(web_json(web_ask(web_socket_of(0), "GET", "/v1/status", NULL), 200),
+			"pid"),
+		d->pid);
 	ck_assert_int_eq(rig_stop(e), 0);
 	ck_assert(rig_exists(web_socket_of(0)));
 	rig_kill9(d);
 	ck_assert(rig_exists(web_socket_of(0)));
 	/* what a kill left behind is replaced */
 	e = rig_start("--socket", web_socket_of(0));
-	ck_assert_int_eq(web_int(web_json(web_ask(web_socket_of(0), "GET", "/v1/status", NULL),
-					  200),
-				 "pid"),
-			 e->pid);
+	ck_assert_int_eq(
+		web_int(web_json(web_ask(web_socket_of(0), "GET", "/v1/status", NULL), 200),
+			"pid"),
+		e->pid);
 	ck_assert_int_eq(rig_stop(e), 0);
 }
 END_TEST
 
-/* ---- rights -------------------------------------------------------------------------------- */
+/* ---- rights --------------------------------------------------------------------------------
+ */
 
 START_TEST(api_other_users_read)
 {
@@ -479,17 +486,18 @@ START_TEST(api_other_users_read)
 	rig_board("default", 0);
 	d = rig_start();
 	rig_shell("chmod 755 . && chmod 666 '%s'", web_socket());
-	rig_shell("setpriv --reuid=65534 --regid=65534 --clear-groups curl -s --unix-socket '%s' "
-		  "http://x/v1/status >got",
-		  web_socket());
+	rig_shell(
+		"setpriv --reuid=65534 --regid=65534 --clear-groups curl -s --unix-socket '%s' "
+		"http://x/v1/status >got",
+		web_socket());
 	ck_assert_int_eq(web_int(rig_json(rig_read("got")), "pid"), d->pid);
 	rig_shell("setpriv --reuid=65534 --regid=65534 --clear-groups curl -s -i -X POST "
 		  "--unix-socket '%s' http://x/v1/boards/default/pause >got",
 		  web_socket());
 	text = rig_read("got");
 	(void)web_problem(web_answer(text, strlen(text)), 403, "forbidden");
-	ck_assert(json_is_null(web_member(web_json(web_get("/v1/boards/default"), 200),
-					  "paused")));
+	ck_assert(json_is_null(
+		web_member(web_json(web_get("/v1/boards/default"), 200), "paused")));
 	ck_assert_int_eq(rig_stop(d), 0);
 }
 END_TEST
@@ -513,7 +521,8 @@ START_TEST(api_no_descriptor_reaches_a_worker)
 		  5000);
 	worker = (pid_t)web_int(web_json(web_get("/v1/workers"), 200), "workers.0.pid");
 	rig_shell("ls -l /proc/%d/fd >fds", (int)worker);
-	ck_assert_msg(!strstr(rig_read("fds"), "socket:") && !strstr(rig_read("fds"), "eventpoll"),
+	ck_assert_msg(!strstr(rig_read("fds"), "socket:") &&
+			      !strstr(rig_read("fds"), "eventpoll"),
 		      "%s", rig_read("fds"));
 	(void)close(fd);
 	rig_let_go();

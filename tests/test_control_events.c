@@ -226,7 +226,8 @@ START_TEST(events_slow_readers)
 	(void)web_read(late, "event: resumed", 5000);
 	(void)close(late);
 	/* who never comes is dropped */
-	RIG_UNTIL(strstr(web_get("/metrics")->body, "\nkanband_event_streams 0\n") != NULL, 70000);
+	RIG_UNTIL(strstr(web_get("/metrics")->body, "\nkanband_event_streams 0\n") != NULL,
+		  70000);
 	ck_assert(web_closed(never, 1000));
 	(void)close(never);
 	ck_assert_int_eq(rig_stop(d), 0);

@@ -56,7 +56,8 @@ static unsigned open_files(void)
 	return (unsigned)atoi(rig_read("fds"));
 }
 
-/* ---- what is no request -------------------------------------------------------------------- */
+/* ---- what is no request --------------------------------------------------------------------
+ */
 
 START_TEST(hostile_garbage)
 {
@@ -66,8 +67,10 @@ START_TEST(hostile_garbage)
 		"GET / HTTP/9.9\r\n\r\n",
 		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 		"POST /v1/drain HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-		"POST /v1/drain HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-		"POST /v1/drain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"POST /v1/drain HTTP/1.1\r\nHost: x\r\nContent-Length: "
+		"99999999999999999999\r\n\r\n",
+		"POST /v1/drain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+		"chunked\r\n\r\nzz\r\n",
 		"GET /v1/status HTTP/1.1\r\n: \r\nHost x\r\n\r\n",
 		"GET /v1/boards/%zz%00%ff HTTP/1.1\r\nHost: x\r\n\r\n",
 		"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -136,14 +139,15 @@ START_TEST(hostile_json)
 			  "bad-request");
 	(void)web_problem(web_post("/v1/boards/default/restore", "{\"from\":[]}"), 400,
 			  "bad-request");
-	(void)web_problem(web_post("/v1/boards/default/restore", "{\"from\":\"/dev/zero\"}"), 422,
-			  "not-well");
+	(void)web_problem(web_post("/v1/boards/default/restore", "{\"from\":\"/dev/zero\"}"),
+			  422, "not-well");
 	ck_assert(json_is_null(web_member(web_json(web_get("/v1/status"), 200), "draining")));
 	dispatches();
 }
 END_TEST
 
-/* ---- too much ------------------------------------------------------------------------------- */
+/* ---- too much -------------------------------------------------------------------------------
+ */
 
 START_TEST(hostile_huge)
 {
@@ -168,7 +172,8 @@ START_TEST(hostile_huge)
 	big[65537] = '\0';
 	(void)web_problem(web_post("/v1/drain", big), 413, "too-large");
 	fd = web_open(web_socket());
-	web_send(fd, "POST /v1/drain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+	web_send(fd,
+		 "POST /v1/drain HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
 	for (int i = 0; i < 80; i++)
 		web_send(fd, "400\r\n%.1024s\r\n", big);
 	web_send(fd, "0\r\n\r\n");
@@ -219,8 +224,8 @@ START_TEST(hostile_thousand)
 		(void)close(fds[i]);
 	serves();
 	RIG_UNTIL(open_files() <= before + 4, 5000);
-	ck_assert_ptr_nonnull(strstr(web_get("/metrics")->body,
-				     "kanband_connections_refused_total 936\n"));
+	ck_assert_ptr_nonnull(
+		strstr(web_get("/metrics")->body, "kanband_connections_refused_total 936\n"));
 }
 END_TEST
 
@@ -257,7 +262,8 @@ START_TEST(hostile_other_user_takes_his_share)
 }
 END_TEST
 
-/* ---- too slow ------------------------------------------------------------------------------- */
+/* ---- too slow -------------------------------------------------------------------------------
+ */
 
 START_TEST(hostile_slow)
 {

@@ -24,7 +24,8 @@ static struct rig_daemon *world(void)
 	rig_board("other", 0);
 	rig_profile("jimmy");
 	for (int i = 0; i < 20; i++)
-		rig_add("other", .id = rig_printf("t_%d", i), .status = "todo", .assignee = "nemo");
+		rig_add("other", .id = rig_printf("t_%d", i), .status = "todo",
+			.assignee = "nemo");
 	d = rig_start();
 	RIG_UNTIL(state_is("other", "healthy"), 5000);
 	return d;
@@ -68,8 +69,9 @@ START_TEST(mend_restore_a_copy)
 	ck_assert(!web_true(r, "restored"));
 	ck_assert_str_eq(web_text(r, "from"), copy);
 	ck_assert_int_eq(rig_int("other", "SELECT COUNT(*) FROM tasks"), 18);
-	r = web_json(web_post("/v1/boards/other/restore", rig_printf("{\"from\":\"%s\"}", copy)),
-		     200);
+	r = web_json(
+		web_post("/v1/boards/other/restore", rig_printf("{\"from\":\"%s\"}", copy)),
+		200);
 	ck_assert(web_true(r, "restored"));
 	ck_assert_int_eq(web_int(r, "tasks"), 20);
 	ck_assert_int_eq(rig_int("other", "SELECT COUNT(*) FROM tasks"), 20);

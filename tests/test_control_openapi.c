@@ -66,7 +66,8 @@ static yaml_node_t *at(yaml_node_t *n, const char *key)
 	n = follow(n);
 	if (!n || n->type != YAML_MAPPING_NODE)
 		return NULL;
-	for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++)
+	for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top;
+	     p++)
 		if (!strcmp(text_of(yaml_document_get_node(&doc, p->key)), key))
 			return follow(yaml_document_get_node(&doc, p->value));
 	return NULL;
@@ -89,7 +90,8 @@ static bool listed(yaml_node_t *list, const char *word)
 	return false;
 }
 
-/* ---- does a value match a schema ----------------------------------------------------------- */
+/* ---- does a value match a schema -----------------------------------------------------------
+ */
 
 static bool match(json_t *v, yaml_node_t *schema, char *where, char **why);
 
@@ -162,8 +164,8 @@ static bool match(json_t *v, yaml_node_t *schema, char *where, char **why)
 	for (size_t i = 0; item(type, i); i++)
 		ok = ok || is_type(v, text_of(item(type, i)));
 	if (!ok)
-		return no(why, rig_printf("%s is of another type: %s", where,
-					  rig_json_text(v)));
+		return no(why,
+			  rig_printf("%s is of another type: %s", where, rig_json_text(v)));
 	if (words && json_is_string(v) && !listed(words, json_string_value(v)))
 		return no(why, rig_printf("%s: '%s' is not documented", where,
 					  json_string_value(v)));
@@ -184,7 +186,8 @@ static void must_match(json_t *v, yaml_node_t *schema, const char *what)
 	ck_assert_msg(match(v, schema, rig_printf("%s:", what), &why), "%s", why);
 }
 
-/* ---- the world ------------------------------------------------------------------------------ */
+/* ---- the world ------------------------------------------------------------------------------
+ */
 
 static void check_answer(struct web_answer *a, yaml_node_t *op, const char *what, bool well)
 {
@@ -198,7 +201,8 @@ static void check_answer(struct web_answer *a, yaml_node_t *op, const char *what
 		      a->status);
 	type = rig_printf("%.*s", (int)strcspn(type + 14, ";\r\n"), type + 14);
 	content = at(at(answer, "content"), type);
-	ck_assert_msg(content != NULL, "%s: %s is not documented for %d", what, type, a->status);
+	ck_assert_msg(content != NULL, "%s: %s is not documented for %d", what, type,
+		      a->status);
 	if (a->json)
 		must_match(a->json, at(content, "schema"), what);
 }
@@ -225,7 +229,8 @@ static void world(struct rig_daemon **d)
 	(void)web_json(web_post("/v1/boards/default/snapshot", NULL), 200);
 }
 
-/* ---- tests ---------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------
+ */
 
 START_TEST(openapi_documented_is_served)
 {
@@ -240,8 +245,9 @@ START_TEST(openapi_documented_is_served)
 		const char *path = text_of(yaml_document_get_node(&doc, p->key));
 		yaml_node_t *methods = yaml_document_get_node(&doc, p->value);
 		const char *hole = strstr(path, "{slug}");
-		char *url = hole ? rig_printf("%.*sdefault%s", (int)(hole - path), path, hole + 6)
-				 : rig_printf("%s", path);
+		char *url =
+			hole ? rig_printf("%.*sdefault%s", (int)(hole - path), path, hole + 6)
+			     : rig_printf("%s", path);
 
 		if (!strcmp(path, "/v1/events"))
 			url = rig_printf("%s?follow=no", path);
@@ -286,8 +292,8 @@ START_TEST(openapi_boards_in_any_state)
 	paths = at(yaml_document_get_root_node(&doc), "paths");
 	all = at(at(paths, "/v1/boards"), "get");
 	check_answer(web_get("/v1/boards"), all, "boards", true);
-	check_answer(web_get("/v1/boards/bad"), at(at(paths, "/v1/boards/{slug}"), "get"), "bad",
-		     true);
+	check_answer(web_get("/v1/boards/bad"), at(at(paths, "/v1/boards/{slug}"), "get"),
+		     "bad", true);
 	check_answer(web_get("/v1/boards/aside"), at(at(paths, "/v1/boards/{slug}"), "get"),
 		     "aside", true);
 	check_answer(web_post("/v1/boards/bad/check", NULL),
@@ -306,7 +312,8 @@ static bool in_query(yaml_node_t *op, const char *name)
 	for (size_t i = 0; item(at(op, "parameters"), i); i++) {
 		yaml_node_t *p = item(at(op, "parameters"), i);
 
-		if (!strcmp(text_of(at(p, "in")), "query") && !strcmp(text_of(at(p, "name")), name))
+		if (!strcmp(text_of(at(p, "in")), "query") &&
+		    !strcmp(text_of(at(p, "name")), name))
 			return true;
 	}
 	return false;
@@ -321,9 +328,10 @@ START_TEST(openapi_served_is_documented)
 	paths = at(yaml_document_get_root_node(&doc), "paths");
 	for (i = 0; route_at(i); i++) {
 		const struct route *r = route_at(i);
-		yaml_node_t *op = at(at(paths, r->path), !strcmp(r->method, "GET") ? "get" : "post");
-		yaml_node_t *body = at(at(at(at(op, "requestBody"), "content"), "application/json"),
-				       "schema");
+		yaml_node_t *op =
+			at(at(paths, r->path), !strcmp(r->method, "GET") ? "get" : "post");
+		yaml_node_t *body = at(
+			at(at(at(op, "requestBody"), "content"), "application/json"), "schema");
 		yaml_node_t *props = at(body, "properties");
 		size_t n = 0;
 
@@ -338,10 +346,11 @@ START_TEST(openapi_served_is_documented)
 		}
 		for (const char *const *q = r->query; *q; q++)
 			n--;
-		ck_assert_msg(n == 0, "%s: parameters are documented that are not taken", r->path);
+		ck_assert_msg(n == 0, "%s: parameters are documented that are not taken",
+			      r->path);
 		for (const char *const *m = r->members; m && *m; m++, n++)
-			ck_assert_msg(at(props, *m) != NULL, "%s takes %s, which is not documented",
-				      r->path, *m);
+			ck_assert_msg(at(props, *m) != NULL,
+				      "%s takes %s, which is not documented", r->path, *m);
 		ck_assert_msg(!props || (size_t)(props->data.mapping.pairs.top -
 						 props->data.mapping.pairs.start) == n,
 			      "%s: members are documented that are not taken", r->path);
@@ -360,13 +369,14 @@ START_TEST(openapi_check_finds)
 	doc_load();
 	table = at(at(at(yaml_document_get_root_node(&doc), "components"), "schemas"), "Table");
 	held = at(at(at(yaml_document_get_root_node(&doc), "components"), "schemas"), "Held");
-	ck_assert(match(rig_json("{\"table\":\"t\",\"saved\":1,\"filled\":0,\"lost\":null}"), table,
-			rig_printf("t"), &why));
+	ck_assert(match(rig_json("{\"table\":\"t\",\"saved\":1,\"filled\":0,\"lost\":null}"),
+			table, rig_printf("t"), &why));
 	ck_assert(!match(rig_json("{\"table\":\"t\",\"saved\":1,\"filled\":0}"), table,
 			 rig_printf("t"), &why));
 	ck_assert_str_eq(why, "t has no lost");
-	ck_assert(!match(rig_json("{\"table\":\"t\",\"saved\":1,\"filled\":0,\"lost\":0,\"x\":1}"),
-			 table, rig_printf("t"), &why));
+	ck_assert(!match(
+		rig_json("{\"table\":\"t\",\"saved\":1,\"filled\":0,\"lost\":0,\"x\":1}"),
+		table, rig_printf("t"), &why));
 	ck_assert_str_eq(why, "t.x is not documented");
 	ck_assert(!match(rig_json("{\"table\":\"t\",\"saved\":\"1\",\"filled\":0,\"lost\":0}"),
 			 table, rig_printf("t"), &why));

@@ -1,6 +1,6 @@
 /*
  * Notifications by the daemon itself: with real children, gateways beside it, and its own
- * sudden end.
+ * sudden end. test-timeout: 300
  */
 #include <fcntl.h>
 #include <pthread.h>

@@ -2,9 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "board/evidence.h"
@@ -86,6 +89,174 @@ START_TEST(test_sidecars)
 	has_text(kit_printf("%s-wal", a), "w");
 	has_text(kit_printf("%s-journal", a), "j");
 	ck_assert_int_ne(access(kit_printf("%s-shm", a), F_OK), 0);
+}
+END_TEST
+
+/* Bit rot, or what a crash of the machine left: a set that does not hold what its name says. */
+START_TEST(test_rotten_copy)
+{
+	char *a = keep("hello");
+
+	files_write(a, "hellO");
+	ck_assert_str_eq(keep(NULL), a);
+	has_text(a, "hello");
+}
+END_TEST
+
+/* A WAL is content: the same file met with another one is another state, and kept. */
+START_TEST(test_second_state)
+{
+	char *wal = kit_printf("%s-wal", kit.path), *a, *b, *c;
+
+	a = keep("hello");
+	files_write(wal, "first");
+	b = keep(NULL);
+	ck_assert_str_ne(a, b);
+	/* sha256("hello-walfirst-journal") */
+	ck_assert_str_eq(b, kit_printf("%s.corrupt.b680f7faa782217f.bak", kit.path));
+	has_text(a, "hello");
+	ck_assert_int_ne(access(kit_printf("%s-wal", a), F_OK), 0);
+	has_text(b, "hello");
+	has_text(kit_printf("%s-wal", b), "first");
+	for (int i = 0; i < 20; i++)
+		ck_assert_str_eq(keep(NULL), b);
+	files_write(wal, "second");
+	c = keep(NULL);
+	has_text(kit_printf("%s-wal", c), "second");
+	ck_assert_uint_eq(count("*.bak"), 3);
+	/* -shm is made from the WAL: no state of its own */
+	files_write(kit_printf("%s-shm", kit.path), "s");
+	ck_assert_str_eq(keep(NULL), c);
+	/* an empty WAL is none */
+	files_write(wal, "");
+	ck_assert_str_eq(keep(NULL), a);
+	ck_assert_uint_eq(count("*.bak"), 3);
+}
+END_TEST
+
+/* The name is Hermes's for whichever state is met first, with its sidecars or without. */
+START_TEST(test_second_state_without)
+{
+	char *journal = kit_printf("%s-journal", kit.path), *a, *b;
+
+	files_write(journal, "j");
+	a = keep("hello");
+	ck_assert_str_eq(a, kit_printf("%s.corrupt.2cf24dba5fb0a30e.bak", kit.path));
+	ck_assert_int_eq(unlink(journal), 0);
+	b = keep(NULL);
+	ck_assert_str_ne(a, b);
+	ck_assert_str_eq(keep(NULL), b);
+	has_text(kit_printf("%s-journal", a), "j");
+	ck_assert_int_ne(access(kit_printf("%s-journal", b), F_OK), 0);
+	ck_assert_uint_eq(count("*.bak"), 2);
+}
+END_TEST
+
+/* Many processes that meet the same damage at once keep it once. */
+START_TEST(test_many_processes)
+{
+	files_write(kit.path, "hello");
+	files_write(kit_printf("%s-wal", kit.path), "w");
+	for (int i = 0; i < 8; i++) {
+		pid_t pid = fork();
+
+		ck_assert_int_ge(pid, 0);
+		if (pid == 0) {
+			struct health_print print;
+			char path[HEALTH_PATH_MAX];
+
+			_exit(evidence_keep(kit.path, &print, path, &kit.e) == 0 ? 0 : 1);
+		}
+	}
+	for (int i = 0; i < 8; i++) {
+		int status;
+
+		ck_assert_int_gt(wait(&status), 0);
+		ck_assert_int_eq(status, 0);
+	}
+	ck_assert_uint_eq(count("*.bak"), 1);
+	ck_assert_uint_eq(count("*.bak-wal"), 1);
+	ck_assert_uint_eq(count("*.tmp"), 0);
+}
+END_TEST
+
+/* What was killed before the set was whole: its WAL must not pass for that of another set. */
+START_TEST(test_killed_before)
+{
+	char *a = kit_printf("%s.corrupt.2cf24dba5fb0a30e.bak", kit.path);
+	pid_t pid = fork();
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		_exit(0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	files_write(kit_printf("%s-wal", a), "of another state");
+	files_write(kit_printf("%s-wal.%d.tmp", a, (int)pid), "half");
+	files_write(kit_printf("%s.%d.tmp", a, (int)getppid()), "of a live one");
+	ck_assert_str_eq(keep("hello"), a);
+	ck_assert_int_ne(access(kit_printf("%s-wal", a), F_OK), 0);
+	ck_assert_uint_eq(count("*.tmp"), 1);
+}
+END_TEST
+
+/* No room for the copy: nothing half-made stays, and what was kept before does. */
+START_TEST(test_no_room)
+{
+	struct rlimit old, little;
+	struct health_print print;
+	char path[HEALTH_PATH_MAX], *a;
+	int r;
+
+	a = keep("hello");
+	files_write(kit_printf("%s-wal", kit.path), "w");
+	files_write(kit.path, kit_printf("%*s", 1000, "x"));
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	little = old;
+	little.rlim_cur = 100;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+	r = evidence_keep(kit.path, &print, path, &kit.e);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	ck_assert_int_eq(r, -EFBIG);
+	ck_assert_ptr_nonnull(strstr(kit.e.text, "cannot keep the bytes of"));
+	ck_assert_uint_eq(count("*.bak*"), 1);
+	has_text(a, "hello");
+	(void)keep(NULL);
+	ck_assert_uint_eq(count("*.bak"), 2);
+}
+END_TEST
+
+START_TEST(test_matches)
+{
+	char *a;
+
+	files_write(kit_printf("%s-wal", kit.path), "w");
+	a = keep("hello");
+	ck_assert(evidence_matches(kit.path, a));
+	files_write(kit_printf("%s-wal", kit.path), "W");
+	ck_assert(!evidence_matches(kit.path, a));
+	files_write(kit_printf("%s-wal", kit.path), "w");
+	files_write(kit.path, "hellO");
+	ck_assert(!evidence_matches(kit.path, a));
+}
+END_TEST
+
+/* The clock went back: the one just kept looks like one from the middle. */
+START_TEST(test_cap_clock_went_back)
+{
+	char *last;
+
+	for (int i = 0; i < EVIDENCE_MAX_FILES; i++) {
+		char *path = keep(kit_printf("bytes %d", i));
+		struct timespec t[2] = { { .tv_sec = i ? 4102444800 + i : 0 },
+					 { .tv_sec = i ? 4102444800 + i : 0 } };
+
+		ck_assert_int_eq(utimensat(AT_FDCWD, path, t, 0), 0);
+	}
+	last = keep("the eleventh");
+	has_text(last, "the eleventh");
+	ck_assert_uint_eq(count("*.bak"), EVIDENCE_MAX_FILES);
 }
 END_TEST
 
@@ -183,5 +354,7 @@ START_TEST(test_restore_from_the_next_to_go)
 }
 END_TEST
 
-KIT_SUITE("evidence", test_once, test_short_copy, test_sidecars, test_missing, test_cap_files,
-	  test_cap_others, test_cap_bytes, test_restore_from_the_next_to_go)
+KIT_SUITE("evidence", test_once, test_short_copy, test_rotten_copy, test_sidecars,
+	  test_second_state, test_second_state_without, test_many_processes, test_killed_before,
+	  test_no_room, test_matches, test_missing, test_cap_files, test_cap_others,
+	  test_cap_bytes, test_cap_clock_went_back, test_restore_from_the_next_to_go)

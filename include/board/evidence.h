@@ -2,9 +2,16 @@
  * Evidence: the bytes of a damaged board, kept once. `<db>.corrupt.<first 16 hex of
  * SHA-256>.bak` with -wal, -shm and -journal beside it under the same name; the same bytes give
  * the same name, whoever asks and however often.
+ *
+ * The hash is that of the database file alone, which is the name that Hermes would give it. A
+ * WAL or a journal is part of the database's content, though: if a set of that name exists and
+ * holds another one, these bytes become a second set, named by the SHA-256 over the database,
+ * the word "-wal", the WAL, the word "-journal" and the journal (nothing for a file that is not
+ * there).
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "board/health.h"
@@ -18,9 +25,18 @@
  * This process has no connection to the file. Reflinks where the file system can, else copies;
  * temp, fsync, rename, fsync of the folder. Afterwards at most EVIDENCE_MAX_FILES sets and
  * EVIDENCE_MAX_BYTES are kept beside the board, never removing the oldest or the newest.
- * @print: in and out: sha256 is filled
+ * @print: out: with sha256
  * @path:  out, at least HEALTH_PATH_MAX bytes: the evidence file
- * Return: 0 also when it was there already; -ENOENT no database; other -errno.
+ * Return: 0 also when it was there already; -ENOENT no database; -EAGAIN somebody went on
+ * writing it: later; other -errno (then nothing half-made is left).
  */
 MUST_CHECK int evidence_keep(const char *db_path, struct health_print *print, char *path,
 			     struct error *e);
+
+/** evidence_matches() - does the set hold what the database has now, -wal and -journal with it;
+ * this process has no connection to the file */
+bool evidence_matches(const char *db_path, const char *evidence);
+
+/** evidence_same() - do two files hold the same bytes; one that is not there is as good as an
+ * empty one. Return: 1, 0 or -errno. */
+MUST_CHECK int evidence_same(const char *a, const char *b);

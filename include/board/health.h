@@ -52,6 +52,7 @@ struct health {
 	int64_t attempts;               /* examinations or repairs of it */
 	int64_t retry_at;               /* Unix seconds of the next try */
 	int64_t last_epoch;             /* in which the last try was made */
+	int64_t begun;                  /* repairs in a row that did not come to an end */
 	struct health_good good;
 };
 
@@ -75,8 +76,29 @@ const char *health_state_name(enum health_state state);
  */
 MUST_CHECK int health_print_take(const char *db_path, bool hash, struct health_print *print);
 
+/** health_print_stat() - as health_print_take() without opening the file: change_counter is -1.
+ * Return: 0 or -errno. */
+MUST_CHECK int health_print_stat(const char *db_path, struct health_print *print);
+
+/**
+ * health_hash_set() - SHA-256 over the database, "-wal", the WAL, "-journal" and the journal,
+ * one after the other; this process has no connection to it
+ * Return: 0 or -errno.
+ */
+MUST_CHECK int health_hash_set(const char *db_path, char hex[HEALTH_HASH_MAX]);
+
+/**
+ * health_standing() - the state that the record gives the bytes that are there now
+ * For whoever wants to open a board and is not about to examine it. No file of the board but
+ * the record is opened.
+ * @why: filled unless it is HEALTH_HEALTHY: the recorded reason
+ * Return: HEALTH_HEALTHY also when there is no record or it is about other bytes.
+ */
+enum health_state health_standing(const char *db_path, struct error *why);
+
 /** health_due() - may a board in trouble be tried again: its bytes changed, a new epoch began,
- * or its back-off ended. @now: Unix seconds; @print: taken without hash */
+ * or its back-off ended. @now: Unix seconds; @print: taken without hash, or of
+ * health_print_stat() */
 bool health_due(const struct health *health, const struct health_print *print, int64_t epoch,
 		int64_t now);
 
@@ -88,6 +110,9 @@ void health_failed(struct health *health, enum health_state state, const char *k
 /** health_count() - what is in an open, sound board, for health->good */
 MUST_CHECK int health_count(struct db *db, int64_t now, struct health_good *good,
 			    struct error *e);
+
+/** health_sequence() - event_seq of health_count() alone */
+MUST_CHECK int health_sequence(struct db *db, int64_t *event_seq, struct error *e);
 
 /**
  * health_went_back() - does what is there contradict what was known to be good: event sequence

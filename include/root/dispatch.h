@@ -98,6 +98,8 @@ struct dispatch {
 	int64_t deadline_s;   /* Unix seconds: when time alone changes something; 0 never */
 	uint64_t visited_ms;  /* uv_now() of the end of the last visit */
 	int64_t visited_at;   /* the same, Unix seconds; 0 never */
+	bool looking;         /* it was a look that found nothing new */
+	uint64_t look_gap_ms; /* the next look waits so long after it */
 	unsigned failures;    /* passing failures in a row, for the back-off */
 	bool trouble_told;    /* a passing fault was logged */
 	bool told_bad;        /* a lasting one was */
@@ -156,6 +158,12 @@ void dispatch_hold(struct dispatch *d, bool held);
 void dispatch_sweep(struct dispatch *d, bool changed);
 
 /* Shared with the other files of dispatch: */
+
+/**
+ * dispatch_changed() - somebody wrote to a file of the board
+ * @ended: its journal came or went: at its going a transaction has ended
+ */
+void dispatch_changed(struct dispatch *d, bool ended);
 
 /** dispatch_arm() - have the board looked at in @in_ms milliseconds at the latest */
 void dispatch_arm(struct dispatch *d, uint64_t in_ms);

@@ -5,33 +5,25 @@
  * there; the caller prepares statements by the address of their text and runs transactions;
  * db_free() closes.
  *
- * Failure modes: every result code of SQLite goes through db_classify(), which alone decides
- * whether to come back later (transient), to treat the board as damaged (corrupt), or to say
- * that it is not a board (schema). After an error SQLite may have rolled back by itself;
- * db_rollback() asks sqlite3_get_autocommit() first
- * (https://sqlite.org/c3ref/get_autocommit.html).
+ * Failure modes: every result code of SQLite goes through the classifier in db_result.c.
+ * Transactions are in db_txn.c, statements in db_stmt.c.
  *
  * Locks: the file is looked at with open() only while this process has no connection to it,
  * because closing any descriptor drops the process's POSIX locks on it
  * (https://sqlite.org/howtocorrupt.html, 2.2).
  */
-#include "board/db.h"
+#include "board/db_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "board/health.h"
 #include "util/clock.h"
 #include "util/fs.h"
-
-#define DB_BEGIN_TRIES   5
-#define DB_STATEMENT_MAX 96
 
 /* Columns whose presence is asked for; the bit number is the index. */
 static const char *const db_columns[] = {
@@ -123,107 +115,6 @@ static const char *const db_required[] = {
 
 _Static_assert(N_COLUMNS <= 64 && N_REQUIRED <= 64, "one word of bits each");
 
-struct db_statement {
-	const char *sql;
-	sqlite3_stmt *stmt;
-};
-
-struct db {
-	sqlite3 *sqlite;
-	uint64_t columns;          /* bits of db_columns */
-	const atomic_bool *cancel; /* or NULL */
-	uint64_t busy_until_ms;    /* end of the current busy wait */
-	int busy_timeout_ms;       /* per wait */
-	bool wal;                  /* WAL on disk when opened */
-	bool busy_interrupt;       /* giving up a busy wait interrupts */
-	bool ioerr;                /* the last failure was an I/O error */
-	int failed;                /* SQLite's result code of the last failure */
-	struct db_statement statements[DB_STATEMENT_MAX]; /* cache by address of the text */
-	size_t n_statements;
-};
-
-/* ---- results ------------------------------------------------------------------------------
- */
-
-/* The one classifier: extended result code to outcome. */
-static int db_classify(int rc)
-{
-	switch (rc) {
-	case SQLITE_IOERR_CORRUPTFS:
-		return DB_CORRUPT;
-	case SQLITE_READONLY_DBMOVED: /* the file was replaced under us: reopen and look again
-				       */
-	case SQLITE_READONLY_RECOVERY:
-	case SQLITE_READONLY_ROLLBACK:
-	case SQLITE_READONLY_CANTINIT:
-	case SQLITE_READONLY_CANTLOCK:
-		return DB_TRANSIENT;
-	default:
-		break;
-	}
-	switch (rc & 0xFF) {
-	case SQLITE_OK:
-	case SQLITE_DONE:
-		return 0;
-	case SQLITE_ROW:
-		return DB_ROW;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-	case SQLITE_INTERRUPT:
-	case SQLITE_NOMEM:
-	case SQLITE_FULL:
-	case SQLITE_CANTOPEN:
-	case SQLITE_PROTOCOL:
-	case SQLITE_SCHEMA:
-	case SQLITE_IOERR:
-		return DB_TRANSIENT;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return DB_CORRUPT;
-	case SQLITE_ERROR: /* a table or column that is not there */
-		return DB_SCHEMA_BAD;
-	case SQLITE_READONLY:
-		return -EROFS;
-	case SQLITE_PERM:
-	case SQLITE_AUTH:
-		return -EACCES;
-	case SQLITE_TOOBIG:
-		return -E2BIG;
-	case SQLITE_CONSTRAINT:
-		return -EEXIST;
-	default:
-		return -EIO;
-	}
-}
-
-/* Forward a result of SQLite: outcome as return value, SQLite's sentence in @e. */
-static int db_result(struct db *db, int rc, struct error *e)
-{
-	int r = db_classify(rc);
-
-	if (r == 0 || r == DB_ROW)
-		return r;
-	db->failed = rc;
-	db->ioerr = (rc & 0xFF) == SQLITE_IOERR;
-	if (rc == SQLITE_INTERRUPT && db->cancel && atomic_load(db->cancel))
-		return error_set(e, r, "cancelled");
-	if ((rc & 0xFF) == SQLITE_FULL)
-		return error_set(e, r, "disk full: make room on the board's file system (%s)",
-				 sqlite3_errmsg(db->sqlite));
-	if ((rc & 0xFF) == SQLITE_READONLY)
-		return error_set(e, r,
-				 "the board cannot be written: its file or file system is "
-				 "read-only for this user (SQLite result %d)",
-				 rc);
-	if ((rc & 0xFF) == SQLITE_BUSY)
-		return error_set(
-			e, r, "another process holds the board's lock (SQLite result %d)", rc);
-	return error_set(e, r, "%s (SQLite result %d)", sqlite3_errmsg(db->sqlite), rc);
-}
-
-/* ---- opening ------------------------------------------------------------------------------
- */
-
 static int db_progress(void *arg)
 {
 	const struct db *db = arg;
@@ -295,7 +186,7 @@ static int db_look(const struct db_options *opt, bool *wal, struct error *e)
 	return 0;
 }
 
-static int db_exec(struct db *db, const char *sql, struct error *e)
+int db_exec(struct db *db, const char *sql, struct error *e)
 {
 	return db_result(db, sqlite3_exec(db->sqlite, sql, NULL, NULL, NULL), e);
 }
@@ -379,6 +270,23 @@ static int db_learn(struct db *db, struct error *e)
 	return 0;
 }
 
+/* integrity_check tells of a page that could not be read as of any other fault. */
+static bool db_check_unread(const char *text)
+{
+	static const char *const parts[] = { "unable to get the page. error code=",
+					     "failed to get page " };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const char *at = strstr(text, parts[i]);
+
+		if (at && i == 0) /* a number that is none of an I/O error is damage */
+			return (strtol(at + strlen(parts[i]), NULL, 10) & 0xFF) == SQLITE_IOERR;
+		if (at)
+			return true;
+	}
+	return false;
+}
+
 static int db_check(struct db *db, const char *pragma, struct error *e)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -394,9 +302,14 @@ static int db_check(struct db *db, const char *pragma, struct error *e)
 		r = 0;
 		if (text && strncmp(text, "***", 3) == 0 && strchr(text, '\n'))
 			text = strchr(text, '\n') + 1; /* a heading that names no fault */
-		if (!text || strcmp(text, "ok") != 0)
+		if (text && db_check_unread(text)) {
+			db->failed = SQLITE_IOERR;
+			db->ioerr = true;
+			r = error_set(e, DB_TRANSIENT, "a page cannot be read: %s", text);
+		} else if (!text || strcmp(text, "ok") != 0) {
 			r = error_set(e, DB_CORRUPT, "integrity_check: %s",
 				      text ? text : "no answer");
+		}
 	}
 	(void)sqlite3_finalize(stmt); /* repeats the error of the step */
 	return r;
@@ -410,6 +323,23 @@ void db_library_init(void)
 	(void)sqlite3_initialize();
 }
 
+/* Is the board known to be damaged, as it is now? Then nobody but its examiner opens it. */
+static int db_door(const struct db_options *opt, struct error *e)
+{
+	struct error why = ERROR_NULL;
+
+	if (opt->examined || opt->create)
+		return 0;
+	switch (health_standing(opt->path, &why)) {
+	case HEALTH_QUARANTINED:
+		return error_set(e, DB_CORRUPT, "%s", why.text);
+	case HEALTH_REPAIRING:
+		return error_set(e, DB_TRANSIENT, "the board is being repaired");
+	default: /* a lost board is sound, and opening tells what else there is to tell */
+		return 0;
+	}
+}
+
 int db_open(struct db **out, const struct db_options *opt, struct error *e)
 {
 	CLEANUP(db_freep) struct db *db = NULL;
@@ -417,7 +347,11 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 	bool wal = false;
 	int rc, r;
 
-	r = db_look(opt, &wal, e);
+	if (opt->ioerr)
+		*opt->ioerr = false;
+	r = db_door(opt, e);
+	if (r == 0)
+		r = db_look(opt, &wal, e);
 	if (r != 0)
 		return r;
 	db = calloc(1, sizeof(*db));
@@ -433,6 +367,7 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 	if (rc != SQLITE_OK)
 		return db_result(db, rc, e);
 	(void)sqlite3_extended_result_codes(db->sqlite, 1); /* cannot fail on an open handle */
+	db_leave_wal(db, true); /* not one byte is changed before it is known to be sound */
 	(void)sqlite3_busy_handler(db->sqlite, db_busy, db);
 	sqlite3_progress_handler(db->sqlite, 20000, db_progress, db);
 	r = db_pragmas(db, e);
@@ -440,8 +375,11 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 		r = db_check(db, "PRAGMA integrity_check(1)", e);
 	if (r == 0 && !opt->create)
 		r = db_learn(db, e);
+	if (opt->ioerr)
+		*opt->ioerr = r == DB_TRANSIENT && db->ioerr;
 	if (r != 0)
 		return r;
+	db_leave_wal(db, false);
 	*out = STEAL(db);
 	return 0;
 }
@@ -460,11 +398,6 @@ struct db *db_free(struct db *db)
 int db_quick_check(struct db *db, struct error *e)
 {
 	return db_check(db, "PRAGMA quick_check(1)", e);
-}
-
-bool db_was_ioerr(const struct db *db)
-{
-	return db->ioerr;
 }
 
 void db_trim(struct db *db)
@@ -502,11 +435,6 @@ sqlite3 *db_handle(struct db *db)
 	return db->sqlite;
 }
 
-int db_failed(const struct db *db)
-{
-	return db->failed;
-}
-
 bool db_is_wal(const struct db *db)
 {
 	return db->wal;
@@ -528,308 +456,7 @@ bool db_wal_reset_bug(void)
 	return !(v >= 3050007 && v < 3051000) && !(v >= 3044006 && v < 3045000);
 }
 
-/* ---- statements ---------------------------------------------------------------------------
- */
-
-/* Expand one {…} of a statement's text into @out; see db_prepare(). */
-static void db_expand_one(const struct db *db, const char *token, size_t len, FILE *out)
+const char *db_library_version(void)
 {
-	char name[64];
-	const char *text = memchr(token, '?', len);
-	size_t n = text ? (size_t)(text - token) : len;
-	char *dot, *alias;
-
-	(void)snprintf(name, sizeof(name), "%.*s", (int)n, token);
-	if (strcmp(name, "failures") == 0) {
-		(void)fputs(db_has_column(db, "tasks", "consecutive_failures")
-				    ? "consecutive_failures"
-				    : "spawn_failures",
-			    out);
-		return;
-	}
-	if (strcmp(name, "failure_error") == 0) {
-		(void)fputs(db_has_column(db, "tasks", "last_failure_error")
-				    ? "last_failure_error"
-				    : "last_spawn_error",
-			    out);
-		return;
-	}
-	dot = strchr(name, '.');
-	if (!dot)
-		return;
-	*dot = '\0';
-	alias = strchr(dot + 1, '@');
-	if (alias)
-		*alias = '\0';
-	if (!db_has_column(db, name, dot + 1)) {
-		if (!text)
-			(void)fputs("NULL", out);
-	} else if (text) {
-		(void)fwrite(text + 1, 1, len - n - 1, out);
-	} else {
-		(void)fprintf(out, "%s%s%s", alias ? alias + 1 : "", alias ? "." : "", dot + 1);
-	}
-}
-
-static char *db_expand(const struct db *db, const char *sql)
-{
-	char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-	bool bad;
-
-	if (!out)
-		return NULL;
-	while (*sql) {
-		const char *open = strchr(sql, '{'), *close = open ? strchr(open, '}') : NULL;
-
-		if (!close) {
-			(void)fputs(sql, out);
-			break;
-		}
-		(void)fwrite(sql, 1, (size_t)(open - sql), out);
-		db_expand_one(db, open + 1, (size_t)(close - open - 1), out);
-		sql = close + 1;
-	}
-	bad = ferror(out) != 0;
-	if (fclose(out) != 0 || bad) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
-int db_prepare(struct db *db, const char *sql, sqlite3_stmt **stmt, struct error *e)
-{
-	CLEANUP(freep) char *text = NULL;
-	sqlite3_stmt *s = NULL;
-	int rc;
-
-	for (size_t i = 0; i < db->n_statements; i++)
-		if (db->statements[i].sql == sql) {
-			s = db->statements[i].stmt;
-			(void)sqlite3_reset(s); /* repeats the error of the last step */
-			(void)sqlite3_clear_bindings(s);
-			*stmt = s;
-			return 0;
-		}
-	if (db->n_statements == DB_STATEMENT_MAX)
-		return error_set(e, -ENOSPC, "statement cache is full");
-	text = db_expand(db, sql);
-	if (!text)
-		return error_set(e, -ENOMEM, "out of memory");
-	rc = sqlite3_prepare_v3(db->sqlite, text, -1, SQLITE_PREPARE_PERSISTENT, &s, NULL);
-	if (rc != SQLITE_OK)
-		return db_result(db, rc, e);
-	db->statements[db->n_statements++] = (struct db_statement){ sql, s };
-	*stmt = s;
-	return 0;
-}
-
-int db_step(struct db *db, sqlite3_stmt *stmt, struct error *e)
-{
-	int r = db_result(db, sqlite3_step(stmt), e);
-
-	if (r != DB_ROW)
-		(void)sqlite3_reset(stmt); /* repeats the error of the step */
-	return r;
-}
-
-static int db_bind(struct db *db, sqlite3_stmt *stmt, const char *types, va_list ap,
-		   struct error *e)
-{
-	int n = sqlite3_bind_parameter_count(stmt), rc = SQLITE_OK;
-
-	/* the last parameters may belong to columns that this board does not have */
-	for (int i = 1; *types && i <= n && rc == SQLITE_OK; types++, i++) {
-		switch (*types) {
-		case 'i':
-			rc = sqlite3_bind_int64(stmt, i, va_arg(ap, int64_t));
-			break;
-		case 't':
-			rc = sqlite3_bind_text(stmt, i, va_arg(ap, const char *), -1,
-					       SQLITE_STATIC);
-			break;
-		default:
-			rc = sqlite3_bind_null(stmt, i);
-			break;
-		}
-	}
-	return db_result(db, rc, e);
-}
-
-static int db_vquery(struct db *db, struct error *e, sqlite3_stmt **stmt, const char *sql,
-		     const char *types, va_list ap)
-{
-	int r = db_prepare(db, sql, stmt, e);
-
-	return r != 0 ? r : db_bind(db, *stmt, types, ap, e);
-}
-
-int db_query(struct db *db, struct error *e, sqlite3_stmt **stmt, const char *sql,
-	     const char *types, ...)
-{
-	va_list ap;
-	int r;
-
-	va_start(ap, types);
-	r = db_vquery(db, e, stmt, sql, types, ap);
-	va_end(ap);
-	return r;
-}
-
-int db_run(struct db *db, struct error *e, const char *sql, const char *types, ...)
-{
-	sqlite3_stmt *stmt = NULL;
-	va_list ap;
-	int r;
-
-	va_start(ap, types);
-	r = db_vquery(db, e, &stmt, sql, types, ap);
-	va_end(ap);
-	if (r != 0)
-		return r;
-	r = db_step(db, stmt, e);
-	if (r == DB_ROW) {
-		(void)sqlite3_reset(stmt); /* a RETURNING or PRAGMA row that nobody wants */
-		r = 0;
-	}
-	(void)sqlite3_clear_bindings(stmt); /* the texts belong to the caller */
-	return r;
-}
-
-int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none, const char *sql,
-	       const char *types, ...)
-{
-	sqlite3_stmt *stmt = NULL;
-	va_list ap;
-	int r;
-
-	*value = none;
-	va_start(ap, types);
-	r = db_vquery(db, e, &stmt, sql, types, ap);
-	va_end(ap);
-	if (r != 0)
-		return r;
-	r = db_step(db, stmt, e);
-	if (r == DB_ROW) {
-		if (sqlite3_column_type(stmt, 0) != SQLITE_NULL)
-			*value = sqlite3_column_int64(stmt, 0);
-		(void)sqlite3_reset(stmt); /* only the first row is wanted */
-		r = 0;
-	}
-	(void)sqlite3_clear_bindings(stmt);
-	return r;
-}
-
-int db_row_ints(struct db *db, struct error *e, int64_t *values, int n, const char *sql,
-		const char *types, ...)
-{
-	sqlite3_stmt *stmt = NULL;
-	va_list ap;
-	int r;
-
-	va_start(ap, types);
-	r = db_vquery(db, e, &stmt, sql, types, ap);
-	va_end(ap);
-	if (r != 0)
-		return r;
-	r = db_step(db, stmt, e);
-	for (int i = 0; i < n; i++)
-		values[i] = r == DB_ROW ? sqlite3_column_int64(stmt, i) : 0;
-	if (r == DB_ROW) {
-		(void)sqlite3_reset(stmt); /* only the first row is wanted */
-		r = 0;
-	}
-	(void)sqlite3_clear_bindings(stmt);
-	return r;
-}
-
-int db_changes(struct db *db)
-{
-	return sqlite3_changes(db->sqlite);
-}
-
-int64_t db_last_id(struct db *db)
-{
-	return sqlite3_last_insert_rowid(db->sqlite);
-}
-
-/* ---- transactions -------------------------------------------------------------------------
- */
-
-static void db_jitter(void)
-{
-	unsigned char b = 0;
-	struct timespec ts;
-
-	if (getrandom(&b, 1, GRND_NONBLOCK) != 1)
-		b = 128; /* the wait is then only less random */
-	ts = (struct timespec){ .tv_nsec = (20 + (long)b * 130 / 255) * 1000000 };
-	(void)nanosleep(&ts, NULL);
-}
-
-static bool db_busy_code(const struct db *db, int rc)
-{
-	return (rc & 0xFF) == SQLITE_BUSY && !(db->cancel && atomic_load(db->cancel));
-}
-
-int db_begin(struct db *db, struct error *e)
-{
-	int rc = SQLITE_OK;
-
-	for (int i = 0; i < DB_BEGIN_TRIES; i++) {
-		if (i > 0)
-			db_jitter();
-		rc = sqlite3_exec(db->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-		if (!db_busy_code(db, rc))
-			break;
-	}
-	return db_result(db, rc, e);
-}
-
-int db_commit(struct db *db, struct error *e)
-{
-	int rc = SQLITE_OK, r;
-
-	for (int i = 0; i < DB_BEGIN_TRIES; i++) {
-		if (i > 0)
-			db_jitter();
-		rc = sqlite3_exec(db->sqlite, "COMMIT", NULL, NULL, NULL);
-		if (!db_busy_code(db, rc))
-			break;
-	}
-	r = db_result(db, rc, e);
-	if (r != 0)
-		db_rollback(db);
-	return r;
-}
-
-void db_rollback(struct db *db)
-{
-	if (db->sqlite && !sqlite3_get_autocommit(db->sqlite))
-		(void)sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
-}
-
-int db_data_version(struct db *db, int64_t *version, struct error *e)
-{
-	return db_one_int(db, e, version, 0, "PRAGMA data_version", "");
-}
-
-int db_checkpoint(struct db *db, struct error *e)
-{
-	int rc;
-
-	if (!db->wal)
-		return 0;
-	/*
-	 * When the busy handler gives up on the writer lock SQLite goes on with a passive
-	 * checkpoint (src: wal.c, sqlite3WalCheckpoint). The interrupt makes it stop before the
-	 * first page is written.
-	 */
-	db->busy_interrupt = true;
-	rc = sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-				       NULL);
-	db->busy_interrupt = false;
-	return db_result(db, rc, e);
+	return sqlite3_libversion();
 }

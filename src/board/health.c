@@ -95,6 +95,7 @@ int health_read(const char *db_path, struct health *h)
 	h->attempts = health_int(root, "attempts", 0);
 	h->retry_at = health_int(root, "retry_at", 0);
 	h->last_epoch = health_int(root, "last_epoch", 0);
+	h->begun = health_int(root, "begun", 0);
 	h->print.size = health_int(print, "size", -1);
 	h->print.mtime_ns = health_int(print, "mtime_ns", 0);
 	h->print.ctime_ns = health_int(print, "ctime_ns", 0);
@@ -128,7 +129,7 @@ int health_write(const char *db_path, const struct health *h)
 
 	root = json_pack(
 		"{s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}, s:o, s:I, s:I, s:I, s:I, "
-		"s:I,"
+		"s:I, s:I,"
 		" s:{s:I, s:I, s:I, s:I, s:I, s:I, s:o}}",
 		"state", health_state_name(h->state), "kind", health_or_null(h->kind), "reason",
 		health_or_null(h->reason), "fingerprint", "size", (json_int_t)h->print.size,
@@ -138,9 +139,9 @@ int health_write(const char *db_path, const struct health *h)
 		health_or_null(h->print.sha256), "evidence", health_or_null(h->evidence),
 		"first_seen", (json_int_t)h->first_seen, "last_seen", (json_int_t)h->last_seen,
 		"attempts", (json_int_t)h->attempts, "retry_at", (json_int_t)h->retry_at,
-		"last_epoch", (json_int_t)h->last_epoch, "good", "event_seq",
-		(json_int_t)h->good.event_seq, "tasks", (json_int_t)h->good.tasks, "links",
-		(json_int_t)h->good.links, "runs", (json_int_t)h->good.runs, "events",
+		"last_epoch", (json_int_t)h->last_epoch, "begun", (json_int_t)h->begun, "good",
+		"event_seq", (json_int_t)h->good.event_seq, "tasks", (json_int_t)h->good.tasks,
+		"links", (json_int_t)h->good.links, "runs", (json_int_t)h->good.runs, "events",
 		(json_int_t)h->good.events, "at", (json_int_t)h->good.at, "snapshot",
 		health_or_null(h->good.snapshot));
 	text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
@@ -153,26 +154,84 @@ int health_write(const char *db_path, const struct health *h)
 /* ---- fingerprints --------------------------------------------------------------------------
  */
 
-static int health_hash(int fd, char hex[HEALTH_HASH_MAX])
+static int health_hash_add(struct sha256_ctx *ctx, int fd)
 {
-	struct sha256_ctx ctx;
-	uint8_t digest[SHA256_DIGEST_SIZE];
 	CLEANUP(freep) uint8_t *buf = malloc(1 << 18);
 	off_t at = 0;
 	ssize_t n;
 
 	if (!buf)
 		return -ENOMEM;
-	sha256_init(&ctx);
 	while ((n = pread(fd, buf, 1 << 18, at)) > 0) {
-		sha256_update(&ctx, (size_t)n, buf);
+		sha256_update(ctx, (size_t)n, buf);
 		at += n;
 	}
-	if (n < 0)
-		return -errno;
-	sha256_digest(&ctx, sizeof(digest), digest);
+	return n < 0 ? -errno : 0;
+}
+
+static void health_hash_end(struct sha256_ctx *ctx, char hex[HEALTH_HASH_MAX])
+{
+	uint8_t digest[SHA256_DIGEST_SIZE];
+
+	sha256_digest(ctx, sizeof(digest), digest);
 	for (size_t i = 0; i < sizeof(digest); i++)
 		(void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
+static int health_hash(int fd, char hex[HEALTH_HASH_MAX])
+{
+	struct sha256_ctx ctx;
+	int r;
+
+	sha256_init(&ctx);
+	r = health_hash_add(&ctx, fd);
+	if (r == 0)
+		health_hash_end(&ctx, hex);
+	return r;
+}
+
+int health_hash_set(const char *db_path, char hex[HEALTH_HASH_MAX])
+{
+	static const char *const parts[] = { "", "-wal", "-journal" };
+	struct sha256_ctx ctx;
+
+	sha256_init(&ctx);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		CLEANUP(freep) char *path = fs_path("%s%s", db_path, parts[i]);
+		CLEANUP(fs_closep)
+		int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+		int r;
+
+		if (!path)
+			return -ENOMEM;
+		if (fd < 0 && (errno != ENOENT || i == 0))
+			return -errno;
+		/* the labels tell it from the hash of the database alone */
+		sha256_update(&ctx, strlen(parts[i]), (const uint8_t *)parts[i]);
+		r = fd < 0 ? 0 : health_hash_add(&ctx, fd);
+		if (r < 0)
+			return r;
+	}
+	health_hash_end(&ctx, hex);
+	return 0;
+}
+
+static void health_print_set(struct health_print *print, const struct stat *st)
+{
+	print->size = st->st_size;
+	print->inode = (int64_t)st->st_ino;
+	print->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	print->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+int health_print_stat(const char *db_path, struct health_print *print)
+{
+	struct stat st;
+
+	*print = (struct health_print){ .size = -1, .change_counter = -1 };
+	if (stat(db_path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	health_print_set(print, &st);
 	return 0;
 }
 
@@ -190,10 +249,7 @@ int health_print_take(const char *db_path, bool hash, struct health_print *print
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	print->size = st.st_size;
-	print->inode = (int64_t)st.st_ino;
-	print->ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
-	print->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	health_print_set(print, &st);
 	if (pread(fd, b, 4, 24) == 4)
 		print->change_counter =
 			(int64_t)b[0] << 24 | (int64_t)b[1] << 16 | (int64_t)b[2] << 8 | b[3];
@@ -203,14 +259,36 @@ int health_print_take(const char *db_path, bool hash, struct health_print *print
 /* ---- verdicts ------------------------------------------------------------------------------
  */
 
+static bool health_print_same(const struct health_print *a, const struct health_print *b)
+{
+	/* one of them may be of health_print_stat() */
+	bool counters = a->change_counter >= 0 && b->change_counter >= 0;
+
+	return a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns &&
+	       a->inode == b->inode && (!counters || a->change_counter == b->change_counter);
+}
+
 bool health_due(const struct health *h, const struct health_print *print, int64_t epoch,
 		int64_t now)
 {
-	bool same = h->print.size == print->size && h->print.mtime_ns == print->mtime_ns &&
-		    h->print.ctime_ns == print->ctime_ns && h->print.inode == print->inode &&
-		    h->print.change_counter == print->change_counter;
+	return !health_print_same(&h->print, print) || h->last_epoch != epoch ||
+	       now >= h->retry_at;
+}
 
-	return !same || h->last_epoch != epoch || now >= h->retry_at;
+enum health_state health_standing(const char *db_path, struct error *why)
+{
+	CLEANUP(freep)
+	struct health *h = calloc(1, sizeof(*h)); /* two paths: too big for here */
+	struct health_print print;
+	enum health_state state;
+
+	/* what cannot be read says nothing against the board: opening it will tell */
+	if (!h || health_read(db_path, h) < 0 || h->state == HEALTH_HEALTHY ||
+	    health_print_stat(db_path, &print) < 0 || !health_print_same(&h->print, &print))
+		return HEALTH_HEALTHY;
+	state = h->state;
+	(void)error_set(why, 0, "%s", h->reason[0] ? h->reason : health_state_name(state));
+	return state;
 }
 
 void health_failed(struct health *h, enum health_state state, const char *kind,
@@ -249,7 +327,12 @@ int health_count(struct db *db, int64_t now, struct health_good *good, struct er
 	good->runs = counts[2];
 	good->events = counts[3];
 	good->at = now;
-	return db_one_int(db, e, &good->event_seq, 0, sql_sequence, "");
+	return health_sequence(db, &good->event_seq, e);
+}
+
+int health_sequence(struct db *db, int64_t *event_seq, struct error *e)
+{
+	return db_one_int(db, e, event_seq, 0, sql_sequence, "");
 }
 
 bool health_went_back(const struct health_good *good, const struct health_good *found,

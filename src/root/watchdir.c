@@ -16,8 +16,9 @@ struct folder_watch {
 	uv_fs_event_t event;
 };
 
-/* Is that a file whose change can mean a commit: NAME, NAME-wal or NAME-journal? */
-static bool watchdir_matches(const char *db_path, const char *filename)
+/* Is that a file whose change can mean a commit: NAME, NAME-wal or NAME-journal?
+ * @journal: out: it is the last */
+static bool watchdir_matches(const char *db_path, const char *filename, bool *journal)
 {
 	const char *base = strrchr(db_path, '/');
 	size_t n;
@@ -26,8 +27,8 @@ static bool watchdir_matches(const char *db_path, const char *filename)
 	n = strlen(base);
 	if (strncmp(filename, base, n) != 0)
 		return false;
-	return filename[n] == '\0' || strcmp(filename + n, "-wal") == 0 ||
-	       strcmp(filename + n, "-journal") == 0;
+	*journal = strcmp(filename + n, "-journal") == 0;
+	return filename[n] == '\0' || *journal || strcmp(filename + n, "-wal") == 0;
 }
 
 static bool watchdir_in(const struct folder_watch *w, const char *db_path)
@@ -43,15 +44,15 @@ static void watchdir_event(uv_fs_event_t *handle, const char *filename, int even
 	struct folder_watch *w = handle->data;
 	struct root *root = w->root;
 
-	(void)events;
 	if (status < 0 || !filename || w->dead)
 		return;
 	for (size_t i = 0; i < root->n_boards; i++) {
 		struct dispatch *d = root->boards[i];
+		bool journal;
 
 		if (d->dispatched && watchdir_in(w, d->board.place.db_path) &&
-		    watchdir_matches(d->board.place.db_path, filename))
-			dispatch_want(d, WANT_LOOK);
+		    watchdir_matches(d->board.place.db_path, filename, &journal))
+			dispatch_changed(d, journal && (events & UV_RENAME));
 	}
 }
 

@@ -31,6 +31,10 @@ struct bench_row {
 	double limit;      /* the machine */
 	double target;     /* what is aimed at; 0: nothing said */
 	bool more_is_good; /* a rate: the value is to be above the target */
+	bool worst_counts; /* it is the worst that is to be below the target */
+	/* The limit on the machine that the target was set on, 0: not said. A machine on which
+	 * the limit is so many times larger has so many times the target. */
+	double limit_there;
 };
 
 void bench_die(const char *fmt, ...) PRINTF(1, 2) __attribute__((noreturn));

@@ -144,6 +144,7 @@ void bench_row_ready(bool wal)
 		.what = wal ? "ready to the worker's exec (WAL)" : "ready to the worker's exec",
 		.unit = "ms",
 		.target = 3,
+		.limit_there = wal ? 0.5 : 1.5,
 	};
 	const char *root = wal ? "ready-wal" : "ready-delete";
 	double ms[TASKS];

@@ -196,7 +196,8 @@ const char *web_problem(struct web_answer *a, int status, const char *kind)
 	ck_assert_str_eq(web_text(p, "type"), rig_printf("urn:kanband:problem:%s", kind));
 	ck_assert_int_eq(web_int(p, "status"), status);
 	ck_assert_ptr_nonnull(web_text(p, "title"));
-	ck_assert(json_is_null(web_member(p, "remedy")) || json_is_string(web_member(p, "remedy")));
+	ck_assert(json_is_null(web_member(p, "remedy")) ||
+		  json_is_string(web_member(p, "remedy")));
 	ck_assert_uint_gt(strlen(web_text(p, "detail")), 0);
 	return web_text(p, "detail");
 }
