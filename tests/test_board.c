@@ -14,63 +14,9 @@
 #include "board/board.h"
 #include "board/repair.h"
 #include "lib/boardkit.h"
+#include "lib/visit.h"
 #include "util/clock.h"
 #include "util/fs.h"
-
-static struct board board;
-static struct board_job bj;
-static bool changed;
-
-static void board_setup(void)
-{
-	struct board_place place = { .slug = "default", .db_path = strdup(kit.path) };
-
-	ck_assert_ptr_nonnull(place.db_path);
-	board_init(&board, &place);
-	ck_assert_ptr_null(place.db_path); /* taken over */
-	ck_assert_int_eq(board.state, BOARD_NEW);
-}
-
-static void board_cleanup(void)
-{
-	plan_deinit(&bj.plan);
-	board_deinit(&board);
-}
-
-/* One visit, prepared by the caller in @how; what came of it is in bj. */
-static enum board_outcome visit_as(struct board_job how)
-{
-	plan_deinit(&bj.plan);
-	how.board = &board;
-	how.rq = kit.rq;
-	how.rq.now = clock_wall_s();
-	how.rq.steps = how.rq.steps && !how.close ? how.rq.steps : 0;
-	bj = how;
-	board.busy = true;
-	board_job_run(&bj);
-	board_publish(&bj, &changed);
-	ck_assert(!board.busy);
-	return bj.outcome;
-}
-
-static enum board_outcome visit(void)
-{
-	kit.rq.steps = TICK_ALL;
-	return visit_as((struct board_job){ 0 });
-}
-
-static enum board_outcome look(void)
-{
-	kit.rq.steps = TICK_ALL;
-	return visit_as((struct board_job){ .only_if_changed = true });
-}
-
-/* A visit without a tick. */
-static enum board_outcome bring(struct board_job how)
-{
-	kit.rq.steps = 0;
-	return visit_as(how);
-}
 
 static bool stamps_differ(void)
 {
@@ -113,7 +59,7 @@ START_TEST(healthy)
 {
 	kit_board(0);
 	add_ready("t");
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert(changed && board.checked);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
@@ -121,13 +67,13 @@ START_TEST(healthy)
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert(!changed);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
 START_TEST(missing_then_made)
 {
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_MISSING);
 	ck_assert(!stamps_differ());
@@ -143,7 +89,7 @@ START_TEST(missing_then_made)
 	ck_assert_int_eq(look(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -151,7 +97,7 @@ START_TEST(schema_then_mended)
 {
 	kit_board(0);
 	kit_sql("ALTER TABLE task_links RENAME TO other");
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_FAILED);
 	ck_assert_int_eq(board.state, BOARD_SCHEMA);
 	ck_assert_ptr_nonnull(strstr(board.reason, "task_links"));
@@ -165,7 +111,7 @@ START_TEST(schema_then_mended)
 	ck_assert_int_eq(look(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_str_eq(board.reason, "");
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -188,7 +134,7 @@ START_TEST(quarantined_is_left_alone)
 	kit.set.repair_policy = REPAIR_NEVER;
 	overwrite(0, "no SQLite at all", 16);
 	kit.set.repair_policy = REPAIR_NEVER;
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_FAILED);
 	ck_assert_int_eq(board.state, BOARD_QUARANTINED);
 	ck_assert_str_ne(board.reason, "");
@@ -211,7 +157,7 @@ START_TEST(quarantined_is_left_alone)
 	ck_assert(stamps_differ());
 	ck_assert_msg(look() == BOARD_DONE, "%s", bj.error.text);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -223,7 +169,7 @@ START_TEST(damaged_while_open)
 	for (int i = 0; i < 100; i++)
 		kit_task(kit_printf("t%d", i), "todo",
 			 "body = hex(zeroblob(300)), assignee = NULL");
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	memset(junk, 0x7f, sizeof(junk));
 	overwrite(4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") -
@@ -237,7 +183,7 @@ START_TEST(damaged_while_open)
 	ck_assert_int_eq(board.state, BOARD_QUARANTINED);
 	ck_assert_ptr_null(board.db);
 	ck_assert(!board.checked); /* the next open looks at all of it */
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -246,7 +192,7 @@ START_TEST(troubled_keeps_the_connection)
 	sqlite3 *o = NULL;
 
 	kit_board(0);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(sqlite3_open(kit.path, &o), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(o, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
@@ -259,7 +205,7 @@ START_TEST(troubled_keeps_the_connection)
 	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -269,7 +215,7 @@ END_TEST
 START_TEST(replaced_while_open)
 {
 	kit_board(0);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(unlink(kit.path), 0);
 	kit_board(0);
@@ -278,21 +224,21 @@ START_TEST(replaced_while_open)
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
 	ck_list("running", "SELECT status FROM tasks");
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
 START_TEST(removed_while_open)
 {
 	kit_board(0);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(unlink(kit.path), 0);
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_MISSING);
 	ck_assert_ptr_null(board.db);
 	ck_assert_int_ne(access(kit.path, F_OK), 0);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -301,7 +247,7 @@ END_TEST
 START_TEST(emptied_while_open)
 {
 	kit_board(0);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(truncate(kit.path, 0), 0);
 	(void)visit();
@@ -311,7 +257,7 @@ START_TEST(emptied_while_open)
 		(void)visit();
 	}
 	ck_assert_int_eq(board.state, BOARD_MISSING);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -319,7 +265,7 @@ END_TEST
 START_TEST(migrated_while_open)
 {
 	kit_board(KIT_LEGACY);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	kit_sql("ALTER TABLE tasks RENAME COLUMN spawn_failures TO consecutive_failures;"
 		"ALTER TABLE tasks RENAME COLUMN last_spawn_error TO last_failure_error");
@@ -331,7 +277,7 @@ START_TEST(migrated_while_open)
 	}
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_list("running", "SELECT status FROM tasks");
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -343,7 +289,7 @@ static void echo(unsigned flags)
 {
 	kit_board(flags);
 	add_ready("a");
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
 	ck_assert_int_eq(look(), BOARD_UNCHANGED);
@@ -355,7 +301,7 @@ static void echo(unsigned flags)
 	ck_assert(stamps_differ());
 	ck_assert_int_eq(look(), BOARD_DONE);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	board_cleanup();
+	visit_cleanup();
 }
 
 START_TEST(echo_delete)
@@ -374,7 +320,7 @@ END_TEST
 static void reopened(unsigned flags)
 {
 	kit_board(flags);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
 	ck_assert_ptr_null(board.db);
@@ -393,7 +339,7 @@ static void reopened(unsigned flags)
 	kit.rq.steps = TICK_ALL;
 	ck_assert_int_eq(visit_as((struct board_job){ .only_if_changed = true }), BOARD_DONE);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	board_cleanup();
+	visit_cleanup();
 }
 
 START_TEST(reopened_delete)
@@ -416,7 +362,7 @@ START_TEST(a_visit_without_a_tick_has_seen_nothing)
 	struct plan_victim gone = { .cause = VICTIM_TERMINAL, .task = x, .run = 1, .pid = 9 };
 
 	kit_board(KIT_WAL);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	add_ready("a");
 	age();
@@ -438,7 +384,7 @@ START_TEST(a_visit_without_a_tick_has_seen_nothing)
 	age();
 	ck_assert(stamps_differ());
 	ck_assert_int_eq(look(), BOARD_DONE);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -460,7 +406,7 @@ START_TEST(a_commit_during_the_tick_is_not_missed)
 		(void)unlink(kit.path);
 		kit_board(KIT_WAL); /* in DELETE mode our transaction would keep it out */
 		add_ready("t");
-		board_setup();
+		visit_setup();
 		kit.owner_asked = 0;
 		kit.on_owner = commit_at == 1 ? commits_mid_tick : NULL;
 		ck_assert_int_eq(visit(), BOARD_DONE);
@@ -471,7 +417,7 @@ START_TEST(a_commit_during_the_tick_is_not_missed)
 			ck_assert_int_eq(look(), BOARD_DONE);
 		}
 		ck_assert_int_eq(look(), BOARD_UNCHANGED);
-		board_cleanup();
+		visit_cleanup();
 		memset(&bj, 0, sizeof(bj));
 	}
 }
@@ -495,7 +441,7 @@ START_TEST(dispatch_lock_held_elsewhere)
 
 	kit_board(0);
 	add_ready("t");
-	board_setup();
+	visit_setup();
 	fd = lock_file(".dispatch.lock");
 	ck_assert_int_eq(visit(), BOARD_LOCKED);
 	ck_assert(!changed);
@@ -509,7 +455,7 @@ START_TEST(dispatch_lock_held_elsewhere)
 	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_LOCKED);
 	ck_assert_ptr_null(board.db); /* closing needs no lock */
 	(void)close(fd);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -519,7 +465,7 @@ START_TEST(init_lock_is_taken_for_the_first_open_only)
 
 	kit_board(0);
 	path = kit_printf("%s.init.lock", kit.path);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(access(path, F_OK), 0);
 	(void)close(lock_file(".init.lock")); /* free again */
@@ -527,7 +473,7 @@ START_TEST(init_lock_is_taken_for_the_first_open_only)
 	ck_assert_int_eq(unlink(path), 0);
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_ne(access(path, F_OK), 0);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -535,7 +481,7 @@ START_TEST(lease_lost_mid_tick)
 {
 	kit_board(0);
 	kit_task("t", "todo", NULL);
-	board_setup();
+	visit_setup();
 	for (int left = 0; left < 3; left++) {
 		kit.owner_left = left;
 		ck_assert_int_eq(visit(), left < 2 ? BOARD_LEASE_LOST : BOARD_LEASE_LOST);
@@ -547,7 +493,7 @@ START_TEST(lease_lost_mid_tick)
 	ck_list("ready|-", "SELECT status, claim_lock FROM tasks");
 	kit.owner_left = -1;
 	ck_assert_int_eq(visit(), BOARD_DONE);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -573,7 +519,7 @@ START_TEST(settle_and_record_say_what_is_committed)
 	launch.run = kit_run("b", 0, NULL, NULL);
 	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_events WHEN new.kind = 'spawn_failed'"
 		" BEGIN SELECT RAISE(ABORT, 'no'); END");
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(
 		bring((struct board_job){
 			.settle = &victim, .n_settle = 1, .record = &launched, .n_record = 1 }),
@@ -585,7 +531,7 @@ START_TEST(settle_and_record_say_what_is_committed)
 			 BOARD_DONE);
 	ck_assert(bj.recorded);
 	ck_list("ready,ready", "SELECT status FROM tasks ORDER BY rowid");
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -596,7 +542,7 @@ START_TEST(checkpoint_when_due)
 
 	kit_board(KIT_WAL);
 	add_ready("t");
-	board_setup();
+	visit_setup();
 	kit.rq.steps = TICK_ALL;
 	ck_assert_int_eq(visit_as((struct board_job){ .checkpoint = true }), BOARD_DONE);
 	ck_assert_int_ge(board.checkpointed_at, clock_wall_s() - 5);
@@ -614,7 +560,7 @@ START_TEST(checkpoint_when_due)
 		bring((struct board_job){ .close = true, .last = true, .checkpoint = true }),
 		BOARD_DONE);
 	ck_assert_int_ne(access(wal, F_OK), 0);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -623,7 +569,7 @@ START_TEST(a_writer_in_the_way_of_a_checkpoint)
 	sqlite3 *o = NULL;
 
 	kit_board(KIT_WAL);
-	board_setup();
+	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	board.checkpointed_at = 0;
 	ck_assert_int_eq(sqlite3_open(kit.path, &o), SQLITE_OK);
@@ -635,7 +581,7 @@ START_TEST(a_writer_in_the_way_of_a_checkpoint)
 	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
 	ck_assert_int_eq(bring((struct board_job){ .checkpoint = true }), BOARD_DONE);
 	ck_assert_int_gt(board.checkpointed_at, 0);
-	board_cleanup();
+	visit_cleanup();
 }
 END_TEST
 
@@ -656,7 +602,7 @@ START_TEST(submitted)
 	jobs_init(&jobs, &loop);
 	kit_board(0);
 	add_ready("t");
-	board_setup();
+	visit_setup();
 	bj.board = &board;
 	bj.rq = kit.rq;
 	ck_assert_int_eq(board_submit(&jobs, &bj, on_done), 0);
@@ -667,7 +613,7 @@ START_TEST(submitted)
 	ck_assert_int_eq(bj.outcome, BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_int_eq(uv_loop_close(&loop), 0);
-	board_cleanup();
+	visit_cleanup();
 	kit_loop_ended();
 }
 END_TEST

@@ -561,7 +561,7 @@ static void *check_in_a_thread(void *arg)
 		else
 			c->lost++;
 		if (c->owned % 64 == 1)
-			(void)!lease_claimants_settled(c->lease, NULL); /* LOST is fine */
+			(void)!lease_claimants_settled(c->lease, 1, NULL); /* LOST is fine */
 	}
 	return NULL;
 }

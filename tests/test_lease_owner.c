@@ -159,7 +159,10 @@ START_TEST(claimants_of_a_chain_of_kills)
 			       (int)h[2 - i].child);
 		ck_assert_str_eq(list[i], expect);
 	}
-	ck_assert_int_eq(lease_claimants_settled(lease, NULL), 0);
+	ck_assert_int_eq(lease_claimants_settled(lease, s.epoch - 1, NULL), LEASE_LOST);
+	(void)lease_claimants(lease, &n);
+	ck_assert_uint_eq(n, 3);
+	ck_assert_int_eq(lease_claimants_settled(lease, s.epoch, NULL), 0);
 	(void)lease_claimants(lease, &n);
 	ck_assert_uint_eq(n, 0);
 	ck_assert_int_eq(lease_read_owner(fix.root, &owner), 0);
@@ -177,7 +180,7 @@ START_TEST(claimants_of_a_chain_of_kills)
 	(void)lease_claimants(lease, &n);
 	ck_assert_uint_eq(n, 0);
 	ck_assert_int_eq(unlink(fix.lock), 0);
-	ck_assert_int_eq(lease_claimants_settled(lease, NULL), LEASE_LOST);
+	ck_assert_int_eq(lease_claimants_settled(lease, s.epoch, NULL), LEASE_LOST);
 	close_lease(lease, &s);
 }
 END_TEST

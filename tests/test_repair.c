@@ -193,7 +193,7 @@ static void write_back(unsigned flags, enum damage kind)
 	ck_assert_int_eq(stat(kit.path, &was), 0);
 	damage(kind);
 	o = other_start();
-	r = repair_write_back(kit.path, source, &kit.e);
+	r = repair_write_back(kit.path, source, NULL, &kit.e);
 	ck_assert_msg(r == 0, "damage %d: %d %s", (int)kind, r, kit.e.text);
 	ck_list("ok", "PRAGMA integrity_check");
 	ck_assert_str_eq(content(), before);
@@ -230,7 +230,7 @@ START_TEST(test_write_back_page_size)
 	source = sound_copy("source.db");
 	ck_assert_int_eq(unlink(kit.path), 0);
 	kit_sql("PRAGMA page_size=1024; CREATE TABLE x(y); PRAGMA user_version=3");
-	ck_assert_int_eq(repair_write_back(kit.path, source, &kit.e), 0);
+	ck_assert_int_eq(repair_write_back(kit.path, source, NULL, &kit.e), 0);
 	ck_list("4096|7", "SELECT * FROM pragma_page_size, pragma_user_version");
 	ck_list("60", "SELECT count(*) FROM tasks");
 	ck_list("ok", "PRAGMA integrity_check");
@@ -277,7 +277,7 @@ START_TEST(test_busy)
 	ck_assert_int_eq(read(from[0], &c, 1), 1);
 	ck_assert_int_eq(repair_run(&opt, &rep, &kit.e), REPAIR_BUSY);
 	ck_assert(!rep.written);
-	ck_assert_int_eq(repair_write_back(kit.path, before, &kit.e), REPAIR_BUSY);
+	ck_assert_int_eq(repair_write_back(kit.path, before, NULL, &kit.e), REPAIR_BUSY);
 	ck_assert_int_eq(write(to[1], "g", 1), 1);
 	ck_assert_int_eq(waitpid(o.pid, &status, 0), o.pid);
 	ck_assert_int_eq(status, 0);

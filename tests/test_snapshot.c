@@ -1,8 +1,11 @@
 /* Snapshots: verified, published whole or not at all, kept within limits, restored from. */
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,12 +84,29 @@ END_TEST
 /* Of a killed process; it is gone after the next one. */
 START_TEST(test_left_over)
 {
+	pid_t pid = fork();
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		_exit(0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	kit_board(0);
 	make_folder();
-	put(".kanband-snapshot.1", 100);
+	put(kit_printf(".kanband-snapshot.%d", (int)pid), 100);
 	put("mine.db", 100); /* not ours */
+	/* what another process is making, and what one with its number left long ago */
+	put(kit_printf(".kanband-snapshot.%d", (int)getppid()), 100);
+	put(kit_printf(".kanband-snapshot.%d-journal", (int)getppid()), 100);
+	ck_assert_int_eq(utimensat(AT_FDCWD,
+				   kit_printf("%s/snapshots/.kanband-snapshot.%d-journal",
+					      kit.dir, (int)getppid()),
+				   (struct timespec[]){ { .tv_sec = 1770000000 },
+							{ .tv_sec = 1770000000 } },
+				   0),
+			 0);
 	(void)take(&limits);
-	ck_assert_uint_eq(count("snapshots/.kanband*"), 0);
+	ck_assert_uint_eq(count("snapshots/.kanband*"), 1);
 	ck_assert_uint_eq(count("snapshots/mine.db"), 1);
 }
 END_TEST

@@ -102,10 +102,107 @@ START_TEST(the_lease_goes_at_any_time)
 			kit_int("SELECT count(*) FROM task_events WHERE kind = 'promoted'"),
 			left >= 3);
 		ck_assert_int_eq((int64_t)kit.plan.n_launches, left >= 4 ? 2 : 0);
+		/* what is undone is not told */
+		ck_assert_uint_eq(kit.plan.crashed.n, left >= 2);
+		ck_assert_int_eq(kit.plan.promoted, left >= 3);
+		ck_assert_int_eq(kit.plan.claimed, left >= 4 ? 2 : 0);
+		ck_assert_msg(left >= 2 || kit.plan.n_notes == 0, "%s",
+			      kit.plan.n_notes ? kit.plan.notes[0].text : "");
 		kit_claim_invariant();
 		kit_close();
 		kit.mine = kit.caps.running = 0;
 	}
+}
+END_TEST
+
+/* The second of two cannot be booked: nothing of the first is told, counted or planned. */
+static void second_fails(void)
+{
+	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_events WHEN NEW.task_id = 'b'"
+		" BEGIN SELECT raise(ABORT, 'no'); END");
+}
+
+START_TEST(an_undone_settle_is_not_told)
+{
+	struct plan_victim v[3] = { 0 };
+	static const char *const ids[] = { "a", "a2", "b" };
+	static const enum victim_cause causes[] = { VICTIM_EXPIRED, VICTIM_STALE,
+						    VICTIM_EXPIRED };
+
+	kit_board(0);
+	for (size_t i = 0; i < 3; i++)
+		v[i] = (struct plan_victim){ .cause = causes[i],
+					     .task = (char *)(uintptr_t)ids[i],
+					     .claim_lock = (char *)(uintptr_t)KIT_LOCK,
+					     .run = kit_run(ids[i], 101, NULL, NULL),
+					     .pid = 101,
+					     .heartbeat = -1,
+					     .attempted = true,
+					     .terminated = true };
+	second_fails();
+	kit_open();
+	kit_plan();
+	plan_note(&kit.plan, 6, NULL, "before", 0, "said before");
+	ck_assert_int_ne(tick_settle(kit.db, &kit.rq, v, 3, &kit.plan, &kit.e), 0);
+	ck_list("running,running,running", "SELECT status FROM tasks");
+	ck_assert_int_eq(kit.plan.reclaimed, 0);
+	ck_assert_uint_eq(kit.plan.stale.n, 0);
+	ck_assert_uint_eq(kit.plan.n_notes, 1);
+	ck_assert_str_eq(kit.plan.notes[0].text, "said before");
+	kit_sql("DROP TRIGGER no");
+	ck_assert_int_eq(tick_settle(kit.db, &kit.rq, v, 3, &kit.plan, &kit.e), 0);
+	ck_assert_int_eq(kit.plan.reclaimed, 2);
+	ck_assert_uint_eq(kit.plan.stale.n, 1);
+	ck_assert_uint_eq(kit.plan.n_notes, 4);
+}
+END_TEST
+
+START_TEST(an_undone_record_is_not_told)
+{
+	struct plan_launch l[2] = { 0 };
+	struct tick_launched done[2];
+	static const char *const ids[] = { "a", "b" };
+
+	kit_board(0);
+	for (size_t i = 0; i < 2; i++) {
+		l[i] = (struct plan_launch){ .task = (char *)(uintptr_t)ids[i],
+					     .claim_lock = (char *)(uintptr_t)KIT_LOCK,
+					     .run = kit_run(ids[i], 0, NULL, NULL),
+					     .failures = 1,
+					     .max_retries = -1 };
+		done[i] = (struct tick_launched){ .launch = &l[i],
+						  .workspace_ok = true,
+						  .error = "no such program" };
+	}
+	second_fails();
+	kit_open();
+	kit_plan();
+	ck_assert_int_ne(tick_record(kit.db, &kit.rq, done, 2, &kit.plan, &kit.e), 0);
+	ck_assert_uint_eq(kit.plan.auto_blocked.n, 0);
+	ck_assert_uint_eq(kit.plan.n_notes, 0);
+	kit_sql("DROP TRIGGER no");
+	ck_assert_int_eq(tick_record(kit.db, &kit.rq, done, 2, &kit.plan, &kit.e), 0);
+	ck_assert_uint_eq(kit.plan.auto_blocked.n, 2);
+	ck_assert_uint_eq(kit.plan.n_notes, 2);
+}
+END_TEST
+
+START_TEST(an_undone_reclaim_is_not_told)
+{
+	kit.set.crash_grace_s = 0;
+	kit_board(0);
+	kit_run("a", 101, NULL, NULL);
+	kit_run("b", 102, NULL, NULL);
+	second_fails();
+	kit_open();
+	ck_assert_int_ne(kit_tick(TICK_RECLAIM), 0);
+	ck_list("running,running", "SELECT status FROM tasks");
+	ck_assert_uint_eq(kit.plan.crashed.n, 0);
+	ck_assert_uint_eq(kit.plan.n_notes, 0);
+	ck_assert_uint_eq(kit.plan.n_victims, 0);
+	kit_sql("DROP TRIGGER no");
+	ck_assert_int_eq(kit_tick(TICK_RECLAIM), 0);
+	ck_assert_uint_eq(kit.plan.crashed.n, 2);
 }
 END_TEST
 
@@ -162,4 +259,5 @@ END_TEST
 
 KIT_SUITE("tick", an_idle_tick_writes_nothing, the_steps_come_in_order,
 	  only_the_steps_asked_for, not_the_owner_reads_nothing, the_lease_goes_at_any_time,
-	  triage, a_table_that_went_away, a_writer_in_the_way)
+	  an_undone_settle_is_not_told, an_undone_record_is_not_told,
+	  an_undone_reclaim_is_not_told, triage, a_table_that_went_away, a_writer_in_the_way)

@@ -33,6 +33,7 @@ struct board {
 	enum board_state state;
 	char reason[ERROR_TEXT_MAX]; /* why it is not healthy, "" otherwise */
 	bool busy;                   /* a job has it */
+	bool mode_waits;             /* its journal mode is not the one that it is to have */
 	bool gone;                   /* no longer in the root: dropped when idle */
 	int64_t caps_mine;           /* its share of the caps */
 	/* owned by the job while busy */
@@ -44,10 +45,14 @@ struct board {
 	bool checked;       /* integrity was checked since it was last in trouble */
 	int64_t checked_at; /* Unix seconds of the last check */
 	int64_t good_seq, good_tasks; /* as last recorded in its health record */
+	int64_t seen_seq;             /* highest event sequence seen since it was examined */
+	int64_t mode_tried_at;   /* Unix seconds of the last try to change its journal mode */
+	bool mode_told;          /* that it waits was logged */
 	int64_t snapshot_at;     /* Unix seconds of the last snapshot or try; 0 not known yet */
 	int64_t snapshot_seq;    /* event sequence in it */
 	bool snapshot_told;      /* a failure was logged */
 	unsigned ioerrs;         /* visits in a row that ended with an I/O error */
+	bool open_ioerr;         /* the last opening did */
 	int64_t checkpointed_at; /* Unix seconds of the last checkpoint */
 };
 
@@ -87,6 +92,7 @@ struct board_job {
 	struct plan plan;
 	struct subs_result subs_result;
 	bool subs_begun;         /* it came to @subs */
+	bool mode_waits;         /* for @board */
 	struct error subs_error; /* why @subs failed: not the board's trouble, unless it is
 				  * damaged */
 	struct error error;

@@ -43,6 +43,9 @@ struct db_options {
 	int busy_timeout_ms; /* CONTRACT §3; 0 is allowed */
 	bool create;         /* make the file if missing; kanbanctl init only */
 	bool integrity;      /* run integrity_check before use: first open, after corruption */
+	bool examined; /* the caller knows the health record: open also what it says is damaged
+			*/
+	bool *ioerr;   /* out: it failed because of an I/O error; or NULL */
 	const atomic_bool *cancel; /* or NULL: true ends long statements and busy waits */
 };
 
@@ -57,6 +60,9 @@ void db_library_init(void);
  * db_open() - open a board
  * @out: out; owned by the caller, db_free() closes it
  * @e:   filled on any result but 0
+ * A board that its health record calls damaged, and whose bytes are still those, is refused
+ * without opening a file of it, unless the caller is about to examine it. What is opened and
+ * found damaged is closed as it was: no checkpoint of its WAL.
  * Checks the 16-byte header (a non-file, a FIFO, a symbolic link to one is refused), sets the
  * pragmas of CONTRACT §3 without ever setting journal_mode, reads the features, and checks that
  * tasks, task_runs, task_events and the columns the dispatcher writes are there.
@@ -186,3 +192,28 @@ void db_trim(struct db *db);
 
 /** db_wal_reset_bug() - does the SQLite that is loaded have the WAL-reset bug (CONTRACT §3) */
 bool db_wal_reset_bug(void);
+
+/* What a board's journal mode is to be. */
+enum db_mode {
+	DB_MODE_KEEP,     /* whatever it is */
+	DB_MODE_WAL,      /* write-ahead log */
+	DB_MODE_TRUNCATE, /* rollback journal; our own connections truncate it at a commit */
+	DB_MODE_DELETE,   /* rollback journal */
+};
+
+/**
+ * db_mode_change() - put the database into WAL mode, or out of it
+ * Under `<db>.dispatch.lock` and `<db>.init.lock`; this process has no connection to the file.
+ * Nothing is changed while another process has it open.
+ * Return: 0 it is in that mode now; DB_TRANSIENT somebody has it open, or that cannot be told;
+ * else as db_open().
+ */
+MUST_CHECK int db_mode_change(const char *path, bool wal, int busy_timeout_ms, struct error *e);
+
+/** db_mode_truncate() - a setting of this connection alone; nothing for a WAL board. As
+ * db_step()
+ */
+MUST_CHECK int db_mode_truncate(struct db *db, struct error *e);
+
+/** db_library_version() - of the SQLite that is loaded, "3.51.3" */
+const char *db_library_version(void);

@@ -36,3 +36,7 @@ MUST_CHECK int evidence_keep(const char *db_path, struct health_print *print, ch
 /** evidence_matches() - does the set hold what the database has now, -wal and -journal with it;
  * this process has no connection to the file */
 bool evidence_matches(const char *db_path, const char *evidence);
+
+/** evidence_same() - do two files hold the same bytes; one that is not there is as good as an
+ * empty one. Return: 1, 0 or -errno. */
+MUST_CHECK int evidence_same(const char *a, const char *b);

@@ -52,6 +52,7 @@ struct health {
 	int64_t attempts;               /* examinations or repairs of it */
 	int64_t retry_at;               /* Unix seconds of the next try */
 	int64_t last_epoch;             /* in which the last try was made */
+	int64_t begun;                  /* repairs in a row that did not come to an end */
 	struct health_good good;
 };
 
@@ -109,6 +110,9 @@ void health_failed(struct health *health, enum health_state state, const char *k
 /** health_count() - what is in an open, sound board, for health->good */
 MUST_CHECK int health_count(struct db *db, int64_t now, struct health_good *good,
 			    struct error *e);
+
+/** health_sequence() - event_seq of health_count() alone */
+MUST_CHECK int health_sequence(struct db *db, int64_t *event_seq, struct error *e);
 
 /**
  * health_went_back() - does what is there contradict what was known to be good: event sequence

@@ -127,5 +127,19 @@ struct plan_launch *plan_launch(struct plan *plan);
 struct plan_victim *plan_victim(struct plan *plan);
 struct plan_worker *plan_worker(struct plan *plan);
 
+/* How long the lists were, and what was counted, before a transaction. */
+struct plan_mark {
+	int64_t reclaimed, promoted, claimed;
+	size_t stale, crashed, rate_limited, timed_out, auto_blocked;
+	size_t launches, victims, workers, notes;
+};
+
+/** plan_mark() - before a transaction begins: what @plan holds is true whatever comes of it */
+struct plan_mark plan_mark(const struct plan *plan);
+
+/** plan_cut() - the transaction is undone: so is what was noted, counted and planned in it.
+ * Deadlines stay: an early look is no harm. */
+void plan_cut(struct plan *plan, const struct plan_mark *mark);
+
 void plan_launch_deinit(struct plan_launch *l);
 void plan_victim_deinit(struct plan_victim *v);

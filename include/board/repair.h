@@ -10,17 +10,23 @@
 #include "board/health.h"
 #include "util/error.h"
 
-enum repair_policy { REPAIR_LOSSLESS, REPAIR_SALVAGE, REPAIR_NEVER };
+enum repair_policy {
+	REPAIR_LOSSLESS, /* written back only if no row of any table is lost */
+	REPAIR_SALVAGE,  /* written back with what could be saved */
+	REPAIR_NEVER,    /* nothing is tried */
+};
 
 /* Positive outcomes of repair_run() */
 enum repair_outcome {
-	REPAIR_WOULD_LOSE =
-		1,         /* rows of tasks, links or runs would be lost: nothing was written */
-	REPAIR_IMPOSSIBLE, /* nothing could be saved, or the result is not sound */
-	REPAIR_BUSY,       /* another process holds the board: later */
+	REPAIR_WOULD_LOSE = 1, /* rows would be lost: nothing was written */
+	REPAIR_IMPOSSIBLE,     /* nothing could be saved, or the result is not sound */
+	REPAIR_BUSY,           /* another process holds the board, or wrote to it: soon again */
 };
 
 #define REPAIR_TABLES 16
+/* So often from fresh evidence while others go on writing to the board, but begun not later: */
+#define REPAIR_TRIES    4
+#define REPAIR_TRIES_MS 4000
 
 struct repair_table {
 	char name[64];
@@ -30,7 +36,7 @@ struct repair_table {
 };
 
 struct repair_report {
-	char method[16]; /* "reindex", "rebuild", "" nothing done */
+	char method[16]; /* "reindex", "rebuild", "check": sound after all, "": nothing done */
 	struct repair_table tables[REPAIR_TABLES];
 	unsigned n_tables;
 	bool written;              /* the live file was changed */
@@ -49,13 +55,15 @@ struct repair_options {
 };
 
 /**
- * repair_run() - try, in this order: REINDEX where only indexes are damaged; a rebuild from the
- * evidence copy by our own reader (salvage.h), gaps filled from the newest good snapshot
- * Each result is verified by integrity_check and compared with @good, then written back into
- * the same file through SQLite (repair_write_back()). The caller holds the lease,
+ * repair_run() - try, in this order: nothing where a second look, with the board locked, finds
+ * no damage; REINDEX where only indexes are damaged; a rebuild from the evidence copy by our
+ * own reader (salvage.h), gaps filled from the newest good snapshot Each result is verified by
+ * integrity_check and compared with @good, then written back into the same file through SQLite
+ * (repair_write_back()). The caller holds the lease,
  * `<db>.dispatch.lock` and `<db>.init.lock`, and has no connection to the board. Killable at
  * any instant: then the board is as damaged as before or repaired, and the evidence stays.
- * Thread: pool.  Return: 0 repaired; an outcome (@e and report->text say why); -errno.
+ * Where another process wrote to the board since @evidence was kept it is REPAIR_BUSY: keep it
+ * anew. Thread: pool.  Return: 0 repaired; an outcome (@e and report->text say why); -errno.
  */
 MUST_CHECK int repair_run(const struct repair_options *opt, struct repair_report *report,
 			  struct error *e);
@@ -65,9 +73,19 @@ MUST_CHECK int repair_run(const struct repair_options *opt, struct repair_report
  * SQLite, so that other processes' open connections stay valid
  * @live: the board; may be damaged, truncated or have a wrong header; if missing it is made
  * @source: a sound database; not modified
- * Journal mode, page size, auto_vacuum, user_version and sqlite_sequence become those of
- * @source, except the journal mode, which stays that of @live where its header could be read,
- * else DELETE. (SQLITE_DBCONFIG_RESET_DATABASE and VACUUM, then the online backup API.) Return:
- * 0; REPAIR_BUSY; -errno.
+ * @evidence: of evidence_keep(), or NULL: @live and its WAL are compared with it once the
+ *            exclusive lock is held, so that a commit that another process made since then is
+ *            never overwritten. One that is not there stands for an empty or missing @live
+ * One transaction under SQLite's exclusive lock. Page size, auto_vacuum, encoding,
+ * user_version, application_id and sqlite_sequence become those of @source; the journal mode
+ * stays that of
+ * @live where its header can be read, else it is DELETE. What was written is read back and
+ * checked, and written once more if it is not sound.
+ * Return: 0; REPAIR_BUSY, also when @live has other bytes; -errno.
  */
-MUST_CHECK int repair_write_back(const char *live, const char *source, struct error *e);
+MUST_CHECK int repair_write_back(const char *live, const char *source, const char *evidence,
+				 struct error *e);
+
+/** repair_forget() - remove what a killed repair of @db_path left beside it; under both locks
+ */
+void repair_forget(const char *db_path);

@@ -16,10 +16,12 @@ int repair_sqlite(sqlite3 *db, int rc, const char *what, struct error *e);
 /**
  * repair_reindex() - make the indexes anew if nothing but indexes is damaged
  * One exclusive transaction: check, REINDEX, check, commit.
- * @done: out: false when there is other damage (then nothing was written)
+ * @found: out: what is damaged; unless it is REINDEX_INDEXES nothing was written
  * Return: 0; REPAIR_BUSY; -errno (also when REINDEX failed: the rebuild is next).
  */
-MUST_CHECK int repair_reindex(const char *db_path, bool dry_run, bool *done, struct error *e);
+enum reindex_verdict { REINDEX_OK, REINDEX_INDEXES, REINDEX_OTHER };
+MUST_CHECK int repair_reindex(const char *db_path, bool dry_run, enum reindex_verdict *found,
+			      struct error *e);
 
 /**
  * repair_fill() - put rows into the rebuilt database that only the snapshot has, where the

@@ -27,21 +27,23 @@ enum ctl_exit {
 	CTL_IO = 74,        /* a file or a disk */
 	CTL_TRY_AGAIN = 75, /* busy, or the lease is held elsewhere */
 	CTL_NOT_ALLOWED = 77,
-	CTL_CONFIG = 78, /* the environment or a configuration file */
+	CTL_CONFIG = 78,         /* the environment or a configuration file */
+	CTL_END_OF_READER = 256, /* within kanbanctl: nobody reads the output any more */
 };
 
 /* One call of kanbanctl. */
 struct ctl {
-	const char *root_arg;  /* --root, or NULL */
-	const char *board_arg; /* --board, or NULL */
-	bool json;             /* --json */
-	char *const *env;      /* environ(7), borrowed */
-	const char *verb;      /* its name, "" before one is known */
-	FILE *out;             /* stdout */
-	struct screen screen;  /* what stdout is */
-	bool stdin_used;       /* a text was read from standard input */
-	bool stop;             /* ctl_args(): nothing is left to do, see exit */
-	int exit;              /* with it */
+	const char *root_arg;   /* --root, or NULL */
+	const char *board_arg;  /* --board, or NULL */
+	const char *socket_arg; /* --socket, or NULL */
+	bool json;              /* --json */
+	char *const *env;       /* environ(7), borrowed */
+	const char *verb;       /* its name, "" before one is known */
+	FILE *out;              /* stdout */
+	struct screen screen;   /* what stdout is */
+	bool stdin_used;        /* a text was read from standard input */
+	bool stop;              /* ctl_args(): nothing is left to do, see exit */
+	int exit;               /* with it */
 };
 
 typedef int (*ctl_verb_fn)(struct ctl *ctl, int argc, char **argv);
@@ -68,10 +70,12 @@ int ctl_main(int argc, char **argv, char *const *env);
 int ctl_verb_accept(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_add(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_block(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_board(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_boards(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_check(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_comment(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_complete(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_gateways(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_heartbeat(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_init(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_leader(struct ctl *ctl, int argc, char **argv);
@@ -84,6 +88,17 @@ int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_status(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_unblock(struct ctl *ctl, int argc, char **argv);
 
+int ctl_verb_doctor(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_drain(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_events(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_metrics(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_notify(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_pause(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_reload(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_resume(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_tick(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_top(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_workers(struct ctl *ctl, int argc, char **argv);
 /* ---- arguments: args.c ---- */
 
 enum ctl_arg_kind {
@@ -140,6 +155,10 @@ void ctl_help(const struct ctl *ctl, const struct ctl_arg *options, FILE *out);
 /** ctl_env() - a variable that is set and not blank, or NULL */
 const char *ctl_env(const struct ctl *ctl, const char *name);
 
+/** ctl_absolute() - @path made absolute, `~/` replaced by the home folder; malloc'd, NULL: out
+ * of memory */
+MUST_CHECK char *ctl_absolute(const struct ctl *ctl, const char *path);
+
 /** ctl_root() - the kanban root meant: --root, else the environment; malloc'd.
  * Return: 0, or an exit code after telling why. */
 MUST_CHECK int ctl_root(const struct ctl *ctl, char **root);
@@ -150,6 +169,9 @@ MUST_CHECK int ctl_root(const struct ctl *ctl, char **root);
  * Return: 0, then board_place_deinit(); or an exit code after telling why.
  */
 MUST_CHECK int ctl_place(const struct ctl *ctl, struct board_place *place);
+
+/** ctl_is_board() - can @slug be a board; told if not */
+MUST_CHECK bool ctl_is_board(const struct ctl *ctl, const char *slug);
 
 /** ctl_open() - open the board at @place, to write or only to read.
  * Return: 0, or an exit code after telling why. */

@@ -107,10 +107,11 @@ const char *const *lease_claimants(const struct lease *lease, size_t *count);
 
 /**
  * lease_claimants_settled() - all boards were adopted: forget them (rewrites the owner file)
+ * @epoch: in which they were: another one has other claimants
  * Thread: any but the loop's.  Blocks: two fsyncs.
  * Return: 0; LEASE_LOST; -errno. In both cases they stay for the next owner to settle.
  */
-MUST_CHECK int lease_claimants_settled(struct lease *lease, struct error *e);
+MUST_CHECK int lease_claimants_settled(struct lease *lease, int64_t epoch, struct error *e);
 
 /**
  * lease_read_owner() - read the owner file, for kanbanctl and messages
@@ -126,3 +127,9 @@ MUST_CHECK int lease_read_owner(const char *root, struct lease_owner *owner);
  * Return: 1 held; 0 free; -ENOENT no such root; other -errno.
  */
 MUST_CHECK int lease_is_held(const char *root, pid_t *pid);
+
+/**
+ * lease_holder_find() - the pid that holds an exclusive flock on this inode, from /proc/locks
+ * Return: 1 found (@pid is set, 0 unknown), 0 none, -errno.
+ */
+MUST_CHECK int lease_holder_find(dev_t dev, ino_t ino, pid_t *pid);

@@ -78,7 +78,8 @@ struct root {
 	struct error scan_error;
 	bool scan_told; /* the error was logged */
 	uv_timer_t sweep;
-	struct job settled; /* lease_claimants_settled() */
+	struct job settled; /* lease_claimants_settled() of settled_epoch */
+	int64_t settled_epoch;
 	bool settling, settled_done;
 	char **claimants; /* copy of lease_claimants() for jobs, NULL-terminated */
 	bool uncounted;   /* not scanned yet in this epoch */

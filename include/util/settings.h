@@ -34,6 +34,7 @@ struct settings {
 	int64_t checkpoint_interval_s; /* 300 */
 	int64_t terminate_grace_ms;    /* SIGTERM → SIGKILL, 5000 */
 	int64_t integrity_interval_s;  /* between checks of a sound board, 6 h */
+	int64_t journal_mode;          /* enum db_mode: keep, wal, truncate, delete */
 	int64_t repair_policy;         /* enum repair_policy: lossless, salvage, never */
 	int64_t snapshot_interval_s;   /* 1 h; 0 = none are taken */
 	int64_t snapshot_keep_hourly;  /* 24 */

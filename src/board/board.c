@@ -31,12 +31,14 @@
 #include "board/examine.h"
 #include "util/clock.h"
 #include "util/fs.h"
+#include "util/log.h"
 
 #define BOARD_BUSY_MAX_MS  5000  /* longest wait for SQLite's lock in one statement */
 #define BOARD_INIT_WAIT_MS 10000 /* for `<db>.init.lock`, then on without it */
 #define BOARD_IOERRS       3     /* I/O errors in a row after which damage is suspected */
 #define BOARD_RACY_NS      1000000000LL
 #define BOARD_JOB_LIMIT_MS (10 * 60 * 1000)
+#define BOARD_MODE_BUSY_MS 200       /* to change the journal mode: nobody is to have it open */
 #define BOARD_NO_VERSION   INT64_MIN /* data_version: no tick has used this connection yet */
 
 const char *board_state_name(enum board_state state)
@@ -131,6 +133,8 @@ static int board_open_db(struct board *b, struct board_job *bj)
 						 ? bj->rq.set->busy_timeout_ms
 						 : BOARD_BUSY_MAX_MS),
 		.integrity = !b->checked,
+		.examined = true,
+		.ioerr = &b->open_ioerr,
 		.cancel = &bj->job.cancel,
 	};
 	CLEANUP(fs_closep) int init = -1;
@@ -142,7 +146,8 @@ static int board_open_db(struct board *b, struct board_job *bj)
 		if (init < 0 && init != -EWOULDBLOCK)
 			return init;
 	}
-	r = b->checked ? db_open(&b->db, &opt, &bj->error) : examine_open(b, bj, &opt);
+	r = b->checked ? db_open(&b->db, &opt, &bj->error)
+		       : examine_open(b, bj, &opt, init >= 0, b->ioerrs >= BOARD_IOERRS);
 	if (r == 0) {
 		b->data_version = BOARD_NO_VERSION;
 		db_leave_wal(b->db, true);
@@ -162,6 +167,54 @@ static int board_door(struct board *b, struct board_job *bj)
 	return b->db ? 0 : board_open_db(b, bj);
 }
 
+/*
+ * Its journal mode, where one is asked for. To change it the file is closed and looked at: it
+ * is done when nobody else has it open, tried again at the checkpoint interval, told once.
+ */
+static int board_mode(struct board *b, struct board_job *bj)
+{
+	const struct settings *set = bj->rq.set;
+	bool wal = set->journal_mode == DB_MODE_WAL;
+	CLEANUP(fs_closep) int init = -1;
+	struct error e = ERROR_NULL;
+	int64_t now = clock_wall_s();
+	int r;
+
+	bj->mode_waits = set->journal_mode != DB_MODE_KEEP && db_is_wal(b->db) != wal;
+	if (!bj->mode_waits) {
+		b->mode_told = false;
+		return set->journal_mode == DB_MODE_TRUNCATE &&
+				       b->data_version == BOARD_NO_VERSION
+			       ? db_mode_truncate(b->db, &bj->error)
+			       : 0;
+	}
+	if (bj->dry_run || now - b->mode_tried_at < set->checkpoint_interval_s)
+		return 0;
+	b->mode_tried_at = now;
+	init = board_lock(b, ".init.lock", false, &e);
+	if (init < 0)
+		return 0; /* somebody is opening it */
+	b->db = db_free(b->db);
+	r = db_mode_change(b->place.db_path, wal, BOARD_MODE_BUSY_MS, &e);
+	fs_closep(&init);
+	bj->mode_waits = r != 0;
+	if (r == 0)
+		plan_note(
+			&bj->plan, LOG_NOTICE, NULL, NULL, 0,
+			"the journal mode of board %s is %s now%s", b->place.slug,
+			wal ? "wal" : "delete",
+			wal && db_wal_reset_bug()
+				? "; the SQLite library that is loaded has the WAL-reset bug: "
+				  "processes that checkpoint while others write can damage it"
+				: "");
+	else if (!b->mode_told)
+		plan_note(&bj->plan, LOG_NOTICE, NULL, NULL, 0,
+			  "the journal mode of board %s stays as it is for now: %s",
+			  b->place.slug, e.text);
+	b->mode_told = r != 0;
+	return board_door(b, bj);
+}
+
 /* What is due at the checkpoint interval and before closing: checkpoint, record what is good.
  */
 static int board_upkeep(struct board *b, struct board_job *bj)
@@ -172,14 +225,12 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 
 	if (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s)
 		return 0;
-	examine_good(b, bj);
+	r = examine_good(b, bj);
+	if (r != 0)
+		return r;
 	examine_snapshot(b, bj);
-	if (!db_is_wal(b->db)) {
-		b->checkpointed_at = now;
-		return 0;
-	}
-	r = db_checkpoint(b->db, &e);
-	if (r == DB_TRANSIENT) /* readers or writers in the way: the next one does it */
+	r = db_checkpoint(b->db, &e); /* nothing in rollback mode */
+	if (r == DB_TRANSIENT)        /* readers or writers in the way: the next one does it */
 		return 0;
 	if (r == 0)
 		b->checkpointed_at = now;
@@ -209,6 +260,8 @@ static int board_visit(struct board *b, struct board_job *bj)
 	int r;
 
 	r = board_door(b, bj);
+	if (r == 0)
+		r = board_mode(b, bj);
 	if (r != 0)
 		return r;
 	if (bj->only_if_changed && bj->n_settle + bj->n_record == 0) {
@@ -228,7 +281,9 @@ static int board_visit(struct board *b, struct board_job *bj)
 			return r;
 		b->checked_at = clock_wall_s();
 	}
-	if (bj->n_settle > 0)
+	if (rq->steps || bj->subs || bj->n_settle + bj->n_record > 0)
+		r = examine_sequence(b, bj);
+	if (r == 0 && bj->n_settle > 0)
 		r = tick_settle(b->db, rq, bj->settle, bj->n_settle, &bj->plan, &bj->error);
 	bj->settled = r == 0;
 	if (r == 0 && bj->n_record > 0)
@@ -284,16 +339,16 @@ static bool board_never_was(const struct board *b)
 /* After an error that may mean damage: close, and examine the board at once. */
 static int board_suspect(struct board *b, struct board_job *bj, int r)
 {
-	if (r == DB_TRANSIENT && b->db && db_was_ioerr(b->db))
+	if (r == DB_TRANSIENT && (b->db ? db_was_ioerr(b->db) : b->open_ioerr))
 		b->ioerrs++;
 	else if (r != DB_TRANSIENT)
 		b->ioerrs = 0;
 	if ((r != DB_CORRUPT || !b->checked) && b->ioerrs < BOARD_IOERRS)
 		return r;
-	b->ioerrs = 0;
 	b->db = db_free(b->db);
 	b->checked = false;
 	r = board_door(b, bj);
+	b->ioerrs = 0;
 	/* sound after all, or whole again: what was asked for is done at the next try */
 	return r == 0 ? DB_TRANSIENT : r;
 }
@@ -325,6 +380,7 @@ void board_job_run(struct board_job *bj)
 
 	bj->outcome = BOARD_DONE;
 	bj->state = b->state;
+	bj->mode_waits = b->mode_waits;
 	if (board_never_was(b)) { /* nothing there: nothing to lock */
 		bj->state = BOARD_MISSING;
 		b->seen_db = b->seen_wal = (struct file_stamp){ 0 };
@@ -349,6 +405,8 @@ void board_job_run(struct board_job *bj)
 		return;
 	}
 	r = lock < 0 ? lock : board_visit(b, bj);
+	if (r == 0)
+		b->ioerrs = 0;
 	if (r > 0 && !bj->plan.lease_lost)
 		r = board_suspect(b, bj, r);
 	if (bj->plan.lease_lost)
@@ -399,6 +457,7 @@ void board_publish(struct board_job *bj, bool *changed)
 	const char *reason = bj->outcome == BOARD_FAILED ? bj->error.text : "";
 
 	b->busy = false;
+	b->mode_waits = bj->mode_waits;
 	if (bj->outcome == BOARD_LOCKED || bj->outcome == BOARD_LEASE_LOST) {
 		*changed = false;
 		return;

@@ -77,9 +77,9 @@ static bool candidate_count(sqlite3 *db, struct candidate *c)
 static void candidate_reindex(struct candidate *c, const char *file)
 {
 	struct error e = ERROR_NULL;
-	bool done = false;
+	enum reindex_verdict found;
 
-	if (repair_reindex(file, false, &done, &e) == 0 && done) {
+	if (repair_reindex(file, false, &found, &e) == 0 && found == REINDEX_INDEXES) {
 		c->sound = true;
 		(void)snprintf(c->why, sizeof(c->why), "its indexes have to be made anew");
 	}
@@ -313,28 +313,40 @@ static int restore_copy(const char *from, const char *copy, struct health_good *
 	return 0;
 }
 
+/* Keep what is there, then write @copy over just that; again if somebody wrote in between. */
+static int restore_over(const char *db_path, const char *copy, const char *nothing,
+			struct error *e)
+{
+	CLEANUP(freep) char *kept = malloc(HEALTH_PATH_MAX);
+	struct health_print print;
+	int r = kept ? REPAIR_BUSY : error_set(e, -ENOMEM, "out of memory");
+
+	for (int i = 0; r == REPAIR_BUSY && i < REPAIR_TRIES; i++) {
+		r = evidence_keep(db_path, &print, kept, e);
+		if (r == -EAGAIN)
+			r = error_set(e, REPAIR_BUSY, "%s", e->text);
+		else if (r == 0 || r == -ENOENT)
+			r = repair_write_back(db_path, copy, r == 0 ? kept : nothing, e);
+	}
+	return r;
+}
+
 int snapshot_restore(const char *db_path, const char *from, struct health_good *found,
 		     struct error *e)
 {
 	CLEANUP(freep) char *dir = candidates_folder();
 	CLEANUP(freep) char *copy = dir ? fs_path("%s/copy.db", dir) : NULL;
-	CLEANUP(freep) char *kept = malloc(HEALTH_PATH_MAX);
-	struct health_print print;
+	CLEANUP(freep) char *nothing = dir ? fs_path("%s/nothing", dir) : NULL;
 	int r;
 
-	if (!copy || !kept)
+	if (!copy || !nothing)
 		return error_errno(
 			e, errno ? -errno : -ENOMEM,
 			"cannot make a folder to examine the backup in (set TMPDIR)");
 	/* The copy first: @from may be evidence that the next one pushes out. */
 	r = restore_copy(from, copy, found, e);
-	if (r == 0) {
-		r = evidence_keep(db_path, &print, kept, e);
-		if (r == -ENOENT) /* nothing is there to be kept */
-			r = 0;
-	}
 	if (r == 0)
-		r = repair_write_back(db_path, copy, e);
+		r = restore_over(db_path, copy, nothing, e);
 	candidate_remove(copy);
 	(void)rmdir(dir); /* in /tmp at worst */
 	return r;

@@ -258,12 +258,16 @@ int tick_record(struct db *db, const struct tick_request *rq,
 		const struct tick_launched *launched, size_t n, struct plan *plan,
 		struct error *e)
 {
+	struct plan_mark mark = plan_mark(plan);
 	int r = db_begin(db, e);
 
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = record_one(db, rq, &launched[i], plan, e);
 	if (r == 0)
-		return db_commit(db, e);
-	db_rollback(db);
+		r = db_commit(db, e);
+	else
+		db_rollback(db);
+	if (r != 0)
+		plan_cut(plan, &mark);
 	return r;
 }

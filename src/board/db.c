@@ -16,10 +16,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "board/health.h"
 #include "util/clock.h"
 #include "util/fs.h"
 
@@ -268,6 +270,23 @@ static int db_learn(struct db *db, struct error *e)
 	return 0;
 }
 
+/* integrity_check tells of a page that could not be read as of any other fault. */
+static bool db_check_unread(const char *text)
+{
+	static const char *const parts[] = { "unable to get the page. error code=",
+					     "failed to get page " };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const char *at = strstr(text, parts[i]);
+
+		if (at && i == 0) /* a number that is none of an I/O error is damage */
+			return (strtol(at + strlen(parts[i]), NULL, 10) & 0xFF) == SQLITE_IOERR;
+		if (at)
+			return true;
+	}
+	return false;
+}
+
 static int db_check(struct db *db, const char *pragma, struct error *e)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -283,9 +302,14 @@ static int db_check(struct db *db, const char *pragma, struct error *e)
 		r = 0;
 		if (text && strncmp(text, "***", 3) == 0 && strchr(text, '\n'))
 			text = strchr(text, '\n') + 1; /* a heading that names no fault */
-		if (!text || strcmp(text, "ok") != 0)
+		if (text && db_check_unread(text)) {
+			db->failed = SQLITE_IOERR;
+			db->ioerr = true;
+			r = error_set(e, DB_TRANSIENT, "a page cannot be read: %s", text);
+		} else if (!text || strcmp(text, "ok") != 0) {
 			r = error_set(e, DB_CORRUPT, "integrity_check: %s",
 				      text ? text : "no answer");
+		}
 	}
 	(void)sqlite3_finalize(stmt); /* repeats the error of the step */
 	return r;
@@ -299,6 +323,23 @@ void db_library_init(void)
 	(void)sqlite3_initialize();
 }
 
+/* Is the board known to be damaged, as it is now? Then nobody but its examiner opens it. */
+static int db_door(const struct db_options *opt, struct error *e)
+{
+	struct error why = ERROR_NULL;
+
+	if (opt->examined || opt->create)
+		return 0;
+	switch (health_standing(opt->path, &why)) {
+	case HEALTH_QUARANTINED:
+		return error_set(e, DB_CORRUPT, "%s", why.text);
+	case HEALTH_REPAIRING:
+		return error_set(e, DB_TRANSIENT, "the board is being repaired");
+	default: /* a lost board is sound, and opening tells what else there is to tell */
+		return 0;
+	}
+}
+
 int db_open(struct db **out, const struct db_options *opt, struct error *e)
 {
 	CLEANUP(db_freep) struct db *db = NULL;
@@ -306,7 +347,11 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 	bool wal = false;
 	int rc, r;
 
-	r = db_look(opt, &wal, e);
+	if (opt->ioerr)
+		*opt->ioerr = false;
+	r = db_door(opt, e);
+	if (r == 0)
+		r = db_look(opt, &wal, e);
 	if (r != 0)
 		return r;
 	db = calloc(1, sizeof(*db));
@@ -322,6 +367,7 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 	if (rc != SQLITE_OK)
 		return db_result(db, rc, e);
 	(void)sqlite3_extended_result_codes(db->sqlite, 1); /* cannot fail on an open handle */
+	db_leave_wal(db, true); /* not one byte is changed before it is known to be sound */
 	(void)sqlite3_busy_handler(db->sqlite, db_busy, db);
 	sqlite3_progress_handler(db->sqlite, 20000, db_progress, db);
 	r = db_pragmas(db, e);
@@ -329,8 +375,11 @@ int db_open(struct db **out, const struct db_options *opt, struct error *e)
 		r = db_check(db, "PRAGMA integrity_check(1)", e);
 	if (r == 0 && !opt->create)
 		r = db_learn(db, e);
+	if (opt->ioerr)
+		*opt->ioerr = r == DB_TRANSIENT && db->ioerr;
 	if (r != 0)
 		return r;
+	db_leave_wal(db, false);
 	*out = STEAL(db);
 	return 0;
 }
@@ -405,4 +454,9 @@ bool db_wal_reset_bug(void)
 	if (v < 3007000 || v >= 3051003)
 		return false;
 	return !(v >= 3050007 && v < 3051000) && !(v >= 3044006 && v < 3045000);
+}
+
+const char *db_library_version(void)
+{
+	return sqlite3_libversion();
 }

@@ -5,6 +5,7 @@
  */
 #include "board/db_impl.h"
 
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -68,10 +69,27 @@ int db_data_version(struct db *db, int64_t *version, struct error *e)
 	return db_one_int(db, e, version, 0, "PRAGMA data_version", "");
 }
 
+/* Another process may have changed it since the file was opened. */
+static void db_wal_again(struct db *db)
+{
+	sqlite3_stmt *stmt = NULL;
+
+	if (sqlite3_prepare_v2(db->sqlite, "PRAGMA journal_mode", -1, &stmt, NULL) ==
+		    SQLITE_OK &&
+	    sqlite3_step(stmt) == SQLITE_ROW) {
+		const char *mode = (const char *)sqlite3_column_text(stmt, 0);
+
+		if (mode)
+			db->wal = strcmp(mode, "wal") == 0;
+	}
+	(void)sqlite3_finalize(stmt); /* as it was, then */
+}
+
 int db_checkpoint(struct db *db, struct error *e)
 {
 	int rc;
 
+	db_wal_again(db);
 	if (!db->wal)
 		return 0;
 	/*

@@ -70,7 +70,7 @@ static int evidence_open(const char *path)
 /* Do both hold the same bytes; one that is not there is as good as an empty one. 0, 1 or
  * -errno.
  */
-static int evidence_same(const char *a, const char *b)
+int evidence_same(const char *a, const char *b)
 {
 	CLEANUP(fs_closep) int fa = evidence_open(a);
 	CLEANUP(fs_closep) int fb = evidence_open(b);

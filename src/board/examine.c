@@ -3,11 +3,21 @@
  * to the right place: the evidence is kept before anything is changed; `repairing` is written
  * before a repair begins and replaced after it ended; `healthy` is written only when the board
  * was opened, checked and counted.
+ *
+ * What is in the way of a repair only now (another process holds the board or a lock, no
+ * memory, the job is cancelled) is no failed try: nothing is booked, the visit failed for a
+ * passing reason and is repeated soon. A disk that is full is booked: somebody has to make
+ * room.
+ *
+ * A repair that ends this process each time it is tried (killed for its memory, say) must not
+ * keep it from its other boards: after three that did not come to an end the board is
+ * quarantined without a fourth, until the next try is due.
  */
 #include "board/examine.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "board/db.h"
@@ -17,6 +27,8 @@
 #include "board/snapshot.h"
 #include "util/clock.h"
 #include "util/log.h"
+
+#define EXAMINE_KILLED 3 /* repairs in a row that did not come to an end */
 
 static bool examine_in_trouble(const struct health *h)
 {
@@ -137,8 +149,10 @@ static int examine_sound(struct board *b, struct board_job *bj, struct health *h
 	}
 	b->checked = true;
 	b->checked_at = clock_wall_s();
-	b->good_seq = found.event_seq;
+	b->good_seq = b->seen_seq = found.event_seq;
 	b->good_tasks = found.tasks;
+	if (was_bad && !bj->dry_run)
+		repair_forget(b->place.db_path);
 	if (!was_bad && good_same(&h->good, &found))
 		return 0;
 	memcpy(found.snapshot, h->good.snapshot, sizeof(found.snapshot));
@@ -150,8 +164,16 @@ static int examine_sound(struct board *b, struct board_job *bj, struct health *h
 	return 0;
 }
 
-/* Its bytes are kept: try to make it whole. Return: 0 it is; else DB_CORRUPT, bj->error says
- * why. */
+/* What is in the way now and may not be soon. */
+static int examine_later(struct board_job *bj, const char *why, const char *what)
+{
+	return error_set(&bj->error, DB_TRANSIENT, "%s; to be repaired: %s", why, what);
+}
+
+/*
+ * Its bytes are kept: try to make it whole. Return: 0 it is; DB_TRANSIENT something is in the
+ * way; else DB_CORRUPT; bj->error says why.
+ */
 static int examine_repair(struct board *b, struct board_job *bj, struct health *h,
 			  const struct health_print *print, const char *why)
 {
@@ -164,14 +186,26 @@ static int examine_repair(struct board *b, struct board_job *bj, struct health *
 		.policy = (enum repair_policy)bj->rq.set->repair_policy,
 		.cancel = &bj->job.cancel,
 	};
+	CLEANUP(freep) char *newest = calloc(1, HEALTH_PATH_MAX);
 	int r;
 
-	if (!rep)
-		return error_set(&bj->error, -ENOMEM, "out of memory");
+	if (!rep || !newest)
+		return examine_later(bj, why, "out of memory");
+	/* one taken since then, or the recorded one was trimmed */
+	if (snapshot_newest(b->place.folder, newest) > 0)
+		(void)snprintf(h->good.snapshot, sizeof(h->good.snapshot), "%s", newest);
 	h->state = HEALTH_REPAIRING;
 	h->print = *print;
+	h->begun++;
 	examine_write(b, bj, h);
 	r = repair_run(&opt, rep, &e);
+	h->begun = 0;
+	if (r == 0 && !rep->written) {
+		plan_note(&bj->plan, LOG_NOTICE, NULL, NULL, 0,
+			  "board %s looked damaged (%s), but %s; its bytes are kept as %s",
+			  b->place.slug, why, rep->text, h->evidence);
+		return 0;
+	}
 	if (r == 0) {
 		plan_note(&bj->plan, LOG_NOTICE, LOG_ID_REPAIRED, NULL, 0,
 			  "board %s was damaged (%s) and is repaired by %s: %s; the damaged "
@@ -180,85 +214,177 @@ static int examine_repair(struct board *b, struct board_job *bj, struct health *
 			  b->place.slug, why, rep->method, rep->text, h->evidence);
 		return 0;
 	}
+	if (r == REPAIR_BUSY || r == -ENOMEM || r == -ECANCELED) {
+		examine_write(b, bj, h); /* it came to an end */
+		return examine_later(bj, why, e.text);
+	}
 	return error_set(&bj->error, DB_CORRUPT,
 			 "%s; %s; its bytes are kept as %s; see kanbanctl repair %s --dry-run",
 			 why, e.text, h->evidence, b->place.slug);
 }
 
-static int examine_damage(struct board *b, struct board_job *bj, struct health *h,
-			  struct health_print *print, const struct db_options *opt)
+/* Keep its bytes. Return: 0; DB_TRANSIENT; DB_CORRUPT: they cannot be kept; bj->error says why.
+ */
+static int examine_keep(struct board *b, struct board_job *bj, struct health *h,
+			struct health_print *print, const char *why)
 {
-	struct error why = bj->error, e = ERROR_NULL;
-	int r;
+	struct error e = ERROR_NULL;
+	int r = evidence_keep(b->place.db_path, print, h->evidence, &e);
+
+	if (r == 0)
+		return 0;
+	h->evidence[0] = '\0';
+	if (r == -EAGAIN || r == -ENOMEM)
+		return examine_later(bj, why, e.text);
+	return error_set(&bj->error, DB_CORRUPT,
+			 "%s; its bytes could not be kept, so nothing is repaired: %s", why,
+			 e.text);
+}
+
+static int examine_killed(const struct board *b, struct board_job *bj, const struct health *h,
+			  const char *why, int64_t begun)
+{
+	return error_set(
+		&bj->error, DB_CORRUPT,
+		"%s; a repair was begun %" PRId64
+		" times and this process was ended each time before it was through; its "
+		"bytes are kept as %s; see kanbanctl repair %s --dry-run",
+		why, begun, h->evidence, b->place.slug);
+}
+
+static int examine_damage(struct board *b, struct board_job *bj, struct health *h,
+			  struct health_print *print, const struct db_options *opt, bool locked)
+{
+	struct error why = bj->error;
+	int64_t begun = h->state == HEALTH_REPAIRING ? h->begun : 0;
+	uint64_t until = clock_mono_ms() + REPAIR_TRIES_MS;
+	int r = DB_TRANSIENT;
 
 	if (bj->dry_run)
 		return DB_CORRUPT;
-	if (evidence_keep(b->place.db_path, print, h->evidence, &e) < 0) {
-		h->evidence[0] = '\0';
-		(void)error_set(&bj->error, DB_CORRUPT, "%s; its bytes could not be kept: %s",
-				why.text, e.text);
-		return examine_failed(b, bj, h, print, HEALTH_QUARANTINED, "corrupt");
+	if (!locked)
+		return examine_later(bj, why.text, "another process holds its .init.lock");
+	for (int i = 0; r == DB_TRANSIENT && i < REPAIR_TRIES; i++) {
+		if (i > 0 && clock_mono_ms() >= until)
+			break;
+		r = examine_keep(b, bj, h, print, why.text);
+		if (r == 0 && begun >= EXAMINE_KILLED)
+			r = examine_killed(b, bj, h, why.text, begun);
+		else if (r == 0)
+			r = examine_repair(b, bj, h, print, why.text);
 	}
-	r = examine_repair(b, bj, h, print, why.text);
 	if (r == 0)
 		r = db_open(&b->db, opt, &bj->error);
 	if (r == 0)
 		return examine_sound(b, bj, h, print);
+	if (r == DB_TRANSIENT)
+		return r;
+	h->begun = 0;
 	return examine_failed(b, bj, h, print, HEALTH_QUARANTINED, "corrupt");
 }
 
-int examine_open(struct board *b, struct board_job *bj, const struct db_options *opt)
+static int examine_missing(struct board *b, struct board_job *bj, struct health *h,
+			   const struct health_print *print)
+{
+	int64_t tasks = h->good.tasks;
+
+	if (tasks <= 0 && (h->good.at != 0 || !examine_bereft(b, &tasks)))
+		return DB_MISSING;
+	(void)error_set(&bj->error, DB_LOST, "the board's file is %s, but %s %" PRId64 " tasks",
+			print->size < 0 ? "gone" : "empty",
+			h->good.tasks > 0 ? "it had" : "a copy beside it has", tasks);
+	return examine_lost(b, bj, h, print);
+}
+
+int examine_open(struct board *b, struct board_job *bj, const struct db_options *opt,
+		 bool locked, bool failing)
 {
 	CLEANUP(freep)
 	struct health *h = calloc(1, sizeof(*h)); /* two paths: too big for here */
 	struct health_print print;
-	int64_t tasks;
 	int r;
 
 	if (!h)
 		return error_set(&bj->error, -ENOMEM, "out of memory");
 	r = health_read(b->place.db_path, h);
 	if (r == 0)
+		r = health_print_stat(b->place.db_path, &print);
+	if (r == 0 && examine_in_trouble(h) &&
+	    !health_due(h, &print, bj->epoch, clock_wall_s()) && !bj->force)
+		return examine_refuse(bj, h);
+	if (r == 0)
 		r = health_print_take(b->place.db_path, false, &print);
 	if (r < 0)
 		return error_errno(&bj->error, r, "cannot examine %s", b->place.db_path);
-	if (examine_in_trouble(h) && !health_due(h, &print, bj->epoch, clock_wall_s()) &&
-	    !bj->force)
-		return examine_refuse(bj, h);
 	r = db_open(&b->db, opt, &bj->error);
+	if (r == DB_TRANSIENT && failing && *opt->ioerr)
+		r = DB_CORRUPT; /* it does not pass */
 	switch (r) {
 	case 0:
 		return examine_sound(b, bj, h, &print);
 	case DB_MISSING:
-		tasks = h->good.tasks;
-		if (tasks <= 0 && (h->good.at != 0 || !examine_bereft(b, &tasks)))
-			return DB_MISSING;
-		(void)error_set(&bj->error, DB_LOST,
-				"the board's file is %s, but %s %" PRId64 " tasks",
-				print.size < 0 ? "gone" : "empty",
-				h->good.tasks > 0 ? "it had" : "a copy beside it has", tasks);
-		return examine_lost(b, bj, h, &print);
+		return examine_missing(b, bj, h, &print);
 	case DB_SCHEMA_BAD:
 		return examine_schema(b, bj, h, &print);
 	case DB_CORRUPT:
-		return examine_damage(b, bj, h, &print, opt);
+		return examine_damage(b, bj, h, &print, opt, locked);
 	default:
 		return r;
 	}
 }
 
-void examine_good(struct board *b, struct board_job *bj)
+/* An open board that has less than it had: close it and say so. */
+static int examine_lost_open(struct board *b, struct board_job *bj, struct health *h)
+{
+	struct health_print print;
+	int r;
+
+	b->db = db_free(b->db);
+	/* it was seen to have that much, recorded or not */
+	if (h->good.event_seq < b->seen_seq)
+		h->good.event_seq = b->seen_seq;
+	r = health_print_take(b->place.db_path, false, &print);
+	if (r < 0)
+		return error_errno(&bj->error, r, "cannot examine %s", b->place.db_path);
+	return examine_lost(b, bj, h, &print);
+}
+
+int examine_sequence(struct board *b, struct board_job *bj)
+{
+	CLEANUP(freep) struct health *h = NULL;
+	struct health_good was = { .event_seq = b->seen_seq }, is = { 0 };
+	int r = health_sequence(b->db, &is.event_seq, &bj->error);
+
+	if (r != 0)
+		return r;
+	if (!health_went_back(&was, &is, &bj->error)) {
+		b->seen_seq = is.event_seq;
+		return 0;
+	}
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return error_set(&bj->error, -ENOMEM, "out of memory");
+	r = health_read(b->place.db_path, h);
+	if (r < 0)
+		return error_errno(&bj->error, r, "cannot read %s.health.json",
+				   b->place.db_path);
+	return examine_lost_open(b, bj, h);
+}
+
+int examine_good(struct board *b, struct board_job *bj)
 {
 	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
 	struct health_good found = { 0 };
 	struct error e = ERROR_NULL;
 
 	if (!h || bj->dry_run || health_count(b->db, clock_wall_s(), &found, &e) != 0)
-		return;
+		return 0;
 	if (found.event_seq == b->good_seq && found.tasks == b->good_tasks)
-		return;
+		return 0;
 	if (health_read(b->place.db_path, h) < 0)
-		return;
+		return 0;
+	if (health_went_back(&h->good, &found, &bj->error))
+		return examine_lost_open(b, bj, h);
 	memcpy(found.snapshot, h->good.snapshot, sizeof(found.snapshot));
 	h->state = HEALTH_HEALTHY;
 	h->good = found;
@@ -266,6 +392,7 @@ void examine_good(struct board *b, struct board_job *bj)
 	examine_write(b, bj, h);
 	b->good_seq = found.event_seq;
 	b->good_tasks = found.tasks;
+	return 0;
 }
 
 void examine_snapshot(struct board *b, struct board_job *bj)

@@ -95,6 +95,7 @@ int health_read(const char *db_path, struct health *h)
 	h->attempts = health_int(root, "attempts", 0);
 	h->retry_at = health_int(root, "retry_at", 0);
 	h->last_epoch = health_int(root, "last_epoch", 0);
+	h->begun = health_int(root, "begun", 0);
 	h->print.size = health_int(print, "size", -1);
 	h->print.mtime_ns = health_int(print, "mtime_ns", 0);
 	h->print.ctime_ns = health_int(print, "ctime_ns", 0);
@@ -128,7 +129,7 @@ int health_write(const char *db_path, const struct health *h)
 
 	root = json_pack(
 		"{s:s, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:o}, s:o, s:I, s:I, s:I, s:I, "
-		"s:I,"
+		"s:I, s:I,"
 		" s:{s:I, s:I, s:I, s:I, s:I, s:I, s:o}}",
 		"state", health_state_name(h->state), "kind", health_or_null(h->kind), "reason",
 		health_or_null(h->reason), "fingerprint", "size", (json_int_t)h->print.size,
@@ -138,9 +139,9 @@ int health_write(const char *db_path, const struct health *h)
 		health_or_null(h->print.sha256), "evidence", health_or_null(h->evidence),
 		"first_seen", (json_int_t)h->first_seen, "last_seen", (json_int_t)h->last_seen,
 		"attempts", (json_int_t)h->attempts, "retry_at", (json_int_t)h->retry_at,
-		"last_epoch", (json_int_t)h->last_epoch, "good", "event_seq",
-		(json_int_t)h->good.event_seq, "tasks", (json_int_t)h->good.tasks, "links",
-		(json_int_t)h->good.links, "runs", (json_int_t)h->good.runs, "events",
+		"last_epoch", (json_int_t)h->last_epoch, "begun", (json_int_t)h->begun, "good",
+		"event_seq", (json_int_t)h->good.event_seq, "tasks", (json_int_t)h->good.tasks,
+		"links", (json_int_t)h->good.links, "runs", (json_int_t)h->good.runs, "events",
 		(json_int_t)h->good.events, "at", (json_int_t)h->good.at, "snapshot",
 		health_or_null(h->good.snapshot));
 	text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
@@ -326,7 +327,12 @@ int health_count(struct db *db, int64_t now, struct health_good *good, struct er
 	good->runs = counts[2];
 	good->events = counts[3];
 	good->at = now;
-	return db_one_int(db, e, &good->event_seq, 0, sql_sequence, "");
+	return health_sequence(db, &good->event_seq, e);
+}
+
+int health_sequence(struct db *db, int64_t *event_seq, struct error *e)
+{
+	return db_one_int(db, e, event_seq, 0, sql_sequence, "");
 }
 
 bool health_went_back(const struct health_good *good, const struct health_good *found,

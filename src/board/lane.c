@@ -395,6 +395,7 @@ static int lane_apply(struct db *db, const struct tick_request *rq, const struct
 int lane_commit(struct db *db, const struct tick_request *rq, const struct lane_plan *lanes,
 		struct plan *plan, struct error *e)
 {
+	struct plan_mark mark = plan_mark(plan);
 	bool any = false;
 	int64_t running;
 	int r;
@@ -425,7 +426,6 @@ int lane_commit(struct db *db, const struct tick_request *rq, const struct lane_
 		caps_count(rq->caps, rq->caps_mine, running);
 		return 0;
 	}
-	while (plan->n_launches > 0)
-		plan_launch_deinit(&plan->launches[--plan->n_launches]);
+	plan_cut(plan, &mark);
 	return r;
 }

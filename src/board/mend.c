@@ -1,3 +1,15 @@
+/*
+ * Looking and mending.
+ *
+ * A board that is recorded as being in trouble is looked at on private copies, so that a look
+ * changes nothing of it: no hot journal is played back, no WAL is folded in, no lock of it is
+ * taken. Any other is opened as everybody opens it. What changes a board holds both its locks,
+ * in the order in which everybody takes them.
+ *
+ * Failure modes: what another process is in the way of (a lock, a commit in between) is
+ * MEND_BUSY and leaves the record as it was. A kill leaves a record that says `repairing`, and
+ * copies in the temp folder.
+ */
 #include "board/mend.h"
 
 #include <errno.h>
@@ -57,7 +69,8 @@ static int mend_open(const char *path, struct db **db, struct error *e)
 {
 	struct db_options opt = { .path = path,
 				  .busy_timeout_ms = MEND_BUSY_MS,
-				  .integrity = true };
+				  .integrity = true,
+				  .examined = true };
 
 	return db_open(db, &opt, e);
 }
@@ -111,46 +124,71 @@ static void mend_remove(const char *copy)
 	}
 }
 
-/* Try the repair of a damaged board on two private copies: one to work on, one as its evidence.
- */
-static int mend_try(const struct board_place *place, const struct health *health,
-		    enum repair_policy policy, struct repair_report *report, struct error *e)
-{
-	const char *tmp = getenv("TMPDIR");
-	CLEANUP(freep)
-	char *dir = fs_path("%s/kanband-check.XXXXXX", tmp && *tmp ? tmp : "/tmp");
-	CLEANUP(freep) char *work = NULL;
-	CLEANUP(freep) char *evidence = NULL;
-	struct repair_options opt = { .good = &health->good,
-				      .policy = policy,
-				      .dry_run = true };
-	int r;
+/* Two private copies: one to look at and work on, one as its evidence. */
+struct mend_copies {
+	char *dir, *work, *evidence;
+};
 
-	if (!dir || !mkdtemp(dir))
-		return error_errno(e, dir ? -errno : -ENOMEM,
-				   "cannot make a folder for a copy (set "
-				   "TMPDIR)");
-	work = fs_path("%s/work.db", dir);
-	evidence = fs_path("%s/evidence.db", dir);
-	r = work && evidence ? mend_copy(place->db_path, work) : -ENOMEM;
-	if (r == 0)
-		r = mend_copy(place->db_path, evidence);
-	if (r < 0) {
-		(void)error_errno(e, r, "cannot copy %s", place->db_path);
-	} else {
-		opt.db_path = work;
-		opt.evidence = evidence;
-		r = repair_run(&opt, report, e);
-	}
-	if (work && evidence) {
-		mend_remove(work);
-		mend_remove(evidence);
-	}
-	(void)rmdir(dir); /* in /tmp at worst */
-	return r;
+static void mend_copies_deinit(struct mend_copies *c)
+{
+	if (c->work)
+		mend_remove(c->work);
+	if (c->evidence)
+		mend_remove(c->evidence);
+	if (c->dir)
+		(void)rmdir(c->dir); /* in /tmp at worst */
+	free(c->work);
+	free(c->evidence);
+	free(c->dir);
 }
 
-static int mend_sound(struct db *db, struct mend_report *rep, struct error *e)
+static int mend_copies_make(struct mend_copies *c, const char *db_path, struct error *e)
+{
+	const char *tmp = getenv("TMPDIR");
+	char *dir = fs_path("%s/kanband-check.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	int r;
+
+	if (!dir || !mkdtemp(dir)) {
+		r = dir ? -errno : -ENOMEM;
+		free(dir);
+		return error_errno(e, r, "cannot make a folder for a copy (set TMPDIR)");
+	}
+	c->dir = dir;
+	c->work = fs_path("%s/work.db", dir);
+	c->evidence = fs_path("%s/evidence.db", dir);
+	r = c->work && c->evidence ? mend_copy(db_path, c->work) : -ENOMEM;
+	if (r == 0)
+		r = mend_copy(c->work, c->evidence);
+	return r < 0 ? error_errno(e, r, "cannot copy %s", db_path) : 0;
+}
+
+/* Try the repair on the copies. */
+static int mend_try(const struct mend_copies *c, const struct health *health,
+		    enum repair_policy policy, struct repair_report *report, struct error *e)
+{
+	struct repair_options opt = { .db_path = c->work,
+				      .evidence = c->evidence,
+				      .good = &health->good,
+				      .policy = policy,
+				      .dry_run = true };
+
+	return repair_run(&opt, report, e);
+}
+
+static int mend_lost(const struct board_place *place, struct mend_report *rep, const char *what)
+{
+	rep->state = HEALTH_LOST;
+	mend_say(rep->what, "%s", what);
+	mend_say(
+		rep->will,
+		"nothing is dispatched until it is restored or accepted; see kanbanctl restore "
+		"%s and kanbanctl accept %s",
+		place->slug, place->slug);
+	return MEND_NOT_WELL;
+}
+
+static int mend_sound(const struct board_place *place, struct db *db, struct mend_report *rep,
+		      struct error *e)
 {
 	struct health_good found = { 0 };
 	struct error back = ERROR_NULL;
@@ -158,17 +196,11 @@ static int mend_sound(struct db *db, struct mend_report *rep, struct error *e)
 
 	if (r != 0)
 		return mend_outcome(r);
-	if (health_went_back(&rep->health.good, &found, &back)) {
-		rep->state = HEALTH_LOST;
-		mend_say(rep->what, "%s", back.text);
-		mend_say(rep->will, "nothing is dispatched until it is restored or accepted");
-		return MEND_NOT_WELL;
-	}
-	rep->state = rep->health.state == HEALTH_LOST ? HEALTH_LOST : HEALTH_HEALTHY;
-	if (rep->state == HEALTH_LOST) { /* as it was judged, by the copies beside it */
-		mend_say(rep->what, "%s", rep->health.reason);
-		return MEND_NOT_WELL;
-	}
+	if (health_went_back(&rep->health.good, &found, &back))
+		return mend_lost(place, rep, back.text);
+	if (rep->health.state == HEALTH_LOST) /* as it was judged, by the copies beside it */
+		return mend_lost(place, rep, rep->health.reason);
+	rep->state = HEALTH_HEALTHY;
 	mend_say(rep->what,
 		 "sound: %" PRId64 " tasks, %" PRId64 " links, %" PRId64 " runs, %" PRId64
 		 " events",
@@ -176,12 +208,11 @@ static int mend_sound(struct db *db, struct mend_report *rep, struct error *e)
 	return 0;
 }
 
-static int mend_damaged(const struct board_place *place, enum repair_policy policy,
+static int mend_damaged(const struct mend_copies *c, enum repair_policy policy,
 			struct mend_report *rep, struct error *e)
 {
-	int r = mend_try(place, &rep->health, policy, &rep->repair, e);
+	int r = mend_try(c, &rep->health, policy, &rep->repair, e);
 
-	rep->state = HEALTH_QUARANTINED;
 	if (r < 0)
 		return r;
 	if (r == 0)
@@ -192,33 +223,72 @@ static int mend_damaged(const struct board_place *place, enum repair_policy poli
 	return MEND_NOT_WELL;
 }
 
-static int mend_look(const struct board_place *place, enum repair_policy policy,
-		     struct mend_report *rep, struct error *e)
+/* What opening it said, but damage, which may be worth a try. */
+static int mend_judge(const struct board_place *place, struct mend_report *rep, int r,
+		      struct error *e)
 {
-	CLEANUP(db_freep) struct db *db = NULL;
-	int r = health_read(place->db_path, &rep->health);
+	mend_say(rep->what, "%s", e->text);
+	switch (r) {
+	case DB_MISSING:
+		if (rep->health.good.tasks <= 0 && rep->health.state != HEALTH_LOST)
+			return error_set(e, -ENOENT, "board %s has no database yet",
+					 place->slug);
+		return mend_lost(place, rep,
+				 rep->health.reason[0] ? rep->health.reason
+						       : "its file is gone or empty");
+	case DB_SCHEMA_BAD:
+		rep->state = HEALTH_SCHEMA;
+		mend_say(rep->will, "nothing is dispatched until Hermes has migrated it, or a "
+				    "copy is restored");
+		return MEND_NOT_WELL;
+	case DB_CORRUPT:
+		rep->state = HEALTH_QUARANTINED;
+		return MEND_NOT_WELL;
+	default:
+		return mend_outcome(r);
+	}
+}
+
+static int mend_record(const struct board_place *place, struct health *h, struct error *e)
+{
+	CLEANUP(freep) char *newest = calloc(1, HEALTH_PATH_MAX);
+	int r = newest ? health_read(place->db_path, h) : -ENOMEM;
 
 	if (r < 0)
 		return error_errno(e, r, "cannot read %s.health.json", place->db_path);
-	r = mend_open(place->db_path, &db, e);
+	/* one taken since then, or the recorded one was trimmed */
+	if (snapshot_newest(place->folder, newest) > 0)
+		(void)snprintf(h->good.snapshot, sizeof(h->good.snapshot), "%s", newest);
+	return 0;
+}
+
+/* Look without changing anything; a damaged board's repair is tried on copies. */
+static int mend_look(const struct board_place *place, enum repair_policy policy,
+		     struct mend_report *rep, struct error *e)
+{
+	CLEANUP(mend_copies_deinit) struct mend_copies copies = { 0 };
+	CLEANUP(db_freep) struct db *db = NULL;
+	struct file_stamp there = file_stamp_of(place->db_path);
+	bool copied = false;
+	int r = mend_record(place, &rep->health, e);
+
+	if (r < 0)
+		return r;
+	if (there.ino != 0 && health_standing(place->db_path, NULL) != HEALTH_HEALTHY) {
+		r = mend_copies_make(&copies, place->db_path, e);
+		if (r < 0)
+			return r;
+		copied = true;
+	}
+	r = mend_open(copied ? copies.work : place->db_path, &db, e);
 	if (r == 0)
-		return mend_sound(db, rep, e);
-	mend_say(rep->what, "%s", e->text);
-	if (r == DB_MISSING && rep->health.good.tasks <= 0 && rep->health.state != HEALTH_LOST)
-		return error_set(e, -ENOENT, "board %s has no database yet", place->slug);
-	if (r == DB_MISSING) {
-		rep->state = HEALTH_LOST;
-		mend_say(rep->what, "%s",
-			 rep->health.reason[0] ? rep->health.reason : "its file is gone");
-		return MEND_NOT_WELL;
-	}
-	if (r == DB_SCHEMA_BAD) {
-		rep->state = HEALTH_SCHEMA;
-		return MEND_NOT_WELL;
-	}
-	if (r == DB_CORRUPT)
-		return mend_damaged(place, policy, rep, e);
-	return mend_outcome(r);
+		return mend_sound(place, db, rep, e);
+	r = mend_judge(place, rep, r, e);
+	if (r != MEND_NOT_WELL || rep->state != HEALTH_QUARANTINED)
+		return r;
+	if (!copied)
+		r = mend_copies_make(&copies, place->db_path, e);
+	return r < 0 ? r : mend_damaged(&copies, policy, rep, e);
 }
 
 int mend_check(const struct board_place *place, struct mend_report *report, struct error *e)
@@ -243,6 +313,7 @@ static int mend_settle(const struct board_place *place, struct health *h,
 		return mend_outcome(r);
 	memcpy(found->snapshot, h->good.snapshot, sizeof(found->snapshot));
 	db = db_free(db);
+	repair_forget(place->db_path);
 	*h = (struct health){ .state = HEALTH_HEALTHY,
 			      .good = *found,
 			      .last_epoch = h->last_epoch };
@@ -252,56 +323,92 @@ static int mend_settle(const struct board_place *place, struct health *h,
 	return r < 0 ? error_errno(e, r, "cannot write %s.health.json", place->db_path) : 0;
 }
 
-static int mend_repair_now(const struct board_place *place, enum repair_policy policy,
-			   struct mend_report *rep, struct error *e)
+/* The repair did not end well: book it, unless somebody was only in the way. */
+static int mend_repair_failed(const struct board_place *place, struct mend_report *rep,
+			      struct health *was, int r, const struct error *e)
 {
-	struct repair_options opt = { .db_path = place->db_path,
-				      .evidence = rep->health.evidence,
-				      .good = &rep->health.good,
-				      .policy = policy };
-	struct health_good found = { 0 };
-	int r;
-
-	r = evidence_keep(place->db_path, &rep->health.print, rep->health.evidence, e);
-	if (r < 0)
-		return r;
-	rep->health.state = HEALTH_REPAIRING;
-	r = health_write(place->db_path, &rep->health);
-	if (r < 0)
-		return error_errno(e, r, "cannot write %s.health.json", place->db_path);
-	r = repair_run(&opt, &rep->repair, e);
-	if (r == 0) {
-		mend_say(rep->will, "repaired by %s: %s", rep->repair.method, rep->repair.text);
-		rep->what[0] = '\0'; /* what was wrong is in the log of what was done */
-		r = mend_settle(place, &rep->health, &found, e);
-		rep->state = r == 0 ? HEALTH_HEALTHY : HEALTH_QUARANTINED;
-		return r;
+	mend_say(rep->will, "%s", e->text);
+	if (r == REPAIR_BUSY) {
+		IGNORE(health_write(place->db_path, was)); /* the repair's outcome counts */
+		return MEND_BUSY;
 	}
 	health_failed(&rep->health, HEALTH_QUARANTINED, "corrupt", e->text,
 		      rep->health.last_epoch, clock_wall_s());
 	IGNORE(health_write(place->db_path, &rep->health)); /* the repair's error counts */
-	mend_say(rep->will, "%s", e->text);
-	return r == REPAIR_BUSY ? MEND_BUSY : r > 0 ? MEND_NOT_WELL : r;
+	return r > 0 ? MEND_NOT_WELL : r;
+}
+
+static int mend_repair_now(const struct board_place *place, enum repair_policy policy,
+			   struct mend_report *rep, struct error *e)
+{
+	CLEANUP(freep) struct health *was = malloc(sizeof(*was));
+	struct repair_options opt = { .db_path = place->db_path,
+				      .evidence = rep->health.evidence,
+				      .good = &rep->health.good,
+				      .policy = policy };
+	uint64_t until = clock_mono_ms() + REPAIR_TRIES_MS;
+	struct health_good found = { 0 };
+	int r = REPAIR_BUSY;
+
+	if (!was)
+		return error_set(e, -ENOMEM, "out of memory");
+	*was = rep->health;
+	for (int i = 0; r == REPAIR_BUSY && i < REPAIR_TRIES; i++) {
+		if (i > 0 && clock_mono_ms() >= until)
+			break;
+		r = evidence_keep(place->db_path, &rep->health.print, rep->health.evidence, e);
+		if (r < 0)
+			return r == -EAGAIN
+				       ? mend_repair_failed(place, rep, was, REPAIR_BUSY, e)
+				       : r;
+		rep->health.state = HEALTH_REPAIRING;
+		r = health_write(place->db_path, &rep->health);
+		if (r < 0)
+			return error_errno(e, r, "cannot write %s.health.json", place->db_path);
+		r = repair_run(&opt, &rep->repair, e);
+	}
+	if (r != 0)
+		return mend_repair_failed(place, rep, was, r, e);
+	mend_say(rep->will, "repaired by %s: %s", rep->repair.method, rep->repair.text);
+	rep->what[0] = '\0'; /* what was wrong is in the log of what was done */
+	r = mend_settle(place, &rep->health, &found, e);
+	rep->state = r == 0 ? HEALTH_HEALTHY : HEALTH_QUARANTINED;
+	return r;
+}
+
+static int mend_repair_live(const struct board_place *place, enum repair_policy policy,
+			    struct mend_report *rep, struct error *e)
+{
+	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
+	CLEANUP(db_freep) struct db *db = NULL;
+	int r = mend_lock(place->db_path, &locks, e);
+
+	if (r == 0)
+		r = mend_record(place, &rep->health, e);
+	if (r != 0)
+		return r;
+	r = mend_open(place->db_path, &db, e);
+	if (r == 0)
+		return mend_sound(place, db, rep, e);
+	r = mend_judge(place, rep, r, e);
+	if (r != MEND_NOT_WELL || rep->state != HEALTH_QUARANTINED)
+		return r;
+	return mend_repair_now(place, policy, rep, e);
 }
 
 int mend_repair(const struct board_place *place, enum repair_policy policy, bool dry_run,
 		struct mend_report *report, struct error *e)
 {
-	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
 	int r;
 
 	*report = (struct mend_report){ 0 };
-	if (!dry_run) {
-		r = mend_lock(place->db_path, &locks, e);
-		if (r != 0)
-			return r;
-	}
+	if (!dry_run)
+		return mend_repair_live(place, policy, report, e);
 	r = mend_look(place, policy, report, e);
 	if (r != MEND_NOT_WELL || report->state != HEALTH_QUARANTINED)
 		return r;
-	if (dry_run) /* would it be sound? */
-		return report->repair.method[0] && e->code != REPAIR_WOULD_LOSE ? 0 : r;
-	return mend_repair_now(place, policy, report, e);
+	/* would it be sound? */
+	return report->repair.method[0] && e->code != REPAIR_WOULD_LOSE ? 0 : r;
 }
 
 /* ---- restore, accept, snapshot -------------------------------------------------------------
@@ -387,8 +494,24 @@ int mend_snapshot(const struct board_place *place, char *path, struct error *e)
 					  .max_bytes = INT64_C(1) << 30 };
 	CLEANUP(db_freep) struct db *db = NULL;
 	struct db_options opt = { .path = place->db_path, .busy_timeout_ms = MEND_BUSY_MS };
-	int r = db_open(&db, &opt, e);
+	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
+	struct health_good found = { 0 };
+	int r;
 
+	if (!h)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (health_standing(place->db_path, e) != HEALTH_HEALTHY)
+		return error_set(e, MEND_NOT_WELL,
+				 "no snapshot of a board that is not well: %s", e->text);
+	r = health_read(place->db_path, h);
+	if (r < 0)
+		return error_errno(e, r, "cannot read %s.health.json", place->db_path);
+	r = db_open(&db, &opt, e);
+	if (r == 0)
+		r = health_count(db, clock_wall_s(), &found, e);
+	if (r == 0 && health_went_back(&h->good, &found, e))
+		r = error_set(e, DB_LOST, "no snapshot of a board that lost something: %s",
+			      e->text);
 	if (r == 0)
 		r = snapshot_take(db, place->folder, &limits, NULL, path, e);
 	return mend_outcome(r);

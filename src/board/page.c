@@ -167,8 +167,10 @@ static int page_overlay_open(struct page_file *f, const char *path, struct error
 	r = page_journal_read(&f->overlay, journal, e);
 	if (r < 0)
 		return r;
-	if (f->overlay.source == PAGE_PLAIN)
+	if (f->overlay.source == PAGE_PLAIN) {
+		page_overlay_deinit(&f->overlay); /* of a journal that is none */
 		r = page_wal_read(&f->overlay, wal, e);
+	}
 	if (r < 0)
 		return r;
 	/* A sidecar of another page size belongs to another file. */

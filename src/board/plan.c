@@ -120,6 +120,20 @@ void plan_victim_deinit(struct plan_victim *v)
 	*v = (struct plan_victim){ 0 };
 }
 
+static void plan_worker_deinit(struct plan_worker *w)
+{
+	free(w->task);
+	free(w->started);
+	*w = (struct plan_worker){ 0 };
+}
+
+static void plan_note_deinit(struct plan_note *note)
+{
+	free(note->task);
+	free(note->text);
+	*note = (struct plan_note){ 0 };
+}
+
 void strings_free(struct strings *s)
 {
 	for (size_t i = 0; i < s->n; i++)
@@ -144,14 +158,10 @@ void plan_deinit(struct plan *plan)
 		plan_launch_deinit(&plan->launches[i]);
 	for (size_t i = 0; i < plan->n_victims; i++)
 		plan_victim_deinit(&plan->victims[i]);
-	for (size_t i = 0; i < plan->n_workers; i++) {
-		free(plan->workers[i].task);
-		free(plan->workers[i].started);
-	}
-	for (size_t i = 0; i < plan->n_notes; i++) {
-		free(plan->notes[i].task);
-		free(plan->notes[i].text);
-	}
+	for (size_t i = 0; i < plan->n_workers; i++)
+		plan_worker_deinit(&plan->workers[i]);
+	for (size_t i = 0; i < plan->n_notes; i++)
+		plan_note_deinit(&plan->notes[i]);
 	free(plan->guarded);
 	free(plan->launches);
 	free(plan->victims);
@@ -159,6 +169,50 @@ void plan_deinit(struct plan *plan)
 	free(plan->notes);
 	free(plan->memory);
 	*plan = (struct plan){ 0 };
+}
+
+struct plan_mark plan_mark(const struct plan *plan)
+{
+	return (struct plan_mark){
+		.reclaimed = plan->reclaimed,
+		.promoted = plan->promoted,
+		.claimed = plan->claimed,
+		.stale = plan->stale.n,
+		.crashed = plan->crashed.n,
+		.rate_limited = plan->rate_limited.n,
+		.timed_out = plan->timed_out.n,
+		.auto_blocked = plan->auto_blocked.n,
+		.launches = plan->n_launches,
+		.victims = plan->n_victims,
+		.workers = plan->n_workers,
+		.notes = plan->n_notes,
+	};
+}
+
+static void strings_cut(struct strings *s, size_t n)
+{
+	while (s->n > n)
+		free(s->v[--s->n]);
+}
+
+void plan_cut(struct plan *plan, const struct plan_mark *mark)
+{
+	plan->reclaimed = mark->reclaimed;
+	plan->promoted = mark->promoted;
+	plan->claimed = mark->claimed;
+	strings_cut(&plan->stale, mark->stale);
+	strings_cut(&plan->crashed, mark->crashed);
+	strings_cut(&plan->rate_limited, mark->rate_limited);
+	strings_cut(&plan->timed_out, mark->timed_out);
+	strings_cut(&plan->auto_blocked, mark->auto_blocked);
+	while (plan->n_launches > mark->launches)
+		plan_launch_deinit(&plan->launches[--plan->n_launches]);
+	while (plan->n_victims > mark->victims)
+		plan_victim_deinit(&plan->victims[--plan->n_victims]);
+	while (plan->n_workers > mark->workers)
+		plan_worker_deinit(&plan->workers[--plan->n_workers]);
+	while (plan->n_notes > mark->notes)
+		plan_note_deinit(&plan->notes[--plan->n_notes]);
 }
 
 static void strings_add(struct plan *sum, struct strings *to, const struct strings *from)

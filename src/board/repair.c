@@ -116,35 +116,39 @@ static int repair_decide(const struct repair_options *opt, const char *out,
 				 rep->text);
 	if (opt->dry_run)
 		return 0;
-	r = repair_write_back(opt->db_path, out, e);
+	r = repair_write_back(opt->db_path, out, opt->evidence, e);
 	rep->written = r == 0;
 	return r;
 }
 
+/* One name for all: the locks see to it that there is one repair at a time. */
 static char *repair_temp(const char *db_path)
 {
 	const char *slash = strrchr(db_path, '/');
 
 	if (!slash)
-		return fs_path(".%s.repair.%d", db_path, (int)getpid());
-	return fs_path("%.*s/.%s.repair.%d", (int)(slash - db_path), db_path, slash + 1,
-		       (int)getpid());
+		return fs_path(".%s.repair", db_path);
+	return fs_path("%.*s/.%s.repair", (int)(slash - db_path), db_path, slash + 1);
 }
 
-static void repair_remove(const char *out)
+void repair_forget(const char *db_path)
 {
-	CLEANUP(freep) char *journal = fs_path("%s-journal", out);
+	static const char *const parts[] = { "", "-journal", "-wal", "-shm" };
+	CLEANUP(freep) char *out = repair_temp(db_path);
 
-	(void)unlink(out); /* mostly not there */
-	if (journal)
-		(void)unlink(journal);
+	for (size_t i = 0; out && i < sizeof(parts) / sizeof(parts[0]); i++) {
+		CLEANUP(freep) char *path = fs_path("%s%s", out, parts[i]);
+
+		if (path)
+			(void)unlink(path); /* mostly not there */
+	}
 }
 
 int repair_run(const struct repair_options *opt, struct repair_report *rep, struct error *e)
 {
 	CLEANUP(freep) char *out = repair_temp(opt->db_path);
 	struct error first = ERROR_NULL;
-	bool done = false;
+	enum reindex_verdict found;
 	int r;
 
 	*rep = (struct repair_report){ 0 };
@@ -152,20 +156,26 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 		return error_set(e, -ENOMEM, "out of memory");
 	if (opt->policy == REPAIR_NEVER)
 		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
-	r = repair_reindex(opt->db_path, opt->dry_run, &done, &first);
+	r = repair_reindex(opt->db_path, opt->dry_run, &found, &first);
 	if (r == REPAIR_BUSY)
 		return error_set(e, r, "%s", first.text);
-	if (r == 0 && done) {
+	if (r == 0 && found == REINDEX_OK) { /* what looked like damage has passed */
+		(void)snprintf(rep->method, sizeof(rep->method), "check");
+		(void)snprintf(rep->text, sizeof(rep->text),
+			       "it is sound after all: nothing was written");
+		return 0;
+	}
+	if (r == 0 && found == REINDEX_INDEXES) {
 		(void)snprintf(rep->method, sizeof(rep->method), "reindex");
 		(void)snprintf(rep->text, sizeof(rep->text),
 			       "only indexes were damaged: they are made anew, no row is lost");
 		rep->written = !opt->dry_run;
 		return 0;
 	}
-	repair_remove(out);
+	repair_forget(opt->db_path);
 	r = repair_rebuild(opt, out, rep, e);
 	if (r == 0)
 		r = repair_decide(opt, out, rep, e);
-	repair_remove(out);
+	repair_forget(opt->db_path);
 	return r;
 }

@@ -36,8 +36,6 @@ static bool reindex_all_index(const char *text)
 	return true;
 }
 
-enum reindex_verdict { REINDEX_OK, REINDEX_INDEXES, REINDEX_OTHER };
-
 static enum reindex_verdict reindex_check(sqlite3 *db)
 {
 	enum reindex_verdict verdict = REINDEX_OTHER;
@@ -65,16 +63,16 @@ static enum reindex_verdict reindex_check(sqlite3 *db)
 	return verdict;
 }
 
-static int reindex_transaction(sqlite3 *db, bool dry_run, bool *done, struct error *e)
+static int reindex_transaction(sqlite3 *db, bool dry_run, enum reindex_verdict *found,
+			       struct error *e)
 {
 	int rc = sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL);
 
 	if (rc != SQLITE_OK && (rc & 0xFF) == SQLITE_BUSY)
 		return repair_sqlite(db, rc, "cannot lock the board", e);
-	if (rc != SQLITE_OK || reindex_check(db) != REINDEX_INDEXES)
-		return 0; /* other damage, or none: not ours */
-	*done = true;
-	if (dry_run)
+	if (rc == SQLITE_OK)
+		*found = reindex_check(db);
+	if (*found != REINDEX_INDEXES || dry_run)
 		return 0;
 	rc = sqlite3_exec(db, "REINDEX", NULL, NULL, NULL);
 	if (rc == SQLITE_OK && reindex_check(db) == REINDEX_OK)
@@ -83,26 +81,29 @@ static int reindex_transaction(sqlite3 *db, bool dry_run, bool *done, struct err
 		rc = SQLITE_CORRUPT;
 	if (rc == SQLITE_OK)
 		return 0;
-	*done = false;
+	*found = REINDEX_OTHER;
 	return repair_sqlite(db, rc, "REINDEX did not make the board whole", e);
 }
 
-int repair_reindex(const char *db_path, bool dry_run, bool *done, struct error *e)
+int repair_reindex(const char *db_path, bool dry_run, enum reindex_verdict *found,
+		   struct error *e)
 {
 	sqlite3 *db = NULL;
 	int rc, r = 0;
 
-	*done = false;
+	*found = REINDEX_OTHER;
 	rc = sqlite3_open_v2(
 		db_path, &db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (rc == SQLITE_OK) {
 		(void)sqlite3_busy_timeout(db, REPAIR_WAIT_MS);
+		/* a board that is not repaired is left as it was kept, with its WAL */
+		(void)sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 		(void)sqlite3_exec(db,
 				   "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
 				   "PRAGMA wal_autocheckpoint=0",
 				   NULL, NULL, NULL); /* settings of the connection alone */
-		r = reindex_transaction(db, dry_run, done, e);
+		r = reindex_transaction(db, dry_run, found, e);
 	}
 	/* closing rolls back what was not committed */
 	(void)sqlite3_close(db);

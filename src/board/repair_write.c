@@ -11,17 +11,30 @@
  * (https://sqlite.org/c3ref/c_dbconfig_defensive.html). It is set for the backup itself, not
  * for a VACUUM before it: that would be a transaction of its own, and a kill between the two
  * would leave an empty board. Tried on 3.40.1.
+ *
+ * What is written back was made from the evidence, and time has passed since that was taken:
+ * another process may have committed meanwhile, and its rows would be gone. So the lock comes
+ * first (a backup step of no pages takes it and keeps it), then the file and its WAL are
+ * compared with the evidence, through SQLite's own descriptors, and only then the pages are
+ * written. What was written is read back; a disk that wrote something else gets a second chance
+ * while the source is still there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "board/discover.h"
+#include "board/evidence.h"
 #include "board/repair_parts.h"
 #include "util/clock.h"
 #include "util/fs.h"
 
 #define WRITE_STEP_WAIT_MS 20
+#define WRITE_TRIES        2
+#define WRITE_CHUNK        (1 << 18)
 
 int repair_sqlite(sqlite3 *db, int rc, const char *what, struct error *e)
 {
@@ -45,31 +58,126 @@ int repair_sqlite(sqlite3 *db, int rc, const char *what, struct error *e)
 	}
 }
 
-/* All pages in one step: one transaction. Waits for the locks of others. */
-static int write_backup(sqlite3 *live, sqlite3 *source)
+/* ---- is it still what was kept -------------------------------------------------------------
+ */
+
+/* What the live file must still be, once the lock is ours. */
+struct write_expect {
+	const char *wal;      /* path of its WAL */
+	const char *evidence; /* these bytes; or NULL */
+	bool ours;            /* as we left it: these stamps */
+	struct file_stamp db_stamp, wal_stamp;
+};
+
+/* Does @path hold what @file does. Return: SQLITE_OK; SQLITE_DONE: no; an error of SQLite's. */
+static int write_compare_file(sqlite3_file *file, const char *path)
+{
+	CLEANUP(fs_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	CLEANUP(freep) char *buf = malloc(2 * WRITE_CHUNK);
+	sqlite3_int64 size = 0;
+	struct stat st = { 0 };
+	int rc;
+
+	if (!buf)
+		return SQLITE_NOMEM;
+	if ((fd < 0 ? errno != ENOENT : fstat(fd, &st) < 0) || !file || !file->pMethods)
+		return SQLITE_IOERR;
+	rc = file->pMethods->xFileSize(file, &size);
+	if (rc == SQLITE_OK && size != st.st_size)
+		rc = SQLITE_DONE;
+	for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < size; at += WRITE_CHUNK) {
+		int n = size - at < WRITE_CHUNK ? (int)(size - at) : WRITE_CHUNK;
+
+		rc = file->pMethods->xRead(file, buf, n, at);
+		if (rc == SQLITE_OK && (pread(fd, buf + WRITE_CHUNK, (size_t)n, at) != n ||
+					memcmp(buf, buf + WRITE_CHUNK, (size_t)n) != 0))
+			rc = SQLITE_DONE;
+	}
+	return rc;
+}
+
+/*
+ * With the lock held: are file and WAL those that @evidence has. As write_compare_file(). The
+ * file through SQLite, because closing another descriptor of it would drop our lock; nobody
+ * locks a WAL.
+ */
+static int write_compare(sqlite3 *live, const struct write_expect *expect)
+{
+	CLEANUP(freep) char *theirs = NULL;
+	sqlite3_file *file = NULL;
+	int rc;
+
+	if (expect->ours) {
+		struct file_stamp db = file_stamp_of(sqlite3_db_filename(live, "main"));
+		struct file_stamp wal = file_stamp_of(expect->wal);
+
+		return file_stamp_equal(&db, &expect->db_stamp) &&
+				       file_stamp_equal(&wal, &expect->wal_stamp)
+			       ? SQLITE_OK
+			       : SQLITE_DONE;
+	}
+	theirs = fs_path("%s-wal", expect->evidence);
+	if (!theirs)
+		return SQLITE_NOMEM;
+	rc = sqlite3_file_control(live, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	if (rc == SQLITE_OK)
+		rc = write_compare_file(file, expect->evidence);
+	if (rc == SQLITE_OK)
+		rc = evidence_same(expect->wal, theirs) == 1 ? SQLITE_OK : SQLITE_DONE;
+	return rc;
+}
+
+/* ---- writing -------------------------------------------------------------------------------
+ */
+
+/* One step, which waits for the locks of others. */
+static int write_step(sqlite3_backup *b, int pages)
 {
 	uint64_t until = clock_mono_ms() + REPAIR_WAIT_MS;
-	sqlite3_backup *b = sqlite3_backup_init(live, "main", source, "main");
-	int rc, end;
+	int rc;
 
-	if (!b)
-		return sqlite3_extended_errcode(live);
 	do {
-		rc = sqlite3_backup_step(b, -1);
+		rc = sqlite3_backup_step(b, pages);
 		if (rc != SQLITE_BUSY && rc != SQLITE_LOCKED)
 			break;
 		sqlite3_sleep(WRITE_STEP_WAIT_MS);
 	} while (clock_mono_ms() < until);
-	end = sqlite3_backup_finish(b);
+	return rc;
+}
+
+/*
+ * All pages in one step: one transaction. Return: SQLITE_OK, or what SQLite says; *changed: the
+ * file is not what was expected, and nothing was written.
+ */
+static int write_backup(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
+			bool *changed)
+{
+	sqlite3_backup *b = sqlite3_backup_init(live, "main", source, "main");
+	int rc = SQLITE_OK, end;
+
+	if (!b)
+		return sqlite3_extended_errcode(live);
+	if (expect->evidence || expect->ours) {
+		rc = write_step(b, 0); /* the lock */
+		if (rc == SQLITE_OK)
+			rc = write_compare(live, expect);
+		*changed = rc == SQLITE_DONE;
+	}
+	if (rc == SQLITE_OK)
+		rc = write_step(b, -1);
+	end = sqlite3_backup_finish(b); /* gives up what did not come to its end */
+	if (*changed)
+		return SQLITE_OK;
 	return rc == SQLITE_DONE ? end : rc;
 }
 
-static int write_reset_backup(sqlite3 *live, sqlite3 *source)
+static int write_reset_backup(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
+			      bool *changed)
 {
 	int rc, on = 0;
 
 	(void)sqlite3_db_config(live, SQLITE_DBCONFIG_RESET_DATABASE, 1, &on);
-	rc = write_backup(live, source);
+	rc = write_backup(live, source, expect, changed);
 	(void)sqlite3_db_config(live, SQLITE_DBCONFIG_RESET_DATABASE, 0, &on);
 	return rc;
 }
@@ -81,33 +189,93 @@ static bool write_unreadable(int rc)
 	return (rc & 0xFF) == SQLITE_NOTADB || (rc & 0xFF) == SQLITE_CORRUPT;
 }
 
-int repair_write_back(const char *live_path, const char *source_path, struct error *e)
+/* Read back what was written: from the file, not from the cache. */
+static bool write_reads_back(sqlite3 *live)
 {
-	sqlite3 *live = NULL, *source = NULL;
-	int rc, r = 0;
+	sqlite3_stmt *s = NULL;
+	bool ok;
 
-	rc = sqlite3_open_v2(source_path, &source, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+	(void)sqlite3_db_release_memory(live);
+	ok = sqlite3_prepare_v2(live, "PRAGMA integrity_check(1)", -1, &s, NULL) == SQLITE_OK &&
+	     sqlite3_step(s) == SQLITE_ROW && sqlite3_column_text(s, 0) &&
+	     strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
+	(void)sqlite3_finalize(s); /* repeats the error of the step */
+	return ok;
+}
+
+static int write_once(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
+		      struct error *e)
+{
+	bool changed = false;
+	int rc = write_backup(live, source, expect, &changed);
+
+	if (write_unreadable(rc))
+		rc = write_reset_backup(live, source, expect, &changed);
+	if (changed)
+		return error_set(
+			e, REPAIR_BUSY,
+			"another process wrote to the board since its bytes were kept");
+	return rc == SQLITE_OK ? 0 : repair_sqlite(live, rc, "cannot write the board back", e);
+}
+
+static int write_replace(sqlite3 *live, sqlite3 *source, const char *evidence, struct error *e)
+{
+	struct write_expect expect = { .evidence = evidence };
+	const char *path = sqlite3_db_filename(live, "main");
+	CLEANUP(freep) char *wal = fs_path("%s-wal", path);
+	int r;
+
+	if (!wal)
+		return error_set(e, -ENOMEM, "out of memory");
+	expect.wal = wal;
+	for (int i = 0; i < WRITE_TRIES; i++) {
+		r = write_once(live, source, &expect, e);
+		if (r != 0)
+			return r;
+		/* nobody else's commit may be between this and a second time */
+		expect = (struct write_expect){ .wal = wal,
+						.ours = true,
+						.db_stamp = file_stamp_of(path),
+						.wal_stamp = file_stamp_of(wal) };
+		if (write_reads_back(live) || write_reads_back(live))
+			return 0;
+		(void)sqlite3_db_release_memory(source); /* it may have misread that */
+	}
+	return error_set(e, -EIO, "what was written to the board does not read back");
+}
+
+static int write_open(const char *live_path, const char *source_path, sqlite3 **live,
+		      sqlite3 **source, struct error *e)
+{
+	int rc = sqlite3_open_v2(source_path, source,
+				 SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc != SQLITE_OK)
+		return repair_sqlite(*source, rc, "cannot open what was rebuilt", e);
+	rc = sqlite3_open_v2(live_path, live,
+			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+				     SQLITE_OPEN_EXRESCODE,
 			     NULL);
 	if (rc != SQLITE_OK)
-		r = repair_sqlite(source, rc, "cannot open what was rebuilt", e);
-	if (r == 0) {
-		rc = sqlite3_open_v2(live_path, &live,
-				     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-					     SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-				     NULL);
-		if (rc != SQLITE_OK)
-			r = repair_sqlite(live, rc, "cannot open the board", e);
-	}
-	if (r == 0) {
-		(void)sqlite3_busy_timeout(live, REPAIR_WAIT_MS);
-		(void)sqlite3_exec(live, "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON",
-				   NULL, NULL, NULL); /* needs no readable file */
-		rc = write_backup(live, source);
-		if (write_unreadable(rc))
-			rc = write_reset_backup(live, source);
-		if (rc != SQLITE_OK)
-			r = repair_sqlite(live, rc, "cannot write the board back", e);
-	}
+		return repair_sqlite(*live, rc, "cannot open the board", e);
+	(void)sqlite3_busy_timeout(*live, REPAIR_WAIT_MS);
+	/* the WAL is part of what is kept and compared: no close of ours folds it in */
+	(void)sqlite3_db_config(*live, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	(void)sqlite3_exec(*live,
+			   "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
+			   "PRAGMA wal_autocheckpoint=0",
+			   NULL, NULL, NULL); /* needs no readable file */
+	return 0;
+}
+
+int repair_write_back(const char *live_path, const char *source_path, const char *evidence,
+		      struct error *e)
+{
+	sqlite3 *live = NULL, *source = NULL;
+	int r = write_open(live_path, source_path, &live, &source, e);
+
+	if (r == 0)
+		r = write_replace(live, source, evidence, e);
 	(void)sqlite3_close(live); /* no statement is left */
 	(void)sqlite3_close(source);
 	return r;

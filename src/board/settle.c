@@ -246,6 +246,7 @@ int tick_settle_one(struct db *db, const struct tick_request *rq, const struct p
 int tick_settle(struct db *db, const struct tick_request *rq, const struct plan_victim *victims,
 		size_t n, struct plan *plan, struct error *e)
 {
+	struct plan_mark mark = plan_mark(plan);
 	int r = db_begin(db, e);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
@@ -254,7 +255,10 @@ int tick_settle(struct db *db, const struct tick_request *rq, const struct plan_
 			r = 0;
 	}
 	if (r == 0)
-		return db_commit(db, e);
-	db_rollback(db);
+		r = db_commit(db, e);
+	else
+		db_rollback(db);
+	if (r != 0)
+		plan_cut(plan, &mark);
 	return r;
 }

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 #define SNAPSHOT_NAME_LEN 20  /* 2026-11-24T083000Z.db less one */
 #define SNAPSHOT_STEP     256 /* pages between two looks at the cancel flag */
 #define SNAPSHOT_WAIT_MS  5000
+#define SNAPSHOT_LEFT_S   3600 /* nothing takes that long */
 #define SNAPSHOT_TMP      ".kanband-snapshot."
 
 /* ---- taking --------------------------------------------------------------------------------
@@ -160,6 +162,19 @@ static int snapshot_newer(const void *a, const void *b)
 		      ((const struct snapshot_file *)a)->name);
 }
 
+/* Left by a killed process; not what another one is making right now. */
+static bool snapshot_is_left(int dir, const char *name)
+{
+	long pid = strtol(name + strlen(SNAPSHOT_TMP), NULL, 10);
+	struct stat st;
+
+	if (pid <= 0 || pid > INT32_MAX || (kill((pid_t)pid, 0) < 0 && errno == ESRCH))
+		return true;
+	/* or of one whose number somebody else has by now */
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       clock_wall_s() - st.st_mtim.tv_sec > SNAPSHOT_LEFT_S;
+}
+
 static size_t snapshot_scan(DIR *dir, struct snapshot_file **files)
 {
 	struct dirent *entry;
@@ -170,7 +185,8 @@ static size_t snapshot_scan(DIR *dir, struct snapshot_file **files)
 		struct snapshot_file *more;
 
 		if (strncmp(entry->d_name, SNAPSHOT_TMP, strlen(SNAPSHOT_TMP)) == 0) {
-			(void)unlinkat(dirfd(dir), entry->d_name, 0); /* of a killed process */
+			if (snapshot_is_left(dirfd(dir), entry->d_name)) /* else it is none */
+				(void)unlinkat(dirfd(dir), entry->d_name, 0);
 			continue;
 		}
 		if (!snapshot_is_name(entry->d_name) ||
@@ -220,6 +236,19 @@ static void snapshot_trim(const char *folder, const struct snapshot_limits *limi
 	(void)closedir(dir);
 }
 
+/* Also what an I/O error or a kill has left beside it. */
+static void snapshot_remove(const char *tmp)
+{
+	static const char *const all[] = { "", "-journal", "-wal", "-shm" };
+
+	for (size_t i = 0; i < 4; i++) {
+		CLEANUP(freep) char *path = fs_path("%s%s", tmp, all[i]);
+
+		if (path)
+			(void)unlink(path); /* mostly not there */
+	}
+}
+
 int snapshot_take(struct db *db, const char *folder, const struct snapshot_limits *limits,
 		  const atomic_bool *cancel, char *path, struct error *e)
 {
@@ -237,7 +266,7 @@ int snapshot_take(struct db *db, const char *folder, const struct snapshot_limit
 	r = fs_mkdir_p(dir, 0755);
 	if (r < 0)
 		return error_errno(e, r, "cannot make %s", dir);
-	(void)unlink(tmp); /* mostly not there */
+	snapshot_remove(tmp);
 	r = snapshot_make(db, tmp, cancel, e);
 	if (r == 0) {
 		r = snapshot_sync(tmp);
@@ -249,7 +278,7 @@ int snapshot_take(struct db *db, const char *folder, const struct snapshot_limit
 			(void)error_errno(e, r, "cannot publish %s", path);
 	}
 	if (r != 0) {
-		(void)unlink(tmp); /* the error that counts is already there */
+		snapshot_remove(tmp);
 		return r;
 	}
 	snapshot_trim(dir, limits);

@@ -546,13 +546,12 @@ static int subs_claim_one(struct db *db, const struct subs_row *found, struct su
 	if (r != DB_ROW)
 		return r;
 	same = row.row == found->row; /* owner and mode are what was decided about */
-	*c = (struct subs_claim){ .task = STEAL(row.task),
-				  .platform = STEAL(row.platform),
-				  .chat = STEAL(row.chat),
-				  .thread = STEAL(row.thread),
-				  .profile = STEAL(row.profile),
-				  .old = row.cursor,
-				  .row = row.row };
+	*c = (struct subs_claim){ .old = row.cursor, .row = row.row };
+	c->task = STEAL(row.task);
+	c->platform = STEAL(row.platform);
+	c->chat = STEAL(row.chat);
+	c->thread = STEAL(row.thread);
+	c->profile = STEAL(row.profile);
 	subs_row_deinit(&row);
 	if (!same)
 		return 0;

@@ -24,17 +24,23 @@ static const char sql_triage[] =
 	"SELECT id FROM tasks WHERE status = 'triage' ORDER BY created_at, rowid LIMIT ?1";
 /* clang-format on */
 
-/* Commit what a step wrote if all went well and the lease is still ours; else undo it. */
-static int tick_finish(struct db *db, const struct tick_request *rq, struct plan *plan, int r,
-		       struct error *e)
+/*
+ * Commit what a step wrote if all went well and the lease is still ours; else undo it, and what
+ * the plan says of it since @mark.
+ */
+static int tick_finish(struct db *db, const struct tick_request *rq, struct plan *plan,
+		       const struct plan_mark *mark, int r, struct error *e)
 {
 	if (r == 0 && !rq->outside->owner(rq->outside->arg, e)) {
 		plan->lease_lost = true;
 		r = DB_TRANSIENT;
 	}
 	if (r == 0)
-		return db_commit(db, e);
-	db_rollback(db);
+		r = db_commit(db, e);
+	else
+		db_rollback(db);
+	if (r != 0)
+		plan_cut(plan, mark);
 	return r;
 }
 
@@ -47,12 +53,14 @@ static int tick_reclaim(struct db *db, const struct tick_request *rq, struct pla
 	if (r == 0)
 		r = terminal_find(db, rq, plan, e);
 	if (r == 0 && reclaim_wanted(rq, &set, plan)) {
+		struct plan_mark mark = plan_mark(plan);
+
 		r = db_begin(db, e);
 		if (r == 0) {
 			r = reclaim_run(db, rq, &set, plan, e);
 			if (r == 0)
 				r = crash_run(db, rq, &set, plan, e);
-			r = tick_finish(db, rq, plan, r, e);
+			r = tick_finish(db, rq, plan, &mark, r, e);
 		}
 	}
 	running_deinit(&set);
@@ -62,13 +70,15 @@ static int tick_reclaim(struct db *db, const struct tick_request *rq, struct pla
 static int tick_promote(struct db *db, const struct tick_request *rq, struct plan *plan,
 			struct error *e)
 {
+	struct plan_mark mark = plan_mark(plan);
 	struct strings ids = { 0 };
 	int r = promote_find(db, rq, &ids, e);
 
 	if (r == 0 && ids.n > 0) {
 		r = db_begin(db, e);
 		if (r == 0)
-			r = tick_finish(db, rq, plan, promote_run(db, rq, &ids, plan, e), e);
+			r = tick_finish(db, rq, plan, &mark, promote_run(db, rq, &ids, plan, e),
+					e);
 	}
 	strings_free(&ids);
 	return r;

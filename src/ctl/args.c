@@ -45,6 +45,8 @@ static void ctl_help_globals(FILE *out)
 	ctl_help_line(out, "--root FOLDER", "the kanban root (else from the environment)");
 	ctl_help_line(out, "--board SLUG",
 		      "the board (else HERMES_KANBAN_BOARD, else default)");
+	ctl_help_line(out, "--socket PATH",
+		      "the control socket (else that of the root's owner)");
 	ctl_help_line(out, "--json", "machine-readable output");
 	ctl_help_line(out, "--help", "this text");
 }
@@ -213,6 +215,7 @@ static bool ctl_option(struct ctl *ctl, const struct ctl_arg *options, int argc,
 	const struct ctl_arg globals[] = {
 		{ "root", CTL_ARG_TEXT, &ctl->root_arg, "FOLDER", "", 0, 0 },
 		{ "board", CTL_ARG_TEXT, &ctl->board_arg, "SLUG", "", 0, 0 },
+		{ "socket", CTL_ARG_TEXT, &ctl->socket_arg, "PATH", "", 0, 0 },
 		{ "json", CTL_ARG_FLAG, &ctl->json, NULL, "", 0, 0 },
 		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
 	};
@@ -241,6 +244,13 @@ static bool ctl_option(struct ctl *ctl, const struct ctl_arg *options, int argc,
 	return ctl_take(ctl, found, value);
 }
 
+static const struct ctl_arg *ctl_has(const struct ctl_arg *o, const char *name)
+{
+	while (o && o->name && strcmp(o->name, name) != 0)
+		o++;
+	return o && o->name ? o : NULL;
+}
+
 bool ctl_args(struct ctl *ctl, const struct ctl_arg *options, int argc, char **argv, int min,
 	      int max, char ***positional)
 {
@@ -257,6 +267,8 @@ bool ctl_args(struct ctl *ctl, const struct ctl_arg *options, int argc, char **a
 		} else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
 			ctl_help(ctl, options, ctl->out);
 			return ctl_stop(ctl, CTL_OK);
+		} else if (strcmp(word, "-f") == 0 && ctl_has(options, "follow")) {
+			*(bool *)ctl_has(options, "follow")->to = true;
 		} else if (word[1] != '-') {
 			return ctl_mistake(ctl, "there is no option %s", word);
 		} else if (!ctl_option(ctl, options, argc, argv, &i)) {

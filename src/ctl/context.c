@@ -101,8 +101,7 @@ int ctl_print_json(const struct ctl *ctl, json_t *json, int exit)
 /* ---- root and board -----------------------------------------------------------------------
  */
 
-/* @path made absolute, `~/` replaced by the home folder; NULL when out of memory */
-static char *ctl_absolute(const struct ctl *ctl, const char *path)
+char *ctl_absolute(const struct ctl *ctl, const char *path)
 {
 	CLEANUP(freep) char *cwd = NULL;
 	const char *home = ctl_env(ctl, "HOME");
@@ -182,6 +181,17 @@ int ctl_place(const struct ctl *ctl, struct board_place *place)
 	if (r == -ENOENT)
 		return ctl_say(ctl, CTL_NO_INPUT, "%s; \"kanbanctl init\" makes one", e.text);
 	return r < 0 ? ctl_fail(ctl, r, &e) : 0;
+}
+
+bool ctl_is_board(const struct ctl *ctl, const char *slug)
+{
+	if (fs_is_slug(slug))
+		return true;
+	(void)ctl_say(ctl, CTL_USAGE,
+		      "\"%s\" is no board name: 1 to 64 of a-z, 0-9, - and _, the first a "
+		      "letter or digit",
+		      slug);
+	return false;
 }
 
 int ctl_busy_timeout_ms(const struct ctl *ctl, bool write)

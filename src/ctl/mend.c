@@ -1,7 +1,8 @@
 /*
  * What is done about a board in trouble: check, repair, restore, accept, snapshot, snapshots.
- * They work on the files, under the same locks as a daemon; what changes a board needs the
- * lease of the root, so a running dispatcher is never surprised.
+ * The daemon that serves the root does it, and dispatches nothing on that board meanwhile.
+ * Without one they work on the files, under the same locks; what changes a board then needs the
+ * lease of the root, so a dispatcher that starts is never surprised.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,53 +13,72 @@
 
 #include "board/mend.h"
 #include "ctl/cells.h"
+#include "ctl/client.h"
 #include "ctl/ctl.h"
+#include "ctl/json.h"
+#include "ctl/progress.h"
 #include "ctl/table.h"
 #include "root/lease.h"
 #include "util/fs.h"
 
-/* The board a verb is about, and the lease where it changes something. */
+/* The board a verb is about, and who does the work: the daemon, or we under the lease. */
 struct mend {
 	struct ctl *ctl;
+	char *root;
 	struct board_place place;
-	struct lease *lease;
+	struct client *client; /* NULL: the files */
+	struct lease *lease;   /* … where something is changed */
 };
 
 static void mend_close(struct mend *m)
 {
 	board_place_deinit(&m->place);
 	m->lease = lease_free(m->lease);
+	m->client = client_free(m->client);
+	free(m->root);
 }
 
-static int mend_begin(struct mend *m, struct ctl *ctl, const char *slug, bool change)
+static int mend_lease(struct mend *m)
 {
-	CLEANUP(freep) char *root = NULL;
 	struct lease_identity who = { .host = NULL };
 	struct error e = ERROR_NULL;
 	char host[256] = "";
 	int64_t epoch;
 	int r;
 
+	if (gethostname(host, sizeof(host) - 1) < 0)
+		return ctl_say(m->ctl, CTL_IO, "cannot get the host name: %s", strerror(errno));
+	who.host = host;
+	r = lease_try(&m->lease, m->root, &who, &epoch, &e);
+	if (r == LEASE_HELD)
+		return ctl_say(
+			m->ctl, CTL_TRY_AGAIN,
+			"%s; what changes a board needs the lease: stop that process first "
+			"(systemctl stop kanband), or let it do the work at its next try",
+			e.text);
+	return r < 0 ? ctl_fail(m->ctl, r, &e) : 0;
+}
+
+/* @change: without a daemon, the lease is needed */
+static int mend_begin(struct mend *m, struct ctl *ctl, const char *slug, bool change)
+{
+	int r;
+
 	*m = (struct mend){ .ctl = ctl };
 	if (slug)
 		ctl->board_arg = slug;
 	r = ctl_place(ctl, &m->place);
-	if (r != 0 || !change)
-		return r;
-	r = ctl_root(ctl, &root);
 	if (r != 0)
 		return r;
-	if (gethostname(host, sizeof(host) - 1) < 0)
-		return ctl_say(ctl, CTL_IO, "cannot get the host name: %s", strerror(errno));
-	who.host = host;
-	r = lease_try(&m->lease, root, &who, &epoch, &e);
-	if (r == LEASE_HELD)
-		return ctl_say(
-			ctl, CTL_TRY_AGAIN,
-			"%s; what changes a board needs the lease: stop that process first "
-			"(systemctl stop kanband), or let it do the work at its next try",
-			e.text);
-	return r < 0 ? ctl_fail(ctl, r, &e) : 0;
+	/* a worker's own database needs no root; nobody but us knows where it is */
+	if (!change && !ctl->root_arg && !ctl->board_arg && ctl_env(ctl, "HERMES_KANBAN_DB"))
+		return 0;
+	r = ctl_root(ctl, &m->root);
+	if (r == 0)
+		r = client_open(ctl, m->root, &m->client);
+	if (r != 0 || m->client || !change)
+		return r;
+	return mend_lease(m);
 }
 
 static int mend_exit(const struct ctl *ctl, int r, const struct error *e)
@@ -69,6 +89,22 @@ static int mend_exit(const struct ctl *ctl, int r, const struct error *e)
 		return ctl_say(ctl, CTL_TRY_AGAIN, "%s", e->text);
 	return ctl_fail(ctl, r, e);
 }
+
+/* Ask the daemon. *@out: what it says, a new reference. */
+static int mend_ask(const struct mend *m, const char *what, json_t *body, json_t **out)
+{
+	CLEANUP(reply_deinit) struct reply reply = { 0 };
+	int r = client_call(
+		m->client, "POST",
+		client_path(m->client, NULL, "/v1/boards/%s/%s", m->place.slug, what), body,
+		&reply);
+
+	*out = STEAL(reply.json);
+	return r;
+}
+
+/* ---- check, repair -------------------------------------------------------------------------
+ */
 
 static json_t *mend_tables(const struct repair_report *rep)
 {
@@ -85,44 +121,73 @@ static json_t *mend_tables(const struct repair_report *rep)
 	return a;
 }
 
-static json_t *mend_or_null(const char *text)
+static json_t *mend_report_json(const struct mend *m, const struct mend_report *rep, bool well)
 {
-	json_t *v = *text ? json_string(text) : NULL;
-
-	return v ? v : json_null();
+	return json_pack("{s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "board",
+			 m->place.slug, "root", json_or_null(m->root), "well", well, "state",
+			 health_state_name(rep->state), "what", json_or_null(rep->what), "will",
+			 json_or_null(rep->will), "method", json_or_null(rep->repair.method),
+			 "tables", mend_tables(&rep->repair), "evidence",
+			 json_or_null(rep->health.evidence));
 }
 
-/* One report, as check and repair print it. */
-static int mend_print(const struct mend *m, const struct mend_report *rep, int exit)
+/* Would rows be lost: the report names some, and nothing was repaired */
+static bool mend_loses(const json_t *report)
 {
+	const json_t *tables = json_object_get(report, "tables");
+
+	for (size_t i = 0; i < json_array_size(tables); i++)
+		if (json_number(json_array_get(tables, i), "lost", -1) != 0)
+			return true;
+	return false;
+}
+
+/* One report, as check and repair print it; @report is given away. Writes go to ctl->out. */
+static int mend_print(const struct mend *m, json_t *given, bool repair)
+{
+	CLEANUP(json_freep) json_t *report = given;
 	const struct ctl *ctl = m->ctl;
+	const char *what = json_text(report, "what"), *will = json_text(report, "will");
+	const char *state = json_text(report, "state");
+	int exit = json_flag(report, "well") ? CTL_OK : CTL_NOT_WELL;
+	json_t *tables = json_object_get(report, "tables"), *t;
+	size_t i;
 
+	if (!report)
+		return ctl_say(ctl, CTL_IO, "out of memory");
 	if (ctl->json)
-		return ctl_print_json(
-			ctl,
-			json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "board", m->place.slug,
-				  "state", health_state_name(rep->state), "what",
-				  mend_or_null(rep->what), "will", mend_or_null(rep->will),
-				  "method", mend_or_null(rep->repair.method), "tables",
-				  mend_tables(&rep->repair), "evidence",
-				  mend_or_null(rep->health.evidence)),
-			exit);
-	(void)fprintf(ctl->out, "%s: %s%s%s\n", m->place.slug, health_state_name(rep->state),
-		      rep->what[0] ? ": " : "", rep->what);
-	if (rep->will[0])
-		(void)fprintf(ctl->out, "  %s\n", rep->will);
-	for (unsigned i = 0; i < rep->repair.n_tables; i++) {
-		const struct repair_table *t = &rep->repair.tables[i];
+		return ctl_print_json(ctl, STEAL(report), exit);
+	(void)fprintf(ctl->out, "%s: ", m->place.slug);
+	screen_put(ctl->out, state, strlen(state), 0);
+	(void)fputs(*what ? ": " : "", ctl->out);
+	screen_put(ctl->out, what, strlen(what), 0);
+	(void)fputs(*will ? "\n  " : "", ctl->out);
+	screen_put(ctl->out, will, strlen(will), 0);
+	(void)fputc('\n', ctl->out);
+	json_array_foreach(tables, i, t)
+	{
+		const char *name = json_text(t, "table");
+		int64_t filled = json_number(t, "filled", 0), lost = json_number(t, "lost", -1);
+		int gap = strlen(name) < 20 ? 20 - (int)strlen(name) : 0;
 
-		(void)fprintf(ctl->out, "  %-20s %8" PRId64 " saved", t->name, t->saved);
-		if (t->filled)
-			(void)fprintf(ctl->out, ", %" PRId64 " from the snapshot", t->filled);
-		if (t->lost < 0)
+		(void)fputs("  ", ctl->out);
+		screen_put(ctl->out, name, strlen(name), 0);
+		(void)fprintf(ctl->out, "%*s %8" PRId64 " saved", gap, "",
+			      json_number(t, "saved", 0));
+		if (filled)
+			(void)fprintf(ctl->out, ", %" PRId64 " from the snapshot", filled);
+		if (lost < 0)
 			(void)fprintf(ctl->out, ", others may be lost");
-		else if (t->lost > 0)
-			(void)fprintf(ctl->out, ", %" PRId64 " lost", t->lost);
+		else if (lost > 0)
+			(void)fprintf(ctl->out, ", %" PRId64 " lost", lost);
 		(void)fputc('\n', ctl->out);
 	}
+	if (repair && exit == CTL_NOT_WELL && mend_loses(report))
+		(void)fprintf(ctl->out,
+			      "  to save what can be saved: kanbanctl repair %s --salvage\n"
+			      "  to go back to a copy: kanbanctl snapshots %s; kanbanctl "
+			      "restore %s\n",
+			      m->place.slug, m->place.slug, m->place.slug);
 	return exit;
 }
 
@@ -130,7 +195,9 @@ int ctl_verb_check(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(mend_close) struct mend m = { 0 };
 	CLEANUP(freep) struct mend_report *rep = calloc(1, sizeof(*rep));
+	struct progress progress;
 	struct error e = ERROR_NULL;
+	json_t *report = NULL;
 	char **words;
 	int r;
 
@@ -139,16 +206,22 @@ int ctl_verb_check(struct ctl *ctl, int argc, char **argv)
 	if (!rep)
 		return ctl_say(ctl, CTL_IO, "out of memory");
 	r = mend_begin(&m, ctl, words[0], false);
+	if (r == 0 && m.client) {
+		r = mend_ask(&m, "check", NULL, &report);
+		return r == 0 ? mend_print(&m, report, false) : r;
+	}
 	if (r != 0)
 		return r;
+	progress_begin(&progress, "check");
 	r = mend_check(&m.place, rep, &e);
+	progress_end(&progress);
 	if (r != 0 && r != MEND_NOT_WELL)
 		return mend_exit(ctl, r, &e);
 	if (r == MEND_NOT_WELL && rep->state == HEALTH_LOST && !rep->will[0])
 		(void)snprintf(rep->will, sizeof(rep->will),
 			       "see kanbanctl restore %s and kanbanctl accept %s", m.place.slug,
 			       m.place.slug);
-	return mend_print(&m, rep, r == 0 ? CTL_OK : CTL_NOT_WELL);
+	return mend_print(&m, mend_report_json(&m, rep, r == 0), false);
 }
 
 int ctl_verb_repair(struct ctl *ctl, int argc, char **argv)
@@ -156,6 +229,7 @@ int ctl_verb_repair(struct ctl *ctl, int argc, char **argv)
 	CLEANUP(mend_close) struct mend m = { 0 };
 	CLEANUP(freep) struct mend_report *rep = calloc(1, sizeof(*rep));
 	bool dry_run = false, salvage = false;
+	struct progress progress;
 	struct error e = ERROR_NULL;
 	const struct ctl_arg options[] = {
 		{ "dry-run", CTL_ARG_FLAG, &dry_run, NULL,
@@ -164,6 +238,7 @@ int ctl_verb_repair(struct ctl *ctl, int argc, char **argv)
 		  "write it back although rows are lost", 0, 0 },
 		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
 	};
+	json_t *report = NULL;
 	char **words;
 	int r;
 
@@ -172,65 +247,98 @@ int ctl_verb_repair(struct ctl *ctl, int argc, char **argv)
 	if (!rep)
 		return ctl_say(ctl, CTL_IO, "out of memory");
 	r = mend_begin(&m, ctl, words[0], !dry_run);
+	if (r == 0 && m.client) {
+		r = mend_ask(&m, "repair",
+			     json_pack("{s:b, s:b}", "dry_run", dry_run, "salvage", salvage),
+			     &report);
+		return r == 0 ? mend_print(&m, report, true) : r;
+	}
 	if (r != 0)
 		return r;
+	progress_begin(&progress, "repair");
 	r = mend_repair(&m.place, salvage ? REPAIR_SALVAGE : REPAIR_LOSSLESS, dry_run, rep, &e);
+	progress_end(&progress);
 	if (r != 0 && r != MEND_NOT_WELL)
 		return mend_exit(ctl, r, &e);
-	r = mend_print(&m, rep, r == 0 ? CTL_OK : CTL_NOT_WELL);
-	if (r == CTL_NOT_WELL && e.code == REPAIR_WOULD_LOSE && !ctl->json)
-		(void)fprintf(ctl->out,
-			      "  to save what can be saved: kanbanctl repair %s --salvage\n"
-			      "  to go back to a copy: kanbanctl snapshots %s; kanbanctl "
-			      "restore %s\n",
-			      m.place.slug, m.place.slug, m.place.slug);
-	return r;
+	return mend_print(&m, mend_report_json(&m, rep, r == 0), true);
+}
+
+/* ---- restore, accept, snapshot -------------------------------------------------------------
+ */
+
+/* @from: "" for the copy that is chosen. *@out: what was done. */
+static int mend_restore_here(const struct mend *m, const char *from, bool dry_run, json_t **out)
+{
+	CLEANUP(freep) char *used = calloc(1, HEALTH_PATH_MAX);
+	struct health_good found = { 0 };
+	struct progress progress;
+	struct error e = ERROR_NULL;
+	int r;
+
+	if (!used)
+		return ctl_say(m->ctl, CTL_IO, "out of memory");
+	progress_begin(&progress, "restore");
+	r = mend_restore(&m->place, from, dry_run, used, &found, &e);
+	progress_end(&progress);
+	if (r != 0)
+		return mend_exit(m->ctl, r, &e);
+	*out = json_pack("{s:s, s:s, s:o, s:b, s:I}", "board", m->place.slug, "root", m->root,
+			 "from", json_or_null(used), "restored", !dry_run, "tasks",
+			 (json_int_t)found.tasks);
+	return *out ? 0 : ctl_say(m->ctl, CTL_IO, "out of memory");
 }
 
 int ctl_verb_restore(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(mend_close) struct mend m = { 0 };
-	CLEANUP(freep) char *used = calloc(1, HEALTH_PATH_MAX);
-	struct health_good found = { 0 };
-	struct error e = ERROR_NULL;
+	CLEANUP(json_freep) json_t *done = NULL;
+	CLEANUP(freep) char *from = NULL;
 	bool dry_run = false;
 	const struct ctl_arg options[] = {
 		{ "dry-run", CTL_ARG_FLAG, &dry_run, NULL, "say which copy it would be", 0, 0 },
 		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
 	};
+	const char *used;
 	char **words;
 	int r;
 
 	if (!ctl_args(ctl, options, argc, argv, 0, 2, &words))
 		return ctl->exit;
-	if (!used)
-		return ctl_say(ctl, CTL_IO, "out of memory");
+	if (words[0] && words[1]) {
+		from = ctl_absolute(ctl, words[1]);
+		if (!from)
+			return ctl_say(ctl, CTL_IO, "out of memory");
+	}
 	r = mend_begin(&m, ctl, words[0], !dry_run);
+	if (r == 0 && m.client)
+		r = mend_ask(&m, "restore",
+			     json_pack("{s:o, s:b}", "from",
+				       from ? json_string(from) : json_null(), "dry_run",
+				       dry_run),
+			     &done);
+	else if (r == 0)
+		r = mend_restore_here(&m, from, dry_run, &done);
 	if (r != 0)
 		return r;
-	r = mend_restore(&m.place, words[0] ? words[1] : NULL, dry_run, used, &found, &e);
-	if (r != 0)
-		return mend_exit(ctl, r, &e);
 	if (ctl->json)
-		return ctl_print_json(ctl,
-				      json_pack("{s:s, s:o, s:b, s:I}", "board", m.place.slug,
-						"from", mend_or_null(used), "restored",
-						!dry_run, "tasks", (json_int_t)found.tasks),
-				      CTL_OK);
-	if (dry_run)
-		(void)fprintf(ctl->out, "%s: would be restored from %s\n", m.place.slug, used);
-	else
+		return ctl_print_json(ctl, STEAL(done), CTL_OK);
+	used = json_text(done, "from");
+	(void)fprintf(ctl->out, "%s: %s from ", m.place.slug,
+		      dry_run ? "would be restored" : "restored");
+	screen_put(ctl->out, used, strlen(used), 0);
+	if (!dry_run)
 		(void)fprintf(ctl->out,
-			      "%s: restored from %s: %" PRId64
-			      " tasks; what was there is kept beside "
-			      "it as evidence\n",
-			      m.place.slug, used, found.tasks);
+			      ": %" PRId64 " tasks; what was there is kept beside it as "
+			      "evidence",
+			      json_number(done, "tasks", 0));
+	(void)fputc('\n', ctl->out);
 	return CTL_OK;
 }
 
 int ctl_verb_accept(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(mend_close) struct mend m = { 0 };
+	CLEANUP(json_freep) json_t *done = NULL;
 	struct health_good found = { 0 };
 	struct error e = ERROR_NULL;
 	char **words;
@@ -239,19 +347,21 @@ int ctl_verb_accept(struct ctl *ctl, int argc, char **argv)
 	if (!ctl_args(ctl, NULL, argc, argv, 0, 1, &words))
 		return ctl->exit;
 	r = mend_begin(&m, ctl, words[0], true);
+	if (r == 0 && m.client) {
+		r = mend_ask(&m, "accept", NULL, &done);
+	} else if (r == 0) {
+		r = mend_accept(&m.place, &found, &e);
+		if (r != 0)
+			return mend_exit(ctl, r, &e);
+		done = json_pack("{s:s, s:s, s:b, s:I}", "board", m.place.slug, "root", m.root,
+				 "accepted", 1, "tasks", (json_int_t)found.tasks);
+	}
 	if (r != 0)
 		return r;
-	r = mend_accept(&m.place, &found, &e);
-	if (r != 0)
-		return mend_exit(ctl, r, &e);
 	if (ctl->json)
-		return ctl_print_json(ctl,
-				      json_pack("{s:s, s:b, s:I}", "board", m.place.slug,
-						"accepted", 1, "tasks",
-						(json_int_t)found.tasks),
-				      CTL_OK);
+		return ctl_print_json(ctl, STEAL(done), CTL_OK);
 	(void)fprintf(ctl->out, "%s: accepted as it is, with %" PRId64 " tasks\n", m.place.slug,
-		      found.tasks);
+		      json_number(done, "tasks", 0));
 	return CTL_OK;
 }
 
@@ -259,6 +369,8 @@ int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(mend_close) struct mend m = { 0 };
 	CLEANUP(freep) char *path = calloc(1, HEALTH_PATH_MAX);
+	CLEANUP(json_freep) json_t *done = NULL;
+	struct progress progress;
 	struct error e = ERROR_NULL;
 	char **words;
 	int r;
@@ -268,27 +380,38 @@ int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv)
 	if (!path)
 		return ctl_say(ctl, CTL_IO, "out of memory");
 	r = mend_begin(&m, ctl, words[0], false);
+	if (r == 0 && m.client) {
+		r = mend_ask(&m, "snapshot", NULL, &done);
+	} else if (r == 0) {
+		progress_begin(&progress, "snapshot");
+		r = mend_snapshot(&m.place, path, &e);
+		progress_end(&progress);
+		if (r != 0)
+			return mend_exit(ctl, r, &e);
+		done = json_pack("{s:s, s:o, s:o}", "board", m.place.slug, "root",
+				 json_or_null(m.root), "snapshot", json_or_null(path));
+	}
 	if (r != 0)
 		return r;
-	r = mend_snapshot(&m.place, path, &e);
-	if (r != 0)
-		return mend_exit(ctl, r, &e);
 	if (ctl->json)
-		return ctl_print_json(
-			ctl, json_pack("{s:s, s:s}", "board", m.place.slug, "snapshot", path),
-			CTL_OK);
-	(void)fprintf(ctl->out, "%s\n", path);
+		return ctl_print_json(ctl, STEAL(done), CTL_OK);
+	screen_put(ctl->out, json_text(done, "snapshot"), strlen(json_text(done, "snapshot")),
+		   0);
+	(void)fputc('\n', ctl->out);
 	return CTL_OK;
 }
+
+/* ---- snapshots -----------------------------------------------------------------------------
+ */
 
 static json_t *mend_candidate(const struct candidate *c)
 {
 	return json_pack("{s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path",
-			 mend_or_null(c->path), "kind", c->kind, "sound", c->sound, "tasks",
+			 json_or_null(c->path), "kind", c->kind, "sound", c->sound, "tasks",
 			 (json_int_t)c->tasks, "links", (json_int_t)c->links, "runs",
 			 (json_int_t)c->runs, "events", (json_int_t)c->events,
 			 "newest_event_at", (json_int_t)c->newest_event_at, "size",
-			 (json_int_t)c->size, "why", mend_or_null(c->why));
+			 (json_int_t)c->size, "why", json_or_null(c->why));
 }
 
 static int mend_candidates_table(const struct ctl *ctl, const json_t *list)

@@ -22,6 +22,7 @@ static const struct ctl_verb verbs[] = {
 	{ "comment", "[TASK] TEXT", "add a comment to a task", 0, ctl_verb_comment },
 	{ "status", "", "the root at a glance", 0, ctl_verb_status },
 	{ "boards", "", "list the boards", 0, ctl_verb_boards },
+	{ "board", "[BOARD]", "everything about a board", 0, ctl_verb_board },
 	{ "leader", "", "who dispatches", 0, ctl_verb_leader },
 	{ "check", "[BOARD]", "what is wrong with a board, and what will be done", 0,
 	  ctl_verb_check },
@@ -32,6 +33,26 @@ static const struct ctl_verb verbs[] = {
 	  ctl_verb_snapshots },
 	{ "restore", "[BOARD [COPY]]", "bring a board back from a copy", 0, ctl_verb_restore },
 	{ "accept", "[BOARD]", "go on with a lost board as it is", 0, ctl_verb_accept },
+	{ "workers", "", "the workers that run", CTL_NEEDS_DAEMON, ctl_verb_workers },
+	{ "tick", "[BOARD]", "look at a board, or all, now", CTL_NEEDS_DAEMON, ctl_verb_tick },
+	{ "pause", "[BOARD]", "start nothing new on a board, or on any", CTL_NEEDS_DAEMON,
+	  ctl_verb_pause },
+	{ "resume", "[BOARD]", "take a pause or a drain back", CTL_NEEDS_DAEMON,
+	  ctl_verb_resume },
+	{ "drain", "", "start nothing new, wait until no worker runs", CTL_NEEDS_DAEMON,
+	  ctl_verb_drain },
+	{ "notify", "[retry [TASK]]", "notifications that fail or are parked", 0,
+	  ctl_verb_notify },
+	{ "events", "", "what happened, and with --follow what happens", CTL_NEEDS_DAEMON,
+	  ctl_verb_events },
+	{ "top", "", "a live view of the root", CTL_NEEDS_DAEMON, ctl_verb_top },
+	{ "metrics", "", "numbers for a monitoring system", CTL_NEEDS_DAEMON,
+	  ctl_verb_metrics },
+	{ "reload", "", "read the configuration again", CTL_NEEDS_DAEMON, ctl_verb_reload },
+	{ "doctor", "", "what is wrong with the whole installation, and the remedies", 0,
+	  ctl_verb_doctor },
+	{ "gateways", "", "which gateways would dispatch, and how to stop them", 0,
+	  ctl_verb_gateways },
 	{ NULL, NULL, NULL, 0, NULL },
 };
 
@@ -61,7 +82,8 @@ static bool ctl_before(struct ctl *ctl, int argc, char **argv, int *i)
 			ctl->exit = CTL_OK;
 			return false;
 		}
-		if ((strcmp(word, "--root") == 0 || strcmp(word, "--board") == 0) &&
+		if ((strcmp(word, "--root") == 0 || strcmp(word, "--board") == 0 ||
+		     strcmp(word, "--socket") == 0) &&
 		    n + 1 < argc)
 			n++;
 		else if (strcmp(word, "--") == 0)

@@ -36,6 +36,12 @@ static const struct config_choice repair_policies[] = {
 	{ NULL, 0, NULL },
 };
 
+/* as enum db_mode, which is not to be seen from here */
+static const struct config_choice journal_modes[] = {
+	{ "keep", 0, NULL },   { "wal", 1, NULL }, { "truncate", 2, NULL },
+	{ "delete", 3, NULL }, { NULL, 0, NULL },
+};
+
 static const struct config_choice notify_modes[] = {
 	{ "auto", NOTIFY_AUTO, NULL },
 	{ "all", NOTIFY_ALL, NULL },
@@ -113,6 +119,8 @@ const struct config_option config_options[] = {
 
 	{ "integrity_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "6h",
 	  .min = 60, .max = YEAR, INT(integrity_interval_s) },
+	{ "journal_mode", KIND_CHOICE, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "keep",
+	  .choices = journal_modes, INT(journal_mode) },
 	{ "repair_policy", KIND_CHOICE, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "lossless",
 	  .choices = repair_policies, INT(repair_policy) },
 	{ "snapshot_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1h",

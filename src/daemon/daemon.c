@@ -52,7 +52,7 @@ struct daemon {
  */
 
 struct daemon_counts {
-	size_t boards, quarantined, troubled;
+	size_t boards, quarantined, troubled, mode_waits;
 	int64_t running, ready;
 	const char *memory; /* why memory holds work back, or NULL */
 	const char *bad;    /* slug of the first damaged board */
@@ -77,6 +77,7 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 				c->bad = d->board.place.slug;
 		}
 		c->troubled += d->board.state == BOARD_TROUBLED;
+		c->mode_waits += d->board.mode_waits;
 	}
 }
 
@@ -131,6 +132,8 @@ static void daemon_root_sentence(const struct root *root, FILE *out)
 			      c.quarantined > 1 ? ", …" : "");
 	if (c.troubled)
 		(void)fprintf(out, ", %zu being retried", c.troubled);
+	if (c.mode_waits)
+		(void)fprintf(out, ", %zu waiting to change the journal mode", c.mode_waits);
 	if (c.memory)
 		(void)fprintf(out, ", work held back: %s", c.memory);
 	daemon_notify_sentence(root, out);

@@ -160,10 +160,6 @@ struct lease_holder {
 	char text[LEASE_HOLDER_MAX];
 };
 
-/** lease_holder_find() - the pid that holds a flock on this inode, from /proc/locks
- * Return: 1 found (@pid is set), 0 none, -errno. */
-int lease_holder_find(dev_t dev, ino_t ino, pid_t *pid);
-
 /** lease_holder_name() - say who holds the lock of @hold. Reads /proc and the owner file. */
 void lease_holder_name(const struct lease *lease, const struct lease_hold *hold,
 		       struct lease_holder *holder);

@@ -331,7 +331,7 @@ int lease_take(struct lease *lease, struct lease_hold *hold, struct error *e)
 	return r;
 }
 
-int lease_claimants_settled(struct lease *lease, struct error *e)
+int lease_claimants_settled(struct lease *lease, int64_t epoch, struct error *e)
 {
 	struct lease_claimants none = { .count = 0 };
 	struct lease_owner owner;
@@ -343,6 +343,9 @@ int lease_claimants_settled(struct lease *lease, struct error *e)
 	 * between the check and the rename, the epoch still cannot go back: the other one's
 	 * is noted in its lock file. */
 	r = lease_check_copy(lease, &owner, e);
+	if (r == 0 && owner.epoch != epoch)
+		r = error_set(e, LEASE_LOST, "epoch %" PRId64 " of the lease of %s is over",
+			      epoch, lease->paths.root);
 	if (r == 0) {
 		r = lease_owner_save(lease->paths.owner, &owner, &none);
 		if (r < 0)

@@ -370,8 +370,7 @@ static void root_failed(void *arg, const struct error *e)
 
 	root->role = ROOT_FAILED;
 	(void)snprintf(root->holder, sizeof(root->holder), "%s", e->text);
-	log_about(LOG_ERR, &about, "cannot take the lease of %s: %s; trying again every 5 s",
-		  root->path, e->text);
+	log_about(LOG_ERR, &about, "%s; trying again every 5 s", e->text);
 	root->env->changed(root->env->arg);
 }
 
@@ -390,7 +389,7 @@ static void settled_work(struct job *job)
 	struct error e = ERROR_NULL;
 
 	/* they stay listed then, which only costs a look at the next takeover */
-	IGNORE(lease_claimants_settled(root->lease, &e));
+	IGNORE(lease_claimants_settled(root->lease, root->settled_epoch, &e));
 }
 
 static void settled_done(struct job *job)
@@ -411,6 +410,7 @@ static void root_settle_claimants(struct root *root)
 		    root->boards[i]->board.state != BOARD_MISSING)
 			return;
 	root->settled_done = true;
+	root->settled_epoch = root->epoch;
 	if (job_submit(root->env->jobs, &root->settled, "settled", settled_work, settled_done,
 		       SETTLED_LIMIT_MS) == 0)
 		root->settling = true;

@@ -80,13 +80,26 @@ static void log_field(struct log_fields *f, const char *fmt, ...)
 	f->n++;
 }
 
+/* "[board task] ", for those who see the text alone, as in systemctl status. */
+static void log_where(const struct log_about *a, char *where, size_t size)
+{
+	where[0] = '\0';
+	if (a && a->board)
+		(void)snprintf(where, size, "[%s%s%s] ", a->board, a->task ? " " : "",
+			       a->task ? a->task : "");
+	error_tidy(where, size); /* a task's id is its writer's choice */
+}
+
 static void log_to_journal(int priority, const struct log_about *a, const char *text)
 {
 	struct log_fields f = { .n = 0 };
+	char where[256];
 
 	log_field(&f, "PRIORITY=%d", priority);
 	log_field(&f, "SYSLOG_IDENTIFIER=kanband");
-	log_field(&f, "MESSAGE=%s", text);
+	/* a line about a board as a whole names it in its text */
+	log_where(a && a->task ? a : NULL, where, sizeof(where));
+	log_field(&f, "MESSAGE=%s%s", where, text);
 	if (a && a->id)
 		log_field(&f, "MESSAGE_ID=%s", a->id);
 	if (a && a->root)
@@ -111,13 +124,10 @@ static void log_to_stderr(int priority, const struct log_about *a, const char *t
 	static const char *const names[] = { "emerg",   "alert",  "critical", "error",
 					     "warning", "notice", "info",     "debug" };
 	char line[ERROR_TEXT_MAX + 512];
-	char where[256] = "";
+	char where[256];
 	int n;
 
-	if (a && a->board)
-		(void)snprintf(where, sizeof(where), "[%s%s%s] ", a->board, a->task ? " " : "",
-			       a->task ? a->task : "");
-	error_tidy(where, sizeof(where)); /* a task's id is its writer's choice */
+	log_where(a, where, sizeof(where));
 	/* one write per line, so that lines of several processes never mix; dprintf(3) makes
 	 * several of a long one */
 	n = snprintf(line, sizeof(line), "kanband: %s: %s%s\n", names[priority & 7], where,

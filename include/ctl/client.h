@@ -1,0 +1,92 @@
+/*
+ * The other end of the control socket: HTTP on a Unix socket, by libcurl. What comes back is
+ * not trusted: it is bounded, parsed as JSON, and made printable where it is printed.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/error.h"
+
+struct ctl;
+struct client;
+
+/* An answer. */
+struct reply {
+	int status;   /* of HTTP; 0 before one came */
+	char *text;   /* the body, NUL-terminated */
+	size_t len;   /* … */
+	json_t *json; /* the body if it is JSON, else NULL */
+};
+
+void reply_deinit(struct reply *reply);
+
+/**
+ * client_open() - the daemon that serves @root
+ * Asked are --socket, or else the socket that the owner file of the root names, that of the
+ * person's own daemon, that of the host's. One that is served by a stranger (neither root, nor
+ * the owner of the root, nor ourselves) is not asked anything.
+ * @client: out; NULL when there is none. With --socket a failure is told.
+ * Return: 0, also without a daemon; an exit code after telling why.
+ */
+MUST_CHECK int client_open(const struct ctl *ctl, const char *root, struct client **client);
+
+/** client_find() - client_open() that tells nothing. Return: 0, also without one; -ENOMEM. */
+MUST_CHECK int client_find(const struct ctl *ctl, const char *root, struct client **client);
+struct client *client_free(struct client *client);
+DEFINE_FREEP(struct client, client_free)
+
+/** client_need() - the same for a verb that cannot do without: 69 after telling why */
+MUST_CHECK int client_need(const struct ctl *ctl, const char *root, struct client **client);
+
+/** client_root() - the root as the daemon names it, borrowed */
+const char *client_root(const struct client *client);
+
+/** client_socket() - its path, borrowed */
+const char *client_socket(const struct client *client);
+
+/**
+ * client_call() - one request, one answer of 2xx
+ * @method: "GET" or "POST"; @path: of client_path() (given away, NULL: out of memory)
+ * @body: given away, or NULL for none
+ * A wait of more than a second is shown on a terminal.
+ * Return: 0 and @reply with JSON; an exit code after telling why, by the problem that came.
+ */
+MUST_CHECK int client_call(struct client *client, const char *method, char *path, json_t *body,
+			   struct reply *reply);
+
+/** client_quiet() - a GET that tells nothing. @path: given away
+ * Return: 0 and JSON of a 2xx; a negative value otherwise. */
+MUST_CHECK int client_quiet(struct client *client, char *path, struct reply *reply);
+
+/** client_text() - client_call() of an answer that is no JSON */
+MUST_CHECK int client_text(struct client *client, char *path, struct reply *reply);
+
+/** client_path() - "/v1/…" with `root=` of the client and further parameters
+ * @query: "a=b&c=d" or NULL. malloc'd; NULL when out of memory */
+MUST_CHECK char *client_path(const struct client *client, const char *query, const char *fmt,
+			     ...) PRINTF(3, 4);
+
+/* One event of the stream. All borrowed for the call. Return: 0, or an exit code to end. */
+typedef int (*client_event_fn)(void *arg, const char *id, const char *kind, json_t *event);
+
+/* What the end of a stream was. */
+enum client_end {
+	CLIENT_END_CLOSED, /* the daemon ended it, or went away */
+	CLIENT_END_ASKED,  /* @event or @tick said so */
+	CLIENT_END_FAILED, /* refused; told */
+};
+
+/**
+ * client_stream() - follow GET /v1/events
+ * @since: id to go on from, or NULL
+ * @tick: called at least once a second and after each signal, or NULL; not 0 ends
+ * @exit: out, for CLIENT_END_ASKED and _FAILED
+ */
+enum client_end client_stream(struct client *client, const char *since, client_event_fn event,
+			      int (*tick)(void *arg), void *arg, int *exit);
+
+/** client_problem() - the exit code for a problem+json, and its sentence into @e */
+int client_problem(const struct reply *reply, struct error *e);

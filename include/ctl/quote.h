@@ -1,0 +1,11 @@
+/* Commands that are printed to be pasted: whatever they name, a shell sees one word. */
+#pragma once
+
+#include "util/error.h"
+
+/**
+ * quote_command() - a command line
+ * @fmt: %q: a text as one word of the shell; %d: an int; %%
+ * Return: malloc'd; NULL when out of memory.
+ */
+MUST_CHECK char *quote_command(const char *fmt, ...);

@@ -1,0 +1,188 @@
+/*
+ * doctor: the unit that runs kanband. The manager is asked where one answers; what it cannot
+ * say is read from the files of the unit.
+ */
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+#include "ctl/doctor.h"
+#include "ctl/manager.h"
+#include "ctl/quote.h"
+#include "ctl/unit.h"
+#include "util/fs.h"
+
+#define DOCTOR_LINGER "/var/lib/systemd/linger"
+
+/* ---- which unit ----------------------------------------------------------------------------
+ */
+
+static int units_try(struct unit_list *list, const struct unit_path *path, const char *name)
+{
+	CLEANUP(unit_deinit) struct unit unit = { 0 };
+	int r = unit_load(path, name, &unit);
+
+	if (r == 0)
+		r = unit_take(list, &unit);
+	return r == -ENOMEM ? r : 0;
+}
+
+/* Is the owner of the lease a process of a person's own manager */
+static bool owner_is_user(const struct doctor *d)
+{
+	CLEANUP(freep) char *text = NULL;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)d->lead.pid);
+	return fs_read_file(path, 65536, &text, NULL) == 0 && strstr(text, "/user@");
+}
+
+/* Every unit that may be the one of this root, the likeliest first. */
+static int units_find(const struct doctor *d, struct unit_list *list)
+{
+	CLEANUP(unit_path_deinit) struct unit_path system = { 0 };
+	CLEANUP(unit_path_deinit) struct unit_path user = { 0 };
+	const char *home = ctl_env(d->ctl, "HOME");
+	const struct passwd *pw = getpwuid(geteuid());
+	CLEANUP(freep) char *me = pw ? strdup(pw->pw_name) : NULL;
+	CLEANUP(freep) char *instance = NULL;
+	bool theirs = d->lead.kanband && d->lead.pid > 0 && owner_is_user(d);
+	int r = unit_path_system(&system, d->ctl->env);
+
+	if (r == 0 && home)
+		r = unit_path_user(&user, d->ctl->env, me, home, true);
+	if (r == 0 && d->lead.kanband && *d->lead.owner.unit) {
+		if (!theirs)
+			r = units_try(list, &system, d->lead.owner.unit);
+		else if (home)
+			r = units_try(list, &user, d->lead.owner.unit);
+		if (r < 0 || list->count)
+			return r;
+	}
+	if (r == 0)
+		r = units_try(list, &system, "kanband.service");
+	if (r == 0 && d->gates.owner) {
+		instance = fs_path("kanband@%s.service", d->gates.owner);
+		r = instance ? units_try(list, &system, instance) : -ENOMEM;
+	}
+	return r == 0 && home ? units_try(list, &user, "kanband.service") : r;
+}
+
+/* ---- one unit ------------------------------------------------------------------------------
+ */
+
+static const char *unit_how(const struct unit *u)
+{
+	return u->scope == UNIT_USER ? "--user " : "";
+}
+
+static char *unit_command(const struct unit *u, const char *what)
+{
+	return fs_path("systemctl %s%s %s", unit_how(u), what, u->name);
+}
+
+static void unit_watchdog(struct doctor *d, const struct unit *u, const struct manager_unit *m)
+{
+	const char *text = unit_value(u, "Service.WatchdogSec");
+	double seconds = text ? unit_span_s(text) : 0;
+
+	if (m && m->watchdog_us != UINT64_MAX)
+		seconds = (double)m->watchdog_us / 1e6;
+	if (seconds > 0 && seconds < 3600) {
+		doctor_say(d, FINDING_OK, "watchdog", u->name, NULL, "%g s", seconds);
+		return;
+	}
+	doctor_say(
+		d, FINDING_WARNING, "watchdog", u->name,
+		quote_command(
+			u->scope == UNIT_USER
+				? "mkdir -p %q && printf '[Service]\\nWatchdogSec=30\\n' "
+				  ">%q/watchdog.conf && systemctl --user daemon-reload && "
+				  "systemctl --user restart %q"
+				: "mkdir -p %q && printf '[Service]\\nWatchdogSec=30\\n' "
+				  ">%q/watchdog.conf && systemctl daemon-reload && "
+				  "systemctl restart %q",
+			u->own, u->own, u->name),
+		"there is none: a kanband that hangs keeps the lease, and nobody takes over");
+}
+
+static void unit_linger(struct doctor *d, const struct unit *u)
+{
+	CLEANUP(freep) char *path = NULL;
+	struct stat st;
+
+	if (u->scope != UNIT_USER || !u->user)
+		return;
+	path = fs_path(DOCTOR_LINGER "/%s", u->user);
+	if (path && stat(path, &st) == 0)
+		doctor_say(d, FINDING_OK, "linger", u->user, NULL,
+			   "their services run without a login");
+	else
+		doctor_say(d, FINDING_WARNING, "linger", u->user,
+			   quote_command("loginctl enable-linger %q", u->user),
+			   "it is off: kanband ends with their last logout");
+}
+
+static void unit_state(struct doctor *d, const struct unit *u, const struct manager_unit *m)
+{
+	bool enabled = u->enabled || (m && strncmp(m->enabled, "enabled", 7) == 0) ||
+		       (m && strcmp(m->enabled, "static") == 0);
+
+	if (!enabled)
+		doctor_say(d, FINDING_WARNING, "unit", u->name, unit_command(u, "enable"),
+			   "it is not enabled: nothing starts it at boot");
+	if (m && m->stale)
+		doctor_say(d, FINDING_WARNING, "unit", u->name,
+			   fs_path("systemctl %sdaemon-reload", unit_how(u)),
+			   "its files changed since they were read");
+	if (m && !m->active)
+		doctor_say(d, d->lead.kanband ? FINDING_WARNING : FINDING_ERROR, "unit",
+			   u->name, unit_command(u, "start"),
+			   d->lead.kanband ? "it is %s: kanband runs, but not in its unit"
+					   : "it is %s",
+			   m->state);
+	else if (enabled)
+		doctor_say(d, FINDING_OK, "unit", u->name, NULL, "%s%s",
+			   m ? "active" : "no service manager can be asked whether it runs",
+			   ", and enabled");
+}
+
+void doctor_unit(struct doctor *d)
+{
+	CLEANUP(unit_list_deinit) struct unit_list list = { 0 };
+	struct manager_unit m;
+	const struct unit *u;
+	size_t chosen = 0;
+	int r;
+
+	if (units_find(d, &list) < 0) {
+		d->memory = true;
+		return;
+	}
+	if (list.count == 0 && access("/run/systemd/system", F_OK) != 0) {
+		doctor_say(d, FINDING_OK, "unit", NULL, NULL,
+			   "there is no systemd here: who starts kanband has to start it again "
+			   "and to end it when it hangs");
+		return;
+	}
+	if (list.count == 0) {
+		doctor_say(d, FINDING_WARNING, "unit", NULL,
+			   strdup("make install && systemctl daemon-reload && systemctl enable "
+				  "--now kanband"),
+			   "kanband has none: nothing starts it at boot, or ends it when it "
+			   "hangs");
+		return;
+	}
+	for (size_t i = list.count; i-- > 0;)
+		if (list.units[i].enabled)
+			chosen = i;
+	u = &list.units[chosen];
+	r = manager_ask(u->scope, u->name, &m);
+	unit_state(d, u, r == 0 ? &m : NULL);
+	unit_watchdog(d, u, r == 0 ? &m : NULL);
+	unit_linger(d, u);
+}
