@@ -452,6 +452,30 @@ START_TEST(test_settings_reindex)
 }
 END_TEST
 
+/* They stand in the header alone; where that is gone the newest snapshot has them. */
+START_TEST(test_settings_header_lost)
+{
+	static struct health_good good;
+	struct repair_report rep;
+	struct repair_options opt = { .db_path = kit.path, .good = &good };
+	char *before, junk[100];
+	int fd;
+
+	make_with(&settings[0]);
+	(void)snprintf(good.snapshot, sizeof(good.snapshot), "%s", sound_copy());
+	before = pragma_list();
+	memset(junk, 0x17, sizeof(junk));
+	fd = open(kit.path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), 0), (ssize_t)sizeof(junk));
+	ck_assert_int_eq(close(fd), 0);
+	opt.evidence = keep();
+	ck_assert_msg(repair_run(&opt, &rep, &kit.e) == 0, "%s", kit.e.text);
+	ck_assert_str_eq(rep.method, "rebuild");
+	ck_assert_str_eq(pragma_list(), before);
+	ck_list("60", "SELECT count(*) FROM tasks");
+}
+END_TEST
+
 /* A restore, too, leaves the journal mode; the rest is that of the copy. */
 START_TEST(test_settings_restore)
 {
@@ -484,6 +508,7 @@ int main(void)
 		test_sound_after_all,
 		test_left_over,
 		test_compared_with_good,
+		test_settings_header_lost,
 	};
 	TCase *tcase = kit_tcase(suite, "over", tests, sizeof(tests) / sizeof(tests[0]));
 
