@@ -1,4 +1,5 @@
-# install and uninstall. Included by the Makefile, which defines the folders.
+# install, uninstall and the Debian package. Included by the Makefile, which defines the folders. What is there by a
+# pattern is installed by a pattern: a unit, a manual or a completion more needs no line here.
 
 localstatedir ?= /var
 unitdir       ?= $(libdir)/systemd/system
@@ -6,19 +7,29 @@ userunitdir   ?= $(libdir)/systemd/user
 catalogdir    ?= $(libdir)/systemd/catalog
 sysusersdir   ?= $(libdir)/sysusers.d
 tmpfilesdir   ?= $(libdir)/tmpfiles.d
+docdir        ?= $(datadir)/doc/kanband
+bashcompdir   ?= $(datadir)/bash-completion/completions
+zshcompdir    ?= $(datadir)/zsh/site-functions
+fishcompdir   ?= $(datadir)/fish/vendor_completions.d
 confdir       := $(sysconfdir)/kanband
+
+# each PATTERN FOLDER : SOURCE:DESTINATION of every file of the pattern
+each = $(foreach f,$(sort $(wildcard $(1))),$(f):$(2)/$(patsubst %.in,%,$(notdir $(f))))
 
 # SOURCE:DESTINATION. A source that ends in .in has @bindir@ and @sysconfdir@ filled in.
 INSTALL_FILES := \
-	systemd/kanband.service.in:$(unitdir)/kanband.service \
-	systemd/kanband@.service.in:$(unitdir)/kanband@.service \
-	systemd/kanban.slice:$(unitdir)/kanban.slice \
-	systemd/user/kanband.service.in:$(userunitdir)/kanband.service \
+	$(call each,$(foreach k,service socket slice,systemd/*.$(k) systemd/*.$(k).in),$(unitdir)) \
+	$(call each,$(foreach k,service socket slice,systemd/user/*.$(k) systemd/user/*.$(k).in),$(userunitdir)) \
 	systemd/kanban.slice:$(userunitdir)/kanban.slice \
 	systemd/kanband.catalog:$(catalogdir)/kanband.catalog \
 	systemd/kanband.sysusers:$(sysusersdir)/kanband.conf \
 	systemd/kanband.tmpfiles:$(tmpfilesdir)/kanband.conf \
-	$(foreach m,$(sort $(wildcard man/*.[1-8])),$(m):$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	$(foreach m,$(sort $(wildcard man/*.[1-8])),$(m):$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
+	$(foreach f,$(wildcard conf/completions/kanbanctl.bash),$(f):$(bashcompdir)/kanbanctl) \
+	$(foreach f,$(wildcard conf/completions/kanbanctl.zsh),$(f):$(zshcompdir)/_kanbanctl) \
+	$(foreach f,$(wildcard conf/completions/kanbanctl.fish),$(f):$(fishcompdir)/kanbanctl.fish) \
+	$(call each,README.md conf/openapi.yaml,$(docdir)) \
+	$(call each,systemd/hermes-gateway.service.d/*.conf,$(docdir)/examples/hermes-gateway.service.d)
 INSTALL_CONF := $(wildcard conf/kanband.conf)
 
 source = $(firstword $(subst :, ,$(1)))
@@ -47,3 +58,11 @@ uninstall: ## take away what install put there; a changed kanband.conf stays
 	$(if $(INSTALL_CONF),@if cmp -s $(INSTALL_CONF) $(DESTDIR)$(confdir)/kanband.conf; then rm -f $(DESTDIR)$(confdir)/kanband.conf; \
 	elif test -e $(DESTDIR)$(confdir)/kanband.conf; then echo 'kept: $(DESTDIR)$(confdir)/kanband.conf (it was changed)'; fi)
 	@rmdir $(DESTDIR)$(confdir)/kanband.conf.d $(DESTDIR)$(confdir) 2>/dev/null || true
+	@rmdir $(DESTDIR)$(docdir)/examples/hermes-gateway.service.d $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir) 2>/dev/null || true
+
+# The sources that git tracks, with conf/debian as debian/, in a folder of their own.
+.PHONY: deps-deb deb
+deps-deb: ## and what make deb needs (Debian and its kin)
+	@sh conf/deps --deb $(PKGS) check
+deb: deps-deb ## build the Debian package: build/deb/kanband_*.deb
+	@sh conf/mkdeb $(BUILD)/deb

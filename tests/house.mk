@@ -10,7 +10,7 @@ deps-dev: ## and what lint needs
 
 # T='test_fs systemd/service' or T='test_once_*' runs some; MODE=asan runs them under sanitizers.
 .PHONY: check
-check: deps ## build and run all tests
+check: deps-deb ## build and run all tests
 	@+$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) $(if $(T),$(patsubst %,'%',$(T)))
 

@@ -34,6 +34,7 @@ struct service {
 	uint64_t watchdog_us;            /* the manager's interval in microseconds; 0 = none */
 	service_well_fn well;            /* the gate, or NULL: always well */
 	void *arg;                       /* its argument, borrowed */
+	uint64_t pings;                  /* sent */
 	bool silent;                     /* the gate said no and the pings have stopped */
 	bool mute;                       /* the last message could not be sent */
 	char status[SERVICE_STATUS_MAX]; /* what was told last */
@@ -51,6 +52,13 @@ struct service {
  */
 MUST_CHECK int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 			    void *arg);
+
+/**
+ * service_socket() - a listening socket that the manager handed over under the name `control`
+ * (or its only one). The others, if any, are closed.
+ * Return: the descriptor, close-on-exec, the caller's; -ENOENT: none; other -errno.
+ */
+MUST_CHECK int service_socket(void);
 
 /** service_close() - end the pings, then call @done once from the loop */
 void service_close(struct service *service, void (*done)(void *arg), void *arg);

@@ -11,10 +11,12 @@
  */
 #include "daemon/service.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "util/clock.h"
 #include "util/log.h"
@@ -50,8 +52,10 @@ static void service_on_timer(uv_timer_t *timer)
 	const char *why = "no reason given";
 	bool well = !service->well || service->well(service->arg, &why);
 
-	if (well)
+	if (well) {
 		service_send(service, "WATCHDOG=1");
+		service->pings++;
+	}
 	if (well && service->silent)
 		log_about(LOG_NOTICE, &about,
 			  "all is well again, the watchdog is pinged as before");
@@ -87,6 +91,27 @@ int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 	if (period_ms == 0)
 		return 0;
 	return uv_timer_start(&service->timer, service_on_timer, period_ms, period_ms);
+}
+
+int service_socket(void)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(0, &names), found = -ENOENT;
+
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		int fd = SD_LISTEN_FDS_START + i;
+
+		if (found < 0 && names && (n == 1 || strcmp(names[i], "control") == 0))
+			found = fd;
+		else
+			(void)close(fd); /* nobody would ever accept from it */
+	}
+	for (int i = 0; names && names[i]; i++)
+		free(names[i]);
+	free(names);
+	return found;
 }
 
 static void service_on_closed(uv_handle_t *handle)
