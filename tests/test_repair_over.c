@@ -291,7 +291,11 @@ END_TEST
 
 START_TEST(test_sound_after_all)
 {
+	static struct health_good good;
 	struct repair_report rep;
+	struct repair_options opt = { .db_path = kit.path,
+				      .good = &good,
+				      .policy = REPAIR_NEVER };
 	char *before = path_of("before.db");
 
 	kit_board(0);
@@ -301,6 +305,14 @@ START_TEST(test_sound_after_all)
 	ck_assert_str_eq(rep.method, "check");
 	ck_assert(!rep.written);
 	ck_assert_int_eq(system(kit_printf("cmp '%s' '%s'", kit.path, before)), 0);
+	/* also where nothing may be repaired */
+	opt.evidence = keep();
+	ck_assert_int_eq(repair_run(&opt, &rep, &kit.e), 0);
+	ck_assert_str_eq(rep.method, "check");
+	kit_sql("CREATE TABLE extra(x)");
+	break_leaf();
+	opt.evidence = keep();
+	ck_assert_int_eq(repair_run(&opt, &rep, &kit.e), REPAIR_IMPOSSIBLE);
 }
 END_TEST
 

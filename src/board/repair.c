@@ -211,9 +211,8 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 	*rep = (struct repair_report){ 0 };
 	if (!out)
 		return error_set(e, -ENOMEM, "out of memory");
-	if (opt->policy == REPAIR_NEVER)
-		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
-	r = repair_reindex(opt->db_path, opt->dry_run, &found, &first);
+	r = repair_reindex(opt->db_path, opt->dry_run || opt->policy == REPAIR_NEVER, &found,
+			   &first);
 	if (r == REPAIR_BUSY)
 		return error_set(e, r, "%s", first.text);
 	if (r == 0 && found == REINDEX_OK) { /* what looked like damage has passed */
@@ -222,6 +221,8 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 			       "it is sound after all: nothing was written");
 		return 0;
 	}
+	if (opt->policy == REPAIR_NEVER)
+		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
 	if (r == 0 && found == REINDEX_INDEXES) {
 		(void)snprintf(rep->method, sizeof(rep->method), "reindex");
 		(void)snprintf(rep->text, sizeof(rep->text),
