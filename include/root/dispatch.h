@@ -103,6 +103,7 @@ struct dispatch {
 	unsigned failures;    /* passing failures in a row, for the back-off */
 	bool trouble_told;    /* a passing fault was logged */
 	bool told_bad;        /* a lasting one was */
+	enum board_state told_state; /* the last lasting state, told or not worth it */
 	/* what the last tick said */
 	int64_t last_event, running, ready;
 	unsigned waits;

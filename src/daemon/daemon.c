@@ -179,6 +179,7 @@ static void daemon_ready(struct daemon *d)
 		return;
 	d->ready = true;
 	daemon_status(d);
+	service_patience(&d->service, NULL);
 	service_ready(&d->service);
 }
 
@@ -233,6 +234,13 @@ static bool daemon_well(void *arg, const char **why)
 	return !job;
 }
 
+static bool daemon_busy(void *arg)
+{
+	struct daemon *d = arg;
+
+	return d->engine.jobs.count > 0;
+}
+
 static void daemon_service_closed(void *arg)
 {
 	(void)arg; /* the loop ends when its last handle is closed */
@@ -272,6 +280,7 @@ static void daemon_stop_signal(uv_signal_t *handle, int signum)
 	daemon_status(d);
 	service_stopping(&d->service);
 	control_stop(d->control);
+	service_patience(&d->service, daemon_busy); /* a repair is brought to its end */
 	d->stopping = d->n_roots;
 	for (size_t i = 0; i < d->n_roots; i++)
 		root_stop(d->roots[i], daemon_root_stopped, d);
@@ -430,6 +439,8 @@ static int daemon_handles(struct daemon *d)
 		r = daemon_signal(d, &d->chld, daemon_chld, SIGCHLD);
 	if (r == 0)
 		r = service_init(&d->service, &d->engine.loop, daemon_well, d);
+	if (r == 0)
+		service_patience(&d->service, daemon_busy); /* until READY */
 	return r;
 }
 

@@ -77,6 +77,10 @@ int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 	if (r < 0)
 		return r;
 	service->timer.data = service;
+	r = uv_timer_init(loop, &service->extend);
+	if (r < 0)
+		return r;
+	service->extend.data = service;
 	r = sd_watchdog_enabled(0, &service->watchdog_us);
 	if (r <= 0)
 		service->watchdog_us = 0;
@@ -114,14 +118,17 @@ static void service_on_closed(uv_handle_t *handle)
 {
 	struct service *service = handle->data;
 
-	service->close_done(service->close_arg);
+	if (--service->closing == 0)
+		service->close_done(service->close_arg);
 }
 
 void service_close(struct service *service, void (*done)(void *arg), void *arg)
 {
 	service->close_done = done;
 	service->close_arg = arg;
+	service->closing = 2;
 	uv_close((uv_handle_t *)&service->timer, service_on_closed);
+	uv_close((uv_handle_t *)&service->extend, service_on_closed);
 }
 
 void service_ready(struct service *service)
@@ -149,6 +156,29 @@ void service_extend_timeout(struct service *service, uint64_t usec)
 
 	(void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
 	service_send(service, message);
+}
+
+static void service_on_extend(uv_timer_t *timer)
+{
+	struct service *service = timer->data;
+	const char *why = NULL;
+
+	if (service->busy && service->busy(service->arg) &&
+	    (!service->well || service->well(service->arg, &why)))
+		service_extend_timeout(service, SERVICE_EXTEND_USEC);
+}
+
+void service_patience(struct service *service, service_busy_fn busy)
+{
+	service->busy = busy;
+	if (!busy) {
+		IGNORE(uv_timer_stop(&service->extend)); /* always 0 */
+		return;
+	}
+	/* never fails with a callback, while it is not closing */
+	IGNORE(uv_timer_start(&service->extend, service_on_extend, SERVICE_EXTEND_PERIOD_MS,
+			      SERVICE_EXTEND_PERIOD_MS));
+	service_on_extend(&service->extend);
 }
 
 void service_status(struct service *service, const char *fmt, ...)

@@ -31,7 +31,7 @@ static void visit_notes(const struct dispatch *d, const struct plan *plan)
 }
 
 /* A state is told when it begins and when it ends, not in between. */
-static void visit_told(struct dispatch *d, const struct board_job *bj, bool changed)
+static void visit_told(struct dispatch *d, const struct board_job *bj)
 {
 	struct log_about bad = dispatch_about(d, LOG_ID_BOARD_BAD);
 	struct log_about well = dispatch_about(d, LOG_ID_BOARD_WELL);
@@ -47,8 +47,9 @@ static void visit_told(struct dispatch *d, const struct board_job *bj, bool chan
 	if (d->trouble_told && state == BOARD_HEALTHY)
 		log_about(LOG_NOTICE, &well, "board %s works again", d->board.place.slug);
 	d->trouble_told = false;
-	if (!changed)
+	if (state == d->told_state) /* also after trouble in between */
 		return;
+	d->told_state = state;
 	if (state == BOARD_QUARANTINED)
 		log_about(LOG_ERR, &bad,
 			  "board %s is quarantined: %s; no file of it is touched until its "
@@ -203,7 +204,7 @@ void visit_done(struct job *job)
 		d->failures = 0;
 	if (d->board.state == BOARD_TROUBLED && bj->outcome == BOARD_FAILED)
 		visit_failed(d);
-	visit_told(d, bj, changed);
+	visit_told(d, bj);
 	if (changed && root->env->told_board)
 		root->env->told_board(root->env->told_arg, d);
 	if (root->env->once)
