@@ -1,13 +1,16 @@
 /* What an operator does: look, repair, restore, accept, take a snapshot. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "board/mend.h"
 #include "lib/boardkit.h"
+#include "lib/visit.h"
 
 static struct mend_report rep; /* too big for a stack */
 
@@ -137,5 +140,150 @@ START_TEST(test_accept_damaged)
 }
 END_TEST
 
-KIT_SUITE("mend", test_check, test_repair, test_locked, test_snapshot_restore_accept,
-	  test_accept_damaged)
+/* ---- hands off -----------------------------------------------------------------------------
+ */
+
+static char *dir_list(void)
+{
+	FILE *p = popen(kit_printf("cd '%s' && ls -A && md5sum kanban.db*", kit.dir), "re");
+	char text[8192];
+	size_t n;
+
+	ck_assert_ptr_nonnull(p);
+	n = fread(text, 1, sizeof(text) - 1, p);
+	text[n] = '\0';
+	ck_assert_int_eq(pclose(p), 0);
+	return kit_printf("%s", text);
+}
+
+/* Does anybody open the file of the board for writing, or its sidecars at all? */
+static int watch_opens(void)
+{
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_ge(inotify_add_watch(fd, kit.path, IN_CLOSE_WRITE | IN_MODIFY), 0);
+	return fd;
+}
+
+static bool opened(int fd)
+{
+	char buf[4096];
+
+	return read(fd, buf, sizeof(buf)) > 0;
+}
+
+/* What is recorded as damaged is looked at on copies: no lock, no -shm, nothing. */
+START_TEST(test_hands_off)
+{
+	char path[HEALTH_PATH_MAX], *before;
+	int fd;
+
+	fill_board();
+	break_leaf();
+	ck_assert_int_eq(mend_repair(place(), REPAIR_LOSSLESS, false, &rep, &kit.e),
+			 MEND_NOT_WELL);
+	ck_assert_int_eq(rep.health.state, HEALTH_QUARANTINED);
+	before = dir_list();
+	fd = watch_opens();
+	ck_assert_int_eq(mend_check(place(), &rep, &kit.e), MEND_NOT_WELL);
+	ck_assert_int_eq(rep.state, HEALTH_QUARANTINED);
+	ck_assert_ptr_nonnull(strstr(rep.what, "integrity_check"));
+	ck_assert_ptr_nonnull(strstr(rep.will, "lost"));
+	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, true, &rep, &kit.e), 0);
+	ck_assert_uint_gt(rep.repair.n_tables, 0);
+	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), MEND_NOT_WELL);
+	ck_assert(!opened(fd));
+	ck_assert_str_eq(dir_list(), before);
+	ck_assert_int_eq(close(fd), 0);
+	/* it was opened for writing, and this notices: the salvage */
+	fd = watch_opens();
+	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, false, &rep, &kit.e), 0);
+	ck_assert(opened(fd));
+	ck_assert_int_eq(close(fd), 0);
+	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), 0);
+}
+END_TEST
+
+/* No snapshot pushes out the good ones of a board that lost what it had. */
+START_TEST(test_no_snapshot_of_a_lost_board)
+{
+	char path[HEALTH_PATH_MAX];
+	struct health_good found;
+
+	fill_board();
+	ck_assert_int_eq(mend_accept(place(), &found, &kit.e), 0);
+	kit_sql("DELETE FROM tasks");
+	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), MEND_NOT_WELL);
+	ck_assert_ptr_nonnull(strstr(kit.e.text, "60 tasks"));
+	ck_assert_int_ne(access(kit_printf("%s/snapshots", kit.dir), F_OK), 0);
+}
+END_TEST
+
+/* Somebody reads on and on: no failed try is booked. */
+START_TEST(test_busy)
+{
+	static struct health was, is;
+	struct other o;
+
+	fill_board();
+	break_leaf();
+	ck_assert_int_eq(mend_repair(place(), REPAIR_LOSSLESS, false, &rep, &kit.e),
+			 MEND_NOT_WELL);
+	ck_assert_int_eq(health_read(kit.path, &was), 0);
+	ck_assert_int_eq(was.attempts, 1);
+	o = other_open("BEGIN; SELECT count(*) FROM sqlite_schema");
+	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, false, &rep, &kit.e), MEND_BUSY);
+	ck_assert(unchanged());
+	ck_assert_int_eq(health_read(kit.path, &is), 0);
+	ck_assert_mem_eq(&was, &is, sizeof(was));
+	other_close(&o);
+	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, false, &rep, &kit.e), 0);
+	ck_list("ok", "PRAGMA integrity_check");
+}
+END_TEST
+
+static int64_t seen_done, seen_total;
+
+static void on_progress(void *arg, int64_t done, int64_t total)
+{
+	ck_assert_ptr_eq(arg, &rep);
+	ck_assert_int_ge(done, seen_done);
+	seen_done = done;
+	seen_total = total;
+}
+
+START_TEST(test_progress)
+{
+	fill_board();
+	break_leaf();
+	rep.progress = on_progress;
+	rep.arg = &rep;
+	ck_assert_int_eq(mend_check(place(), &rep, &kit.e), MEND_NOT_WELL);
+	ck_assert_int_gt(seen_total, 0);
+	seen_done = seen_total = 0;
+	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, false, &rep, &kit.e), 0);
+	ck_assert_int_gt(seen_total, 0);
+	rep.progress = NULL;
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		test_check,
+		test_repair,
+		test_locked,
+		test_snapshot_restore_accept,
+		test_accept_damaged,
+		test_hands_off,
+		test_no_snapshot_of_a_lost_board,
+		test_busy,
+		test_progress,
+	};
+	Suite *suite = suite_create("mend");
+	TCase *tcase = kit_tcase(suite, "mend", tests, sizeof(tests) / sizeof(tests[0]));
+
+	tcase_set_timeout(tcase, 120); /* locks are waited for */
+	return kit_main(suite);
+}

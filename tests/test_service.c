@@ -347,6 +347,67 @@ START_TEST(no_gate_is_always_well)
 }
 END_TEST
 
+/* ---- patience ------------------------------------------------------------------------------
+ */
+
+static bool working;
+
+static bool busy(void *arg)
+{
+	ck_assert_ptr_eq(arg, &fix);
+	return working;
+}
+
+/* The next request comes with the timer; @n of them. */
+static void extended(int n)
+{
+	uint64_t until = clock_mono_ms() + WAIT_MS;
+
+	while (n > 0) {
+		ck_assert_uint_lt(clock_mono_ms(), until);
+		(void)uv_run(&fix.loop, UV_RUN_ONCE);
+		for (const char *m; *(m = next());) {
+			ck_assert_str_eq(m, "EXTEND_TIMEOUT_USEC=15000000");
+			n--;
+		}
+	}
+}
+
+START_TEST(work_is_waited_for)
+{
+	start();
+	working = true;
+	service_patience(&fix.service, busy);
+	ck_assert_str_eq(next(), "EXTEND_TIMEOUT_USEC=15000000"); /* at once */
+	extended(2);
+	working = false; /* no work, no request */
+	for (int i = 0; i < 2; i++)
+		(void)uv_run(&fix.loop, UV_RUN_ONCE);
+	ck_assert_str_eq(next(), "");
+	working = true;
+	extended(1);
+	service_patience(&fix.service, NULL);
+	ck_assert(!uv_is_active((uv_handle_t *)&fix.service.extend));
+	ck_assert_str_eq(next(), "");
+	stop();
+}
+END_TEST
+
+/* A job past its deadline is not waited for. */
+START_TEST(what_hangs_is_not_waited_for)
+{
+	start();
+	working = true;
+	fix.well = false;
+	service_patience(&fix.service, busy);
+	(void)uv_run(&fix.loop, UV_RUN_ONCE);
+	ck_assert_str_eq(next(), "");
+	fix.well = true;
+	extended(1);
+	stop();
+}
+END_TEST
+
 static Suite *service_suite(void)
 {
 	Suite *s = suite_create("service");
@@ -363,6 +424,8 @@ static Suite *service_suite(void)
 	tcase_add_test(tc, whose_watchdog);
 	tcase_add_test(tc, a_deaf_manager_is_one_warning);
 	tcase_add_test(tc, no_gate_is_always_well);
+	tcase_add_test(tc, work_is_waited_for);
+	tcase_add_test(tc, what_hangs_is_not_waited_for);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -199,6 +199,22 @@ START_TEST(read_file_reads_all_or_refuses)
 }
 END_TEST
 
+START_TEST(copy_takes_regular_files_only)
+{
+	char *data;
+
+	ck_assert_int_eq(fs_write_atomic("from", "abc", 3, 0644), 0);
+	ck_assert_int_eq(fs_copy("from", "to", true), 0);
+	ck_assert_int_eq(fs_read_file("to", 10, &data, NULL), 0);
+	ck_assert_str_eq(data, "abc");
+	free(data);
+	ck_assert_int_eq(fs_copy("/dev/zero", "zeros", false), -EINVAL);
+	ck_assert_int_eq(fs_copy("/", "folder", false), -EISDIR);
+	ck_assert_int_eq(fs_copy("none", "to", false), -ENOENT);
+	ck_assert_int_eq(access("zeros", F_OK), -1);
+}
+END_TEST
+
 START_TEST(write_atomic_replaces)
 {
 	CLEANUP(freep) char *stale = fs_path(".file.%d.tmp", (int)getpid());
@@ -602,6 +618,7 @@ static Suite *util_suite(void)
 	suite_add_tcase(s, error);
 	tcase_add_checked_fixture(fs, folder_setup, folder_teardown);
 	tcase_add_test(fs, read_file_reads_all_or_refuses);
+	tcase_add_test(fs, copy_takes_regular_files_only);
 	tcase_add_test(fs, write_atomic_replaces);
 	tcase_add_test(fs, write_atomic_fails_without_a_trace);
 	tcase_add_test(fs, mkdir_p_makes_parents);

@@ -102,6 +102,13 @@ struct board_job {
 /** board_init() - @place is taken over */
 void board_init(struct board *board, struct board_place *place);
 
+/** board_close() - close the connection; the caller has the board. Blocks. */
+void board_close(struct board *board);
+
+/** board_forget() - nothing that was seen holds any more: examine it at the next visit.
+ * The board is idle; its state stays what it is until then. */
+void board_forget(struct board *board);
+
 /** board_deinit() - close and free; the board is idle. Blocks: closes the database. */
 void board_deinit(struct board *board);
 

@@ -24,6 +24,9 @@ enum mend_outcome {
 };
 
 struct mend_report {
+	/* in, or NULL: called now and then by a repair, tried or done; bytes */
+	void (*progress)(void *arg, int64_t done, int64_t total);
+	void *arg;
 	enum health_state state;     /* what the board is, or would be */
 	char what[ERROR_TEXT_MAX];   /* one sentence: what is wrong, or "sound" */
 	char will[ERROR_TEXT_MAX];   /* what kanband does about it, or was done */
@@ -33,7 +36,9 @@ struct mend_report {
 
 /**
  * mend_check() - what is wrong with the board and what will be done about it
- * A damaged board is looked at on a private copy; nothing beside the board is written.
+ * One that is recorded as being in trouble is looked at on a private copy, and no file of it is
+ * opened by SQLite; nothing beside the board is written.
+ * @report: out, but for progress and arg
  * Return: 0 sound; MEND_NOT_WELL (@report says it); MEND_BUSY; -ENOENT no file and never one;
  * -errno.
  */
@@ -62,6 +67,7 @@ MUST_CHECK int mend_restore(const struct board_place *place, const char *from, b
 MUST_CHECK int mend_accept(const struct board_place *place, struct health_good *found,
 			   struct error *e);
 
-/** mend_snapshot() - take a snapshot now. @path: out, HEALTH_PATH_MAX bytes
- * Return: 0; MEND_NOT_WELL; MEND_BUSY; -errno. */
+/** mend_snapshot() - take a snapshot now, unless the board is not well: none is taken of one
+ * that is damaged or lost something. @path: out, HEALTH_PATH_MAX bytes Return: 0;
+ * MEND_NOT_WELL; MEND_BUSY; -errno. */
 MUST_CHECK int mend_snapshot(const struct board_place *place, char *path, struct error *e);

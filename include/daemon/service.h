@@ -21,14 +21,24 @@
  */
 typedef bool (*service_well_fn)(void *arg, const char **why);
 
+/** service_busy_fn - is something at work that the start or the stop has to wait for */
+typedef bool (*service_busy_fn)(void *arg);
+
+#define SERVICE_EXTEND_PERIOD_MS 2000     /* between two requests for more time */
+#define SERVICE_EXTEND_USEC      15000000 /* and so much is asked for each time */
+
 struct service {
 	uv_timer_t timer;                /* at half the watchdog's interval; else not started */
+	uv_timer_t extend;               /* asks for more time; not started unless asked for */
+	service_busy_fn busy;            /* what more time is asked for; or NULL */
 	uint64_t watchdog_us;            /* the manager's interval in microseconds; 0 = none */
 	service_well_fn well;            /* the gate, or NULL: always well */
 	void *arg;                       /* its argument, borrowed */
+	uint64_t pings;                  /* sent */
 	bool silent;                     /* the gate said no and the pings have stopped */
 	bool mute;                       /* the last message could not be sent */
 	char status[SERVICE_STATUS_MAX]; /* what was told last */
+	unsigned closing;                /* timers that are not closed yet */
 	void (*close_done)(void *arg);
 	void *close_arg;
 };
@@ -42,6 +52,13 @@ struct service {
  */
 MUST_CHECK int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 			    void *arg);
+
+/**
+ * service_socket() - a listening socket that the manager handed over under the name `control`
+ * (or its only one). The others, if any, are closed.
+ * Return: the descriptor, close-on-exec, the caller's; -ENOENT: none; other -errno.
+ */
+MUST_CHECK int service_socket(void);
 
 /** service_close() - end the pings, then call @done once from the loop */
 void service_close(struct service *service, void (*done)(void *arg), void *arg);
@@ -66,6 +83,16 @@ void service_status(struct service *service, const char *fmt, ...) PRINTF(2, 3);
  * @usec: microseconds from now
  */
 void service_extend_timeout(struct service *service, uint64_t usec);
+
+/**
+ * service_patience() - the start or the stop may take longer than the manager allows: from now
+ * on more time is asked for as long as there is work, and all is well by the gate of
+ * service_init() What hangs is not covered: a job past its deadline stops the requests, and the
+ * manager's time-out ends us.
+ * @busy: asked now and every SERVICE_EXTEND_PERIOD_MS, with the argument of service_init();
+ *        NULL: that phase is over
+ */
+void service_patience(struct service *service, service_busy_fn busy);
 
 /** service_watchdog_period_ms() - milliseconds between pings, 0 if nobody watches */
 uint64_t service_watchdog_period_ms(const struct service *service);

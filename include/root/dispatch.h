@@ -17,6 +17,7 @@ struct root;
 struct dispatch;
 struct launch_batch;
 struct ending_watch;
+struct errand;
 
 /* Why a board is to be visited. */
 enum dispatch_want {
@@ -62,6 +63,13 @@ struct dispatch {
 	bool present;               /* seen by the last scan */
 	bool dispatched;            /* neither archived, paused nor a duplicate */
 	const char *aside;          /* why not: "archived", "paused", "duplicate"; static */
+	bool held;                  /* by the operator: nothing is claimed */
+	int64_t held_at;            /* since, Unix seconds */
+	struct errand *errands;     /* what the operator asked for and has not begun */
+	uint64_t visits;            /* that have ended */
+	uint64_t woken_us;          /* clock_mono_us() of the oldest wish not yet seen to; 0 */
+	bool claiming;              /* the visit may claim */
+	uint64_t visit_us, wake_us; /* of the visit: its start, and woken_us before it */
 	unsigned want;              /* bits of enum dispatch_want */
 	struct board_job bj;        /* the visit, while board.busy */
 	struct settings bj_set;     /* its settings */
@@ -89,11 +97,13 @@ struct dispatch {
 	uint64_t timer_at_ms; /* 0 = not armed */
 	int64_t deadline_s;   /* Unix seconds: when time alone changes something; 0 never */
 	uint64_t visited_ms;  /* uv_now() of the end of the last visit */
+	int64_t visited_at;   /* the same, Unix seconds; 0 never */
 	bool looking;         /* it was a look that found nothing new */
 	uint64_t look_gap_ms; /* the next look waits so long after it */
 	unsigned failures;    /* passing failures in a row, for the back-off */
 	bool trouble_told;    /* a passing fault was logged */
 	bool told_bad;        /* a lasting one was */
+	enum board_state told_state; /* the last lasting state, told or not worth it */
 	/* what the last tick said */
 	int64_t last_event, running, ready;
 	unsigned waits;
@@ -141,6 +151,9 @@ void dispatch_reload(struct dispatch *d);
 
 /** dispatch_want() - ask for a visit */
 void dispatch_want(struct dispatch *d, unsigned want);
+
+/** dispatch_hold() - claim nothing more on this board, or (@held false) again */
+void dispatch_hold(struct dispatch *d, bool held);
 
 /** dispatch_sweep() - the interval came round: visit if anything may be due */
 void dispatch_sweep(struct dispatch *d, bool changed);

@@ -13,11 +13,13 @@
 #include "board/tick.h"
 #include "launch/launch.h"
 #include "root/lease.h"
+#include "root/stats.h"
 #include "util/job.h"
 #include "util/settings.h"
 
 struct root;
 struct dispatch;
+struct worker;
 
 /* What all roots of a process share. Filled by the daemon; read-only for jobs but the caps. */
 struct root_env {
@@ -51,6 +53,12 @@ struct root_env {
 	void (*freed)(void *arg);
 	/* a worker ended: what it left behind may have become our child */
 	void (*worker_ended)(void *arg);
+	bool held; /* drained by the operator: nothing is claimed on any board */
+	/* news for whoever listens; NULL: nobody */
+	void (*told_board)(void *arg, const struct dispatch *d); /* its state changed */
+	void (*told_worker)(void *arg, const struct worker *w, bool ended);
+	void *told_arg; /* of these two */
+	struct root_stats stats;
 	void *arg; /* of settings(), changed() … */
 };
 
@@ -115,6 +123,9 @@ void root_reload(struct root *root);
 
 /** root_sweep() - look at every board now */
 void root_sweep(struct root *root);
+
+/** root_release() - claims are made again after a drain: look at every board */
+void root_release(struct root *root);
 
 /** root_capacity() - places came free: visit the boards that wait for one */
 void root_capacity(struct root *root);

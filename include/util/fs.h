@@ -45,8 +45,8 @@ MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, m
  * fs_copy() - copy a regular file, sharing its blocks where the file system can
  * @to:      replaced if it is there; not through a symbolic link
  * @durable: fsync it
- * Return: 0; -ENOENT no @from; other -errno (@to may then be half-written: a temp name,
- * please).
+ * Return: 0; -ENOENT no @from; -EISDIR, -EINVAL it is no regular file; other -errno (@to may
+ * then be half-written: a temp name, please).
  */
 MUST_CHECK int fs_copy(const char *from, const char *to, bool durable);
 

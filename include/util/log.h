@@ -53,6 +53,13 @@ void log_open(int level);
 /** log_set_level() - change the level at a reload; loop thread */
 void log_set_level(int level);
 
+/* One line that has a MESSAGE_ID, whether its level is written or not. All borrowed. */
+typedef void (*log_hook_fn)(void *arg, int priority, const struct log_about *about,
+			    const char *text);
+
+/** log_set_hook() - who else is told (one; NULL: nobody); loop thread */
+void log_set_hook(log_hook_fn fn, void *arg);
+
 /** log_level_from_text() - "error", "warning", "notice", "info", "debug" → LOG_*, or -1 */
 int log_level_from_text(const char *text);
 

@@ -68,6 +68,18 @@ void board_deinit(struct board *board)
 	board_place_deinit(&board->place);
 }
 
+void board_close(struct board *board)
+{
+	board->db = db_free(board->db);
+}
+
+void board_forget(struct board *board)
+{
+	board->checked = false;
+	board->seen_racy = true;
+	board->ioerrs = 0;
+}
+
 bool board_changed(const struct board *board, const struct board_place *now)
 {
 	return board->seen_racy || !file_stamp_equal(&board->seen_db, &now->db) ||

@@ -163,16 +163,18 @@ static int mend_copies_make(struct mend_copies *c, const char *db_path, struct e
 }
 
 /* Try the repair on the copies. */
-static int mend_try(const struct mend_copies *c, const struct health *health,
-		    enum repair_policy policy, struct repair_report *report, struct error *e)
+static int mend_try(const struct mend_copies *c, enum repair_policy policy,
+		    struct mend_report *rep, struct error *e)
 {
 	struct repair_options opt = { .db_path = c->work,
 				      .evidence = c->evidence,
-				      .good = &health->good,
+				      .good = &rep->health.good,
 				      .policy = policy,
-				      .dry_run = true };
+				      .dry_run = true,
+				      .progress = rep->progress,
+				      .arg = rep->arg };
 
-	return repair_run(&opt, report, e);
+	return repair_run(&opt, &rep->repair, e);
 }
 
 static int mend_lost(const struct board_place *place, struct mend_report *rep, const char *what)
@@ -211,7 +213,7 @@ static int mend_sound(const struct board_place *place, struct db *db, struct men
 static int mend_damaged(const struct mend_copies *c, enum repair_policy policy,
 			struct mend_report *rep, struct error *e)
 {
-	int r = mend_try(c, &rep->health, policy, &rep->repair, e);
+	int r = mend_try(c, policy, rep, e);
 
 	if (r < 0)
 		return r;
@@ -291,9 +293,14 @@ static int mend_look(const struct board_place *place, enum repair_policy policy,
 	return r < 0 ? r : mend_damaged(&copies, policy, rep, e);
 }
 
+static void mend_begin(struct mend_report *report)
+{
+	*report = (struct mend_report){ .progress = report->progress, .arg = report->arg };
+}
+
 int mend_check(const struct board_place *place, struct mend_report *report, struct error *e)
 {
-	*report = (struct mend_report){ 0 };
+	mend_begin(report);
 	return mend_look(place, REPAIR_LOSSLESS, report, e);
 }
 
@@ -345,7 +352,9 @@ static int mend_repair_now(const struct board_place *place, enum repair_policy p
 	struct repair_options opt = { .db_path = place->db_path,
 				      .evidence = rep->health.evidence,
 				      .good = &rep->health.good,
-				      .policy = policy };
+				      .policy = policy,
+				      .progress = rep->progress,
+				      .arg = rep->arg };
 	uint64_t until = clock_mono_ms() + REPAIR_TRIES_MS;
 	struct health_good found = { 0 };
 	int r = REPAIR_BUSY;
@@ -381,6 +390,7 @@ static int mend_repair_live(const struct board_place *place, enum repair_policy 
 {
 	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
 	CLEANUP(db_freep) struct db *db = NULL;
+	struct health_good found = { 0 };
 	int r = mend_lock(place->db_path, &locks, e);
 
 	if (r == 0)
@@ -388,8 +398,14 @@ static int mend_repair_live(const struct board_place *place, enum repair_policy 
 	if (r != 0)
 		return r;
 	r = mend_open(place->db_path, &db, e);
-	if (r == 0)
-		return mend_sound(place, db, rep, e);
+	if (r == 0) {
+		r = mend_sound(place, db, rep, e);
+		db = db_free(db);
+		/* a record that says otherwise of a sound board is old */
+		if (r == 0 && rep->health.state != HEALTH_HEALTHY)
+			r = mend_settle(place, &rep->health, &found, e);
+		return r;
+	}
 	r = mend_judge(place, rep, r, e);
 	if (r != MEND_NOT_WELL || rep->state != HEALTH_QUARANTINED)
 		return r;
@@ -401,7 +417,7 @@ int mend_repair(const struct board_place *place, enum repair_policy policy, bool
 {
 	int r;
 
-	*report = (struct mend_report){ 0 };
+	mend_begin(report);
 	if (!dry_run)
 		return mend_repair_live(place, policy, report, e);
 	r = mend_look(place, policy, report, e);

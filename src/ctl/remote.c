@@ -39,7 +39,8 @@ static bool remote_begin(struct remote *m, struct ctl *ctl, const struct ctl_arg
 	if (!ctl_args(ctl, options, argc, argv, 0, max, &args))
 		return false;
 	m->slug = max > 0 ? args[0] ? args[0] : ctl->board_arg : NULL;
-	ctl->exit = ctl_root(ctl, &m->root);
+	ctl->exit =
+		!m->slug || ctl_is_board(ctl, m->slug) ? ctl_root(ctl, &m->root) : CTL_USAGE;
 	if (ctl->exit == 0)
 		ctl->exit = client_need(ctl, m->root, &m->client);
 	return ctl->exit == 0;
@@ -51,14 +52,12 @@ static int remote_post(struct remote *m, const char *path, json_t *body)
 	return client_call(m->client, "POST", strdup(path), body, &m->reply);
 }
 
-/* The same of one board: @slug checked, then .../boards/SLUG/@what */
-static int remote_board(struct remote *m, const char *slug, const char *what)
+/* The same of the board: .../boards/SLUG/@what */
+static int remote_board(struct remote *m, const char *what)
 {
-	if (!ctl_is_board(m->ctl, slug))
-		return CTL_USAGE;
 	return client_call(m->client, "POST",
-			   client_path(m->client, NULL, "/v1/boards/%s/%s", slug, what), NULL,
-			   &m->reply);
+			   client_path(m->client, NULL, "/v1/boards/%s/%s", m->slug, what),
+			   NULL, &m->reply);
 }
 
 static int remote_json(struct remote *m)
@@ -141,7 +140,7 @@ int ctl_verb_tick(struct ctl *ctl, int argc, char **argv)
 
 	if (!remote_begin(&m, ctl, NULL, argc, argv, 1))
 		return ctl->exit;
-	r = m.slug ? remote_board(&m, m.slug, "tick") : remote_post(&m, "/v1/tick", NULL);
+	r = m.slug ? remote_board(&m, "tick") : remote_post(&m, "/v1/tick", NULL);
 	if (r != 0)
 		return r;
 	if (ctl->json)
@@ -162,7 +161,7 @@ int ctl_verb_pause(struct ctl *ctl, int argc, char **argv)
 	if (!remote_begin(&m, ctl, NULL, argc, argv, 1))
 		return ctl->exit;
 	/* every board at once is a drain that nobody waits for */
-	r = m.slug ? remote_board(&m, m.slug, "pause")
+	r = m.slug ? remote_board(&m, "pause")
 		   : remote_post(&m, "/v1/drain", json_pack("{s:b}", "wait", 0));
 	if (r != 0)
 		return r;
@@ -173,7 +172,7 @@ int ctl_verb_pause(struct ctl *ctl, int argc, char **argv)
 	else
 		(void)fprintf(ctl->out,
 			      "nothing new is started on any board, until resumed or until the "
-			      "daemon ends; %lld workers run\n",
+			      "daemon ends; workers that run: %lld\n",
 			      (long long)json_number(m.reply.json, "workers", 0));
 	return CTL_OK;
 }
@@ -185,7 +184,7 @@ int ctl_verb_resume(struct ctl *ctl, int argc, char **argv)
 
 	if (!remote_begin(&m, ctl, NULL, argc, argv, 1))
 		return ctl->exit;
-	r = m.slug ? remote_board(&m, m.slug, "resume") : remote_post(&m, "/v1/resume", NULL);
+	r = m.slug ? remote_board(&m, "resume") : remote_post(&m, "/v1/resume", NULL);
 	if (r != 0)
 		return r;
 	if (ctl->json)
@@ -231,7 +230,7 @@ int ctl_verb_drain(struct ctl *ctl, int argc, char **argv)
 			    ctl->out);
 	else
 		(void)fprintf(ctl->out,
-			      "draining: %lld workers run; nothing new is started until "
+			      "draining: nothing new is started, workers that run: %lld; until "
 			      "\"kanbanctl resume\"\n",
 			      (long long)(json_number(m.reply.json, "workers", 0) +
 					  json_number(m.reply.json, "launching", 0)));

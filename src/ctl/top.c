@@ -94,8 +94,8 @@ static void top_head(const struct top *t, const json_t *root)
 	FILE *out = t->ctl->out;
 	const char *status;
 
-	top_text(t, "kanband ", TABLE_BOLD);
-	top_text(t, json_text(t->status, "version"), TABLE_BOLD);
+	(void)fputs("kanband ", out);
+	top_text(t, json_text(t->status, "version"), TABLE_PLAIN);
 	(void)fputs("  ", out);
 	top_text(t, t->root, TABLE_PLAIN);
 	(void)fprintf(out, "  epoch %lld, up ", (long long)json_number(root, "epoch", 0));
@@ -268,14 +268,14 @@ static void top_before(struct top *t)
 	(void)snprintf(t->last, sizeof(t->last), "%s", json_text(reply.json, "last"));
 }
 
-/* Until a key or a signal ends it. */
+/* Until a key or a signal ends it. A stream that ended is taken up again. */
 static int top_run(struct top *t, struct client *follows)
 {
 	int exit = 0;
 
 	for (;;) {
-		enum client_end end = CLIENT_END_CLOSED;
 		struct pollfd key = { .fd = STDIN_FILENO, .events = POLLIN };
+		enum client_end end = CLIENT_END_CLOSED;
 
 		if (follows)
 			end = client_stream(follows, *t->last ? t->last : NULL, top_event,
@@ -283,12 +283,12 @@ static int top_run(struct top *t, struct client *follows)
 		follows = client_free(follows);
 		if (end != CLIENT_END_CLOSED)
 			break;
-		t->asks = client_free(t->asks);
-		if (top_draw(t) != 0 || top_tick(t) != 0)
+		if (!t->asks && client_find(t->ctl, t->root, &t->asks) < 0)
+			break;
+		if (top_tick(t) != 0)
 			break;
 		(void)poll(&key, 1, TOP_EVERY_MS); /* any end of it is looked at in the tick */
-		if (client_find(t->ctl, t->root, &t->asks) == 0 && t->asks &&
-		    client_find(t->ctl, t->root, &follows) != 0)
+		if (t->asks && client_find(t->ctl, t->root, &follows) < 0)
 			break;
 	}
 	return exit == TOP_QUIT ? 0 : exit;

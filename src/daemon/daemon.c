@@ -11,7 +11,7 @@
  * Shutdown: the first SIGTERM or SIGINT stops claiming, brings home what is in flight,
  * checkpoints and closes the boards; a second one gives up on that and leaves at once, which
  * loses nothing that was committed. Workers run on in both cases and are adopted at the next
- * start.
+ * start. The control API answers questions until the roots are done.
  */
 #include "daemon/daemon.h"
 
@@ -24,6 +24,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "control/control.h"
 #include "daemon/engine.h"
 #include "daemon/orphans.h"
 #include "daemon/service.h"
@@ -43,6 +44,7 @@ struct daemon {
 	size_t n_roots;
 	size_t stopping; /* roots that have not stopped yet */
 	struct service service;
+	struct control *control; /* NULL: none */
 	uv_signal_t term, intr, hup, chld;
 	uv_timer_t status;
 	bool status_due, is_stopping, ready;
@@ -52,7 +54,7 @@ struct daemon {
  */
 
 struct daemon_counts {
-	size_t boards, quarantined, troubled, mode_waits;
+	size_t boards, quarantined, troubled, mode_waits, paused;
 	int64_t running, ready;
 	const char *memory; /* why memory holds work back, or NULL */
 	const char *bad;    /* slug of the first damaged board */
@@ -77,6 +79,7 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 				c->bad = d->board.place.slug;
 		}
 		c->troubled += d->board.state == BOARD_TROUBLED;
+		c->paused += d->held;
 		c->mode_waits += d->board.mode_waits;
 	}
 }
@@ -134,6 +137,8 @@ static void daemon_root_sentence(const struct root *root, FILE *out)
 		(void)fprintf(out, ", %zu being retried", c.troubled);
 	if (c.mode_waits)
 		(void)fprintf(out, ", %zu waiting to change the journal mode", c.mode_waits);
+	if (c.paused)
+		(void)fprintf(out, ", %zu paused by the operator", c.paused);
 	if (c.memory)
 		(void)fprintf(out, ", work held back: %s", c.memory);
 	daemon_notify_sentence(root, out);
@@ -149,6 +154,8 @@ static void daemon_status(struct daemon *d)
 		return; /* the old sentence stays */
 	if (d->is_stopping)
 		(void)fputs("stopping; ", out);
+	else if (d->engine.env.held)
+		(void)fputs("draining, nothing is claimed until kanbanctl resume; ", out);
 	for (size_t i = 0; i < d->n_roots; i++) {
 		if (i > 0)
 			(void)fputs("; ", out);
@@ -177,6 +184,7 @@ static void daemon_ready(struct daemon *d)
 		return;
 	d->ready = true;
 	daemon_status(d);
+	service_patience(&d->service, NULL);
 	service_ready(&d->service);
 }
 
@@ -184,6 +192,7 @@ static void daemon_changed(void *arg)
 {
 	struct daemon *d = arg;
 
+	control_changed(d->control);
 	if (!d->ready) {
 		daemon_ready(d);
 		return;
@@ -230,13 +239,23 @@ static bool daemon_well(void *arg, const char **why)
 	return !job;
 }
 
+static bool daemon_busy(void *arg)
+{
+	struct daemon *d = arg;
+
+	return d->engine.jobs.count > 0;
+}
+
 static void daemon_service_closed(void *arg)
 {
 	(void)arg; /* the loop ends when its last handle is closed */
 }
 
-static void daemon_handles_close(struct daemon *d)
+static void daemon_handles_close(void *arg)
 {
+	struct daemon *d = arg;
+
+	d->control = NULL;
 	uv_close((uv_handle_t *)&d->term, NULL);
 	uv_close((uv_handle_t *)&d->intr, NULL);
 	uv_close((uv_handle_t *)&d->hup, NULL);
@@ -250,7 +269,7 @@ static void daemon_root_stopped(void *arg)
 	struct daemon *d = arg;
 
 	if (--d->stopping == 0)
-		daemon_handles_close(d);
+		control_close(d->control, daemon_handles_close, d);
 }
 
 static void daemon_stop_signal(uv_signal_t *handle, int signum)
@@ -265,29 +284,30 @@ static void daemon_stop_signal(uv_signal_t *handle, int signum)
 	d->is_stopping = true;
 	daemon_status(d);
 	service_stopping(&d->service);
+	control_stop(d->control);
+	service_patience(&d->service, daemon_busy); /* a repair is brought to its end */
 	d->stopping = d->n_roots;
 	for (size_t i = 0; i < d->n_roots; i++)
 		root_stop(d->roots[i], daemon_root_stopped, d);
 }
 
-static void daemon_reload(struct daemon *d)
+/* Return: 0, or -errno with the reason in @e; told in either case. */
+static int daemon_reload(struct daemon *d, struct error *e)
 {
 	struct log_about about = { .id = LOG_ID_CONFIG };
 	struct config *config = NULL;
-	struct error e = ERROR_NULL;
-	int r = config_load(&config, d->cli, d->environ, &e);
+	int r = config_load(&config, d->cli, d->environ, e);
 
+	if (r == 0 && !config_same_process(config, d->engine.bundle->config)) {
+		config_free(config);
+		r = error_set(
+			e, -EINVAL,
+			"roots and socket cannot change in a running process: restart it");
+	}
 	if (r < 0) {
 		log_about(LOG_ERR, &about, "reload: %s; the old configuration stays in force",
-			  e.text);
-		return;
-	}
-	if (!config_same_process(config, d->engine.bundle->config)) {
-		log_about(LOG_ERR, &about,
-			  "reload: roots and socket cannot change in a running "
-			  "process: restart it; the old configuration stays in force");
-		config_free(config);
-		return;
+			  e->text);
+		return r;
 	}
 	for (const char *const *w = config_warnings(config); *w; w++)
 		log_about(LOG_WARNING, &about, "%s", *w);
@@ -296,30 +316,106 @@ static void daemon_reload(struct daemon *d)
 	if (r < 0) {
 		log_about(LOG_ERR, &about, "reload: %s; the old configuration stays in force",
 			  strerror(-r));
-		return;
+		return error_errno(e, r, "cannot reload");
 	}
 	for (size_t i = 0; i < d->n_roots; i++)
 		root_reload(d->roots[i]);
 	log_about(LOG_INFO, &about, "configuration reloaded");
+	return 0;
+}
+
+static int daemon_reload_now(struct daemon *d, struct error *e)
+{
+	int r;
+
+	service_reloading(&d->service);
+	r = daemon_reload(d, e);
+	daemon_status(d);
+	service_ready(&d->service);
+	return r;
 }
 
 static void daemon_hup(uv_signal_t *handle, int signum)
 {
 	struct daemon *d = handle->data;
+	struct error e = ERROR_NULL;
 
 	(void)signum;
-	if (d->is_stopping)
-		return;
-	service_reloading(&d->service);
-	daemon_reload(d);
-	daemon_status(d);
-	service_ready(&d->service);
+	if (!d->is_stopping)
+		IGNORE(daemon_reload_now(d, &e)); /* it is told */
 }
 
 static void daemon_chld(uv_signal_t *handle, int signum)
 {
 	(void)signum;
 	daemon_worker_ended(handle->data);
+}
+
+/* ---- the control API -----------------------------------------------------------------------
+ */
+
+static const char *daemon_sentence(void *arg)
+{
+	struct daemon *d = arg;
+
+	return d->service.status;
+}
+
+static uint64_t daemon_pings(void *arg)
+{
+	struct daemon *d = arg;
+
+	return d->service.pings;
+}
+
+static int64_t daemon_max(void *arg)
+{
+	struct daemon *d = arg;
+
+	return d->engine.caps.max; /* only the loop changes it */
+}
+
+static int daemon_control_reload(void *arg, struct error *e)
+{
+	return daemon_reload_now(arg, e);
+}
+
+static const char *const *daemon_warnings(void *arg)
+{
+	struct daemon *d = arg;
+
+	return config_warnings(d->engine.bundle->config);
+}
+
+/* Without it everything else goes on. */
+static void daemon_control(struct daemon *d)
+{
+	const struct control_env env = {
+		.root_env = &d->engine.env,
+		.roots = d->roots,
+		.n_roots = &d->n_roots,
+		.stopping = &d->is_stopping,
+		.unit = d->engine.unit,
+		.listen_fd = service_socket(),
+		.path = config_socket(d->engine.bundle->config),
+		.sentence = daemon_sentence,
+		.pings = daemon_pings,
+		.max_in_progress = daemon_max,
+		.reload = daemon_control_reload,
+		.warnings = daemon_warnings,
+		.arg = d,
+	};
+	struct error e = ERROR_NULL;
+
+	d->engine.env.who.socket = NULL;
+	if (env.listen_fd < 0 && !env.path)
+		return;
+	if (control_open(&d->control, &env, &e) < 0)
+		log_warning("no control socket: %s; dispatching goes on, kanbanctl finds no "
+			    "daemon",
+			    e.text);
+	else
+		d->engine.env.who.socket = control_path(d->control);
 }
 
 /* ---- running -------------------------------------------------------------------------------
@@ -348,6 +444,8 @@ static int daemon_handles(struct daemon *d)
 		r = daemon_signal(d, &d->chld, daemon_chld, SIGCHLD);
 	if (r == 0)
 		r = service_init(&d->service, &d->engine.loop, daemon_well, d);
+	if (r == 0)
+		service_patience(&d->service, daemon_busy); /* until READY */
 	return r;
 }
 
@@ -362,6 +460,7 @@ static int daemon_roots(struct daemon *d)
 	d->roots = calloc(n, sizeof(struct root *));
 	if (!d->roots)
 		return -ENOMEM;
+	daemon_control(d);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = root_new(&d->roots[i], &d->engine.env, paths[i]);
 		if (r == 0)

@@ -11,10 +11,12 @@
  */
 #include "daemon/service.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "util/clock.h"
 #include "util/log.h"
@@ -50,8 +52,10 @@ static void service_on_timer(uv_timer_t *timer)
 	const char *why = "no reason given";
 	bool well = !service->well || service->well(service->arg, &why);
 
-	if (well)
+	if (well) {
 		service_send(service, "WATCHDOG=1");
+		service->pings++;
+	}
 	if (well && service->silent)
 		log_about(LOG_NOTICE, &about,
 			  "all is well again, the watchdog is pinged as before");
@@ -73,6 +77,10 @@ int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 	if (r < 0)
 		return r;
 	service->timer.data = service;
+	r = uv_timer_init(loop, &service->extend);
+	if (r < 0)
+		return r;
+	service->extend.data = service;
 	r = sd_watchdog_enabled(0, &service->watchdog_us);
 	if (r <= 0)
 		service->watchdog_us = 0;
@@ -85,18 +93,42 @@ int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 	return uv_timer_start(&service->timer, service_on_timer, period_ms, period_ms);
 }
 
+int service_socket(void)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(0, &names), found = -ENOENT;
+
+	if (n < 0)
+		return n;
+	for (int i = 0; i < n; i++) {
+		int fd = SD_LISTEN_FDS_START + i;
+
+		if (found < 0 && names && (n == 1 || strcmp(names[i], "control") == 0))
+			found = fd;
+		else
+			(void)close(fd); /* nobody would ever accept from it */
+	}
+	for (int i = 0; names && names[i]; i++)
+		free(names[i]);
+	free(names);
+	return found;
+}
+
 static void service_on_closed(uv_handle_t *handle)
 {
 	struct service *service = handle->data;
 
-	service->close_done(service->close_arg);
+	if (--service->closing == 0)
+		service->close_done(service->close_arg);
 }
 
 void service_close(struct service *service, void (*done)(void *arg), void *arg)
 {
 	service->close_done = done;
 	service->close_arg = arg;
+	service->closing = 2;
 	uv_close((uv_handle_t *)&service->timer, service_on_closed);
+	uv_close((uv_handle_t *)&service->extend, service_on_closed);
 }
 
 void service_ready(struct service *service)
@@ -124,6 +156,29 @@ void service_extend_timeout(struct service *service, uint64_t usec)
 
 	(void)snprintf(message, sizeof(message), "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
 	service_send(service, message);
+}
+
+static void service_on_extend(uv_timer_t *timer)
+{
+	struct service *service = timer->data;
+	const char *why = NULL;
+
+	if (service->busy && service->busy(service->arg) &&
+	    (!service->well || service->well(service->arg, &why)))
+		service_extend_timeout(service, SERVICE_EXTEND_USEC);
+}
+
+void service_patience(struct service *service, service_busy_fn busy)
+{
+	service->busy = busy;
+	if (!busy) {
+		IGNORE(uv_timer_stop(&service->extend)); /* always 0 */
+		return;
+	}
+	/* never fails with a callback, while it is not closing */
+	IGNORE(uv_timer_start(&service->extend, service_on_extend, SERVICE_EXTEND_PERIOD_MS,
+			      SERVICE_EXTEND_PERIOD_MS));
+	service_on_extend(&service->extend);
 }
 
 void service_status(struct service *service, const char *fmt, ...)

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "root/dispatch_impl.h"
+#include "root/errand.h"
 #include "root/notices.h"
 #include "root/root.h"
 #include "util/clock.h"
@@ -101,7 +102,8 @@ bool dispatch_brings(const struct dispatch *d)
 
 bool dispatch_idle(const struct dispatch *d)
 {
-	return !d->board.busy && !d->launching && !d->ending && !dispatch_brings(d);
+	return !d->board.busy && !d->errands && !d->launching && !d->ending &&
+	       !dispatch_brings(d);
 }
 
 static void dispatch_timer_closed(uv_handle_t *h)
@@ -143,6 +145,7 @@ void dispatch_close(struct dispatch *d)
 {
 	struct root_env *env = d->root->env;
 
+	errands_end(d);
 	d->closing = true;
 	dispatch_uncounted(d, false);
 	notices_forget(d);
@@ -256,6 +259,8 @@ void dispatch_deadline(struct dispatch *d, int64_t at_s)
 void dispatch_want(struct dispatch *d, unsigned want)
 {
 	d->want |= want;
+	if (!d->woken_us)
+		d->woken_us = clock_mono_us();
 	dispatch_next(d);
 }
 
@@ -287,6 +292,15 @@ static void dispatch_stuck(struct dispatch *d)
 		  (long long)d->ready, d->ready == 1 ? "" : "s", d->board.place.slug,
 		  (unsigned long long)d->stuck_sweeps, d->left.unassigned, d->left.nonspawnable,
 		  d->left.scheduled, d->left.guarded);
+}
+
+void dispatch_hold(struct dispatch *d, bool held)
+{
+	if (held && !d->held)
+		d->held_at = clock_wall_s();
+	d->held = held;
+	if (!held)
+		dispatch_want(d, WANT_FULL);
 }
 
 void dispatch_sweep(struct dispatch *d, bool changed)

@@ -5,6 +5,7 @@
 
 #include "root/decompose.h"
 #include "root/dispatch_impl.h"
+#include "root/errand.h"
 #include "root/notices.h"
 #include "root/root.h"
 #include "util/clock.h"
@@ -30,7 +31,7 @@ static void visit_notes(const struct dispatch *d, const struct plan *plan)
 }
 
 /* A state is told when it begins and when it ends, not in between. */
-static void visit_told(struct dispatch *d, const struct board_job *bj, bool changed)
+static void visit_told(struct dispatch *d, const struct board_job *bj)
 {
 	struct log_about bad = dispatch_about(d, LOG_ID_BOARD_BAD);
 	struct log_about well = dispatch_about(d, LOG_ID_BOARD_WELL);
@@ -46,8 +47,9 @@ static void visit_told(struct dispatch *d, const struct board_job *bj, bool chan
 	if (d->trouble_told && state == BOARD_HEALTHY)
 		log_about(LOG_NOTICE, &well, "board %s works again", d->board.place.slug);
 	d->trouble_told = false;
-	if (!changed)
+	if (state == d->told_state) /* also after trouble in between */
 		return;
+	d->told_state = state;
 	if (state == BOARD_QUARANTINED)
 		log_about(LOG_ERR, &bad,
 			  "board %s is quarantined: %s; no file of it is touched until its "
@@ -167,6 +169,21 @@ static void visit_deadline(struct dispatch *d, const struct board_job *bj)
 	dispatch_deadline(d, d->deadline_s);
 }
 
+/* For whoever looks on. */
+static void visit_counted(struct dispatch *d, const struct board_job *bj)
+{
+	struct root_stats *stats = &d->root->env->stats;
+
+	d->visits++;
+	d->claiming = false;
+	d->visited_at = clock_wall_s();
+	stats->visits[bj->outcome]++;
+	stats_time(&stats->visit, clock_mono_us() - d->visit_us);
+	stats->claims += (uint64_t)bj->plan.claimed;
+	stats->reclaimed += (uint64_t)bj->plan.reclaimed;
+	stats->promoted += (uint64_t)bj->plan.promoted;
+}
+
 void visit_done(struct job *job)
 {
 	struct board_job *bj = (struct board_job *)job;
@@ -177,6 +194,7 @@ void visit_done(struct job *job)
 	board_publish(bj, &changed);
 	d->in_done = true;
 	d->visited_ms = uv_now(root->env->loop);
+	visit_counted(d, bj);
 	dispatch_looked(d, bj->outcome);
 	if (!d->board.db)
 		root->env->open_boards--;
@@ -186,7 +204,9 @@ void visit_done(struct job *job)
 		d->failures = 0;
 	if (d->board.state == BOARD_TROUBLED && bj->outcome == BOARD_FAILED)
 		visit_failed(d);
-	visit_told(d, bj, changed);
+	visit_told(d, bj);
+	if (changed && root->env->told_board)
+		root->env->told_board(root->env->told_arg, d);
 	if (root->env->once)
 		once_visited(d, bj);
 	visit_give_back(d, bj->settled, bj->recorded);
@@ -212,6 +232,8 @@ void visit_done(struct job *job)
 		root_lease_lost(root, why.text);
 	} else if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED) {
 		dispatch_next(d);
+	} else {
+		(void)errand_next(d); /* the visit waits for its time, an errand does not */
 	}
 	root_visit_ended(root);
 }

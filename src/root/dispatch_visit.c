@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "root/dispatch_impl.h"
+#include "root/errand.h"
 #include "root/notices.h"
 #include "root/root.h"
 #include "util/clock.h"
@@ -171,12 +172,14 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.dry_run = env->dry_run,
 		.epoch = root->epoch,
 	};
-	if (env->uncounted > 0 && tick) /* what runs elsewhere is not known yet */
+	/* what runs elsewhere is not known yet, or the operator wants no claims */
+	if (tick && (env->uncounted > 0 || env->held || d->held))
 		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
 		bj->rq.steps = d->once_dispatched  ? TICK_PROMOTE | TICK_DISPATCH
 			       : d->once_reclaimed ? 0
 						   : TICK_RECLAIM;
+	d->claiming = bj->rq.steps & TICK_DISPATCH;
 	notices_begin(d, bj, tick);
 }
 
@@ -201,7 +204,7 @@ void dispatch_next(struct dispatch *d)
 	bool had;
 	int r;
 
-	if ((!d->want && !dispatch_brings(d)) || !dispatch_may_visit(d))
+	if (errand_next(d) || (!d->want && !dispatch_brings(d)) || !dispatch_may_visit(d))
 		return;
 	gap = now - d->visited_ms;
 	if (d->want == WANT_LOOK && !dispatch_brings(d) && d->visited_ms &&
@@ -226,6 +229,9 @@ void dispatch_next(struct dispatch *d)
 	if (r == 0) {
 		env->open_boards += had ? 0 : 1;
 		d->want = 0;
+		d->visit_us = clock_mono_us();
+		d->wake_us = d->woken_us ? d->woken_us : d->visit_us;
+		d->woken_us = 0;
 		return;
 	}
 	notices_end(d, bj, false);

@@ -32,6 +32,7 @@ struct launch_batch {
 	struct launch_batch *next_slow; /* in root_env.slow_waiting */
 	struct dispatch *dispatch;
 	bool slow;
+	uint64_t wake_us; /* clock_mono_us() of what led to it */
 	const struct launcher *launcher;
 	bool dry_run;
 	size_t n;
@@ -162,6 +163,20 @@ static void batch_slow_next(struct root_env *env)
 	batch_submit(b->dispatch, b);
 }
 
+static void batch_counted(const struct launch_batch *b)
+{
+	struct root_stats *stats = &b->dispatch->root->env->stats;
+
+	for (size_t i = 0; i < b->n; i++) {
+		if (b->v[i].outcome != 0) {
+			stats->spawn_failed++;
+			continue;
+		}
+		stats->spawned++;
+		stats_time(&stats->exec, clock_mono_us() - b->wake_us);
+	}
+}
+
 static void batch_done(struct job *job)
 {
 	struct launch_batch *b = (struct launch_batch *)job;
@@ -171,6 +186,7 @@ static void batch_done(struct job *job)
 		batch_slow_next(d->root->env);
 
 	batch_unlink(&d->launching, b);
+	batch_counted(b);
 	for (size_t i = 0; i < b->n; i++) {
 		struct launch_one *one = &b->v[i];
 		struct plan_worker w = { .task = one->claim.task,
@@ -213,6 +229,7 @@ static struct launch_batch *batch_new(struct dispatch *d, size_t n)
 	if (!b)
 		return NULL;
 	b->dispatch = d;
+	b->wake_us = d->wake_us;
 	b->launcher = d->root->env->launcher(d->root->env->arg, d->root->path);
 	b->dry_run = d->root->env->dry_run;
 	return b;

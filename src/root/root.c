@@ -20,6 +20,7 @@
 
 #include "root/decompose.h"
 #include "root/dispatch.h"
+#include "root/errand.h"
 #include "root/notices.h"
 #include "root/watchdir.h"
 #include "util/clock.h"
@@ -237,11 +238,20 @@ static void root_scan(struct root *root)
 	root->scan_error = (struct error)ERROR_NULL;
 	r = job_submit(root->env->jobs, &root->scan, "scan", scan_work, scan_done,
 		       SCAN_LIMIT_MS);
-	if (r == 0)
+	if (r == 0) {
 		root->scanning = true;
-	else
+		root->env->stats.sweeps++;
+	} else {
 		log_error("cannot scan %s: %s; trying again at the next sweep", root->path,
 			  strerror(-r));
+	}
+}
+
+void root_release(struct root *root)
+{
+	for (size_t i = 0; i < root->n_boards; i++)
+		if (root->boards[i]->dispatched)
+			dispatch_want(root->boards[i], WANT_FULL);
 }
 
 void root_sweep(struct root *root)
@@ -345,6 +355,8 @@ static void root_disown(struct root *root)
 	for (size_t i = 0; i < root->n_boards; i++) {
 		root->boards[i]->present = false;
 		root->boards[i]->want = 0;
+		root->boards[i]->held = false; /* a pause ends with the ownership */
+		errands_end(root->boards[i]);
 	}
 	root_drop_gone(root);
 }
@@ -578,6 +590,8 @@ void root_stop(struct root *root, void (*done)(void *arg), void *arg)
 	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */
 	watchdir_close(root);
 	notices_stop(root);
+	for (size_t i = 0; i < root->n_boards; i++)
+		errands_end(root->boards[i]);
 	root_stop_step(root);
 }
 

@@ -94,6 +94,20 @@ static void worker_leftovers(struct dispatch *d, const struct worker *w)
 		leftovers_done(&l->job);
 }
 
+static void worker_counted(struct dispatch *d, struct ending ending)
+{
+	struct root_stats *stats = &d->root->env->stats;
+
+	if (ending.kind == ENDING_EXITED && ending.value == 0)
+		stats->ended_ok++;
+	else if (ending.kind == ENDING_EXITED)
+		stats->ended_failed++;
+	else if (ending.kind == ENDING_SIGNALED)
+		stats->ended_signaled++;
+	else
+		stats->ended_unknown++;
+}
+
 static void worker_ended(void *arg, struct watch *watch, struct ending ending)
 {
 	struct worker *w = arg;
@@ -112,6 +126,9 @@ static void worker_ended(void *arg, struct watch *watch, struct ending ending)
 	else if (ending.kind == ENDING_SIGNALED)
 		log_about(LOG_DEBUG, &about, "worker %d was killed by signal %d", (int)w->pid,
 			  ending.value);
+	worker_counted(d, ending);
+	if (d->root->env->told_worker)
+		d->root->env->told_worker(d->root->env->told_arg, w, true);
 	worker_exit_known(d, w, ending);
 	if (!w->child)
 		worker_leftovers(d, w);
@@ -153,6 +170,9 @@ int workers_watch(struct dispatch *d, const struct plan_worker *pw, int pidfd, b
 	}
 	w->next = d->workers;
 	d->workers = w;
+	d->root->env->stats.adopted += !child;
+	if (d->root->env->told_worker)
+		d->root->env->told_worker(d->root->env->told_arg, w, false);
 	return 0;
 }
 

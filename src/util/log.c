@@ -14,7 +14,9 @@
 static struct {
 	int level;
 	bool journal;
-} log_sink = { LOG_INFO, false };
+	log_hook_fn hook;
+	void *hook_arg;
+} log_sink = { LOG_INFO, false, NULL, NULL };
 
 /* Is stderr the stream that systemd connected to the journal (systemd.exec(5))? */
 static bool log_stderr_is_journal(void)
@@ -37,6 +39,12 @@ void log_open(int level)
 void log_set_level(int level)
 {
 	log_sink.level = level;
+}
+
+void log_set_hook(log_hook_fn fn, void *arg)
+{
+	log_sink.hook = fn;
+	log_sink.hook_arg = arg;
 }
 
 int log_level_from_text(const char *text)
@@ -139,15 +147,20 @@ static void log_to_stderr(int priority, const struct log_about *a, const char *t
 void log_about(int priority, const struct log_about *about, const char *fmt, ...)
 {
 	char text[ERROR_TEXT_MAX];
+	bool hook = log_sink.hook && about && about->id;
 	va_list ap;
 
-	if (priority > log_sink.level)
+	if (priority > log_sink.level && !hook)
 		return;
 	va_start(ap, fmt);
 	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		text[0] = '\0';
 	va_end(ap);
 	error_tidy(text, sizeof(text)); /* one line, whatever is in it */
+	if (hook)
+		log_sink.hook(log_sink.hook_arg, priority, about, text);
+	if (priority > log_sink.level)
+		return;
 	if (log_sink.journal)
 		log_to_journal(priority, about, text);
 	else
