@@ -14,9 +14,13 @@
 #include "lib/ctl_world.h"
 #include "util/fs.h"
 
-static const char *const verbs[] = { "init",     "add",    "list",    "show",
-				     "complete", "block",  "unblock", "heartbeat",
-				     "comment",  "status", "boards",  "leader" };
+static const char *const verbs[] = {
+	"init",      "add",      "list",      "show",    "complete", "block",   "unblock",
+	"heartbeat", "comment",  "status",    "boards",  "board",    "leader",  "check",
+	"repair",    "snapshot", "snapshots", "restore", "accept",   "workers", "tick",
+	"pause",     "resume",   "drain",     "notify",  "events",   "top",     "metrics",
+	"reload",    "doctor",   "gateways",  "words"
+};
 
 /* A root with the default board. */
 static void with_root(void)
@@ -68,6 +72,7 @@ static json_int_t int_of(const json_t *json, const char *key)
 START_TEST(help_and_version)
 {
 	const char *help;
+	size_t n;
 
 	ck_assert_ptr_nonnull(strstr(ok("--version"), "kanbanctl "));
 	help = ok("--help");
@@ -78,6 +83,11 @@ START_TEST(help_and_version)
 		ck_assert_ptr_nonnull(strstr(help, verbs[i]));
 		ck_assert_ptr_nonnull(strstr(help, "--json"));
 	}
+	/* and there is no other */
+	n = 0;
+	for (const char *line = ok("words", "verbs"); line; line = strchr(line + 1, '\n'))
+		n++;
+	ck_assert_uint_eq(n, sizeof(verbs) / sizeof(verbs[0]));
 	ck_assert_ptr_nonnull(strstr(ok("--root", "/x", "add", "--help"), "--assignee"));
 	/* nothing was made by asking */
 	ck_assert_int_ne(access(world_path("kanban"), F_OK), 0);

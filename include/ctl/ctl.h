@@ -75,30 +75,31 @@ int ctl_verb_boards(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_check(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_comment(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_complete(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_doctor(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_drain(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_events(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_gateways(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_heartbeat(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_init(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_leader(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_list(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_repair(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_restore(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_show(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_status(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_unblock(struct ctl *ctl, int argc, char **argv);
-
-int ctl_verb_doctor(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_drain(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_events(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_metrics(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_notify(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_pause(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_reload(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_repair(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_restore(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_resume(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_show(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_status(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_tick(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_top(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_unblock(struct ctl *ctl, int argc, char **argv);
+int ctl_verb_words(struct ctl *ctl, int argc, char **argv);
 int ctl_verb_workers(struct ctl *ctl, int argc, char **argv);
+
 /* ---- arguments: args.c ---- */
 
 enum ctl_arg_kind {

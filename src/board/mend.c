@@ -390,6 +390,7 @@ static int mend_repair_live(const struct board_place *place, enum repair_policy 
 {
 	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
 	CLEANUP(db_freep) struct db *db = NULL;
+	struct health_good found = { 0 };
 	int r = mend_lock(place->db_path, &locks, e);
 
 	if (r == 0)
@@ -397,8 +398,14 @@ static int mend_repair_live(const struct board_place *place, enum repair_policy 
 	if (r != 0)
 		return r;
 	r = mend_open(place->db_path, &db, e);
-	if (r == 0)
-		return mend_sound(place, db, rep, e);
+	if (r == 0) {
+		r = mend_sound(place, db, rep, e);
+		db = db_free(db);
+		/* a record that says otherwise of a sound board is old */
+		if (r == 0 && rep->health.state != HEALTH_HEALTHY)
+			r = mend_settle(place, &rep->health, &found, e);
+		return r;
+	}
 	r = mend_judge(place, rep, r, e);
 	if (r != MEND_NOT_WELL || rep->state != HEALTH_QUARANTINED)
 		return r;

@@ -60,18 +60,6 @@ static json_t *boards_record(const struct health *h)
 			 "snapshot", json_or_null(g->snapshot));
 }
 
-/* Is the record about the bytes that are there now */
-static bool boards_recorded(const struct board_place *place, const struct health *h)
-{
-	struct health_print print;
-
-	if (h->state == HEALTH_HEALTHY)
-		return false;
-	/* the epoch and the clock stand still: only bytes that changed make it due */
-	return health_print_take(place->db_path, false, &print) < 0 ||
-	       !health_due(h, &print, h->last_epoch, INT64_MIN);
-}
-
 /* What opening it says. Return: 0 or -ENOMEM. */
 static int boards_look(const struct ctl *ctl, const struct board_place *place,
 		       const char **state, const char **mode, json_t **tasks, struct error *e)
@@ -93,16 +81,18 @@ json_t *boards_one(const struct ctl *ctl, const struct board_place *place)
 	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
 	struct error e = ERROR_NULL;
 	const char *mode = NULL, *state = "duplicate";
+	enum health_state standing;
 
 	if (!h)
 		return NULL;
 	/* a record that cannot be read says nothing */
 	if (health_read(place->db_path, h) < 0)
 		*h = (struct health){ 0 };
-	if (!*place->duplicate_of && boards_recorded(place, h)) {
-		state = health_state_name(h->state);
-		(void)error_set(&e, 0, "%s",
-				h->reason[0] ? h->reason : "no reason is recorded");
+	standing = *place->duplicate_of ? HEALTH_HEALTHY : health_standing(place->db_path, &e);
+	if (standing != HEALTH_HEALTHY) {
+		state = health_state_name(standing);
+		if (!e.text[0])
+			(void)error_set(&e, 0, "no reason is recorded");
 	} else if (!*place->duplicate_of) {
 		if (boards_look(ctl, place, &state, &mode, &tasks, &e) < 0)
 			return NULL;

@@ -6,6 +6,7 @@
 #include "ctl/doctor.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,23 +132,81 @@ void doctor_config(struct doctor *d)
 /* ---- the daemon ----------------------------------------------------------------------------
  */
 
+/* What was asked for here and keeps work from starting. */
+static void daemon_held(struct doctor *d, const json_t *status, const json_t *root)
+{
+	json_t *boards = json_object_get(root, "boards"), *board;
+	size_t i;
+
+	if (json_is_object(json_object_get(status, "draining")))
+		doctor_say(d, FINDING_WARNING, "paused", NULL,
+			   quote_command("kanbanctl --root %q resume", d->root),
+			   "it drains: nothing new is started on any board");
+	json_array_foreach(boards, i, board)
+	{
+		const char *by = json_text(json_object_get(board, "paused"), "by");
+
+		/* by the configuration: somebody wrote that down */
+		if (strcmp(by, "operator") == 0)
+			doctor_say(d, FINDING_WARNING, "paused", json_text(board, "slug"),
+				   quote_command("kanbanctl --root %q resume %q", d->root,
+						 json_text(board, "slug")),
+				   "nothing new is started on this board");
+	}
+}
+
+static void daemon_notifier(struct doctor *d, const json_t *notify)
+{
+	if (json_flag(notify, "unwritten"))
+		doctor_say(d, FINDING_ERROR, "notify", NULL,
+			   quote_command("df -h %q && ls -la %q/kanban", d->root, d->root),
+			   "the outbox cannot be written: no message is sent");
+	if (json_number(notify, "unserved", 0) > 0)
+		doctor_say(d, FINDING_WARNING, "notify", NULL,
+			   quote_command("kanbanctl --root %q notify", d->root),
+			   "%" PRId64
+			   " subscriptions have news that their gateway does not take",
+			   json_number(notify, "unserved", 0));
+}
+
+static void daemon_status(struct doctor *d)
+{
+	CLEANUP(reply_deinit) struct reply reply = { 0 };
+	json_t *roots, *root = NULL, *one;
+	size_t i;
+
+	if (client_quiet(d->client, client_path(d->client, "tasks=no", "/v1/status"), &reply) !=
+	    0)
+		return; /* told below: it does not answer */
+	roots = json_object_get(reply.json, "roots");
+	json_array_foreach(roots, i, one)
+	{
+		if (strcmp(json_text(one, "root"), client_root(d->client)) == 0)
+			root = one;
+	}
+	daemon_held(d, reply.json, root);
+	daemon_notifier(d, json_object_get(root, "notify"));
+}
+
 void doctor_daemon(struct doctor *d)
 {
 	const char *socket = d->lead.owner.socket;
 
-	if (d->client)
+	if (d->client) {
 		doctor_say(d, FINDING_OK, "daemon", NULL, NULL, "it answers at %s",
 			   client_socket(d->client));
-	else if (!d->lead.kanband)
+		daemon_status(d);
+	} else if (!d->lead.kanband) {
 		return; /* the lease says all there is to say */
-	else if (*socket)
+	} else if (*socket) {
 		doctor_say(d, FINDING_ERROR, "daemon", NULL,
 			   quote_command("systemctl restart %q",
 					 *d->lead.owner.unit ? d->lead.owner.unit : "kanband"),
 			   "it does not answer at %s, although it has the lease", socket);
-	else
+	} else {
 		doctor_say(d, FINDING_OK, "daemon", NULL, NULL,
 			   "it has no control socket; what needs one is told by the files");
+	}
 }
 
 /* ---- all of it -----------------------------------------------------------------------------

@@ -172,7 +172,7 @@ int ctl_verb_pause(struct ctl *ctl, int argc, char **argv)
 	else
 		(void)fprintf(ctl->out,
 			      "nothing new is started on any board, until resumed or until the "
-			      "daemon ends; %lld workers run\n",
+			      "daemon ends; workers that run: %lld\n",
 			      (long long)json_number(m.reply.json, "workers", 0));
 	return CTL_OK;
 }
@@ -230,7 +230,7 @@ int ctl_verb_drain(struct ctl *ctl, int argc, char **argv)
 			    ctl->out);
 	else
 		(void)fprintf(ctl->out,
-			      "draining: %lld workers run; nothing new is started until "
+			      "draining: nothing new is started, workers that run: %lld; until "
 			      "\"kanbanctl resume\"\n",
 			      (long long)(json_number(m.reply.json, "workers", 0) +
 					  json_number(m.reply.json, "launching", 0)));

@@ -9,7 +9,7 @@
 #include "ctl/ctl.h"
 #include "util/text.h"
 
-/* In the order of the help text: making, working, looking, mending. */
+/* In the order of the help text: making, working, looking, mending, the daemon, the host. */
 static const struct ctl_verb verbs[] = {
 	{ "init", "[FOLDER]", "make a kanban root, or a board in one", 0, ctl_verb_init },
 	{ "add", "TITLE", "add a task", 0, ctl_verb_add },
@@ -53,6 +53,8 @@ static const struct ctl_verb verbs[] = {
 	  ctl_verb_doctor },
 	{ "gateways", "", "which gateways would dispatch, and how to stop them", 0,
 	  ctl_verb_gateways },
+	{ "words", "KIND [STATUS]",
+	  "verbs, boards, tasks or profiles, one a line, for completion", 0, ctl_verb_words },
 	{ NULL, NULL, NULL, 0, NULL },
 };
 
