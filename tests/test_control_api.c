@@ -209,9 +209,11 @@ START_TEST(api_pause_and_resume)
 	/* … and what runs is watched on */
 	rig_let_go();
 	RIG_UNTIL(web_int(web_json(web_get("/v1/boards/default"), 200), "workers") == 0, 5000);
+	RIG_UNTIL(rig_status_has(d, "1 paused by the operator"), 5000);
 	b = web_json(web_post("/v1/boards/default/resume", NULL), 200);
 	ck_assert(json_is_null(web_member(b, "paused")));
 	(void)rig_ran("t_2");
+	RIG_UNTIL(!rig_status_has(d, "paused"), 5000);
 	ck_assert_int_eq(rig_stop(d), 0);
 }
 END_TEST
@@ -285,9 +287,11 @@ START_TEST(api_drain)
 	a = web_answer(text, strlen(text));
 	ck_assert(web_true(web_json(a, 200), "drained"));
 	ck_sql("default", "ready", "SELECT status FROM tasks WHERE id = 't_2'");
+	RIG_UNTIL(rig_status_has(d, "draining, nothing is claimed"), 5000);
 	s = web_json(web_post("/v1/resume", NULL), 200);
 	ck_assert(web_true(s, "resumed"));
 	(void)rig_ran("t_2");
+	RIG_UNTIL(!rig_status_has(d, "draining"), 5000);
 	s = web_json(web_post("/v1/resume", NULL), 200);
 	ck_assert(!web_true(s, "resumed"));
 	ck_assert_int_eq(rig_stop(d), 0);

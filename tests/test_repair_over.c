@@ -291,7 +291,11 @@ END_TEST
 
 START_TEST(test_sound_after_all)
 {
+	static struct health_good good;
 	struct repair_report rep;
+	struct repair_options opt = { .db_path = kit.path,
+				      .good = &good,
+				      .policy = REPAIR_NEVER };
 	char *before = path_of("before.db");
 
 	kit_board(0);
@@ -301,6 +305,14 @@ START_TEST(test_sound_after_all)
 	ck_assert_str_eq(rep.method, "check");
 	ck_assert(!rep.written);
 	ck_assert_int_eq(system(kit_printf("cmp '%s' '%s'", kit.path, before)), 0);
+	/* also where nothing may be repaired */
+	opt.evidence = keep();
+	ck_assert_int_eq(repair_run(&opt, &rep, &kit.e), 0);
+	ck_assert_str_eq(rep.method, "check");
+	kit_sql("CREATE TABLE extra(x)");
+	break_leaf();
+	opt.evidence = keep();
+	ck_assert_int_eq(repair_run(&opt, &rep, &kit.e), REPAIR_IMPOSSIBLE);
 }
 END_TEST
 
@@ -318,7 +330,40 @@ START_TEST(test_left_over)
 			 0);
 	ck_assert_msg(run(keep(), &rep) == 0, "%s", kit.e.text);
 	ck_list("ok", "PRAGMA integrity_check");
-	ck_assert_int_ne(system(kit_printf("ls '%s'/.kanban.db.repair* 2>/dev/null", kit.dir)), 0);
+	ck_assert_int_ne(system(kit_printf("ls '%s'/.kanban.db.repair* 2>/dev/null", kit.dir)),
+			 0);
+}
+END_TEST
+
+/* Fewer events than were seen before: a loss that no page shows. */
+START_TEST(test_compared_with_good)
+{
+	static struct health_good good;
+	struct repair_report rep;
+	char *before = path_of("before.db"), *evidence;
+	struct repair_options opt = { .db_path = kit.path, .good = &good };
+
+	kit_board(0);
+	fill_board();
+	break_header();
+	ck_assert_int_eq(system(kit_printf("cp '%s' '%s'", kit.path, before)), 0);
+	opt.evidence = evidence = keep();
+	good = (struct health_good){ .event_seq = 1000, .tasks = N_TASKS };
+	ck_assert_int_eq(repair_run(&opt, &rep, &kit.e), REPAIR_WOULD_LOSE);
+	ck_assert_ptr_nonnull(strstr(kit.e.text, "number 1000 was seen before"));
+	ck_assert_int_eq(system(kit_printf("cmp '%s' '%s'", kit.path, before)), 0);
+	opt.policy = REPAIR_SALVAGE;
+	ck_assert_msg(repair_run(&opt, &rep, &kit.e) == 0, "%s", kit.e.text);
+	ck_list("60", "SELECT count(*) FROM tasks");
+	/* no number is given twice */
+	kit_sql("INSERT INTO task_events(task_id, kind, created_at) VALUES('a', 'b', 1)");
+	ck_list("1001", "SELECT max(id) FROM task_events");
+	/* and what is as it was is repaired without a question */
+	break_header();
+	good.event_seq = 1001;
+	opt.policy = REPAIR_LOSSLESS;
+	opt.evidence = keep();
+	ck_assert_msg(repair_run(&opt, &rep, &kit.e) == 0, "%s", kit.e.text);
 }
 END_TEST
 
@@ -419,6 +464,30 @@ START_TEST(test_settings_reindex)
 }
 END_TEST
 
+/* They stand in the header alone; where that is gone the newest snapshot has them. */
+START_TEST(test_settings_header_lost)
+{
+	static struct health_good good;
+	struct repair_report rep;
+	struct repair_options opt = { .db_path = kit.path, .good = &good };
+	char *before, junk[100];
+	int fd;
+
+	make_with(&settings[0]);
+	(void)snprintf(good.snapshot, sizeof(good.snapshot), "%s", sound_copy());
+	before = pragma_list();
+	memset(junk, 0x17, sizeof(junk));
+	fd = open(kit.path, O_WRONLY | O_CLOEXEC);
+	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), 0), (ssize_t)sizeof(junk));
+	ck_assert_int_eq(close(fd), 0);
+	opt.evidence = keep();
+	ck_assert_msg(repair_run(&opt, &rep, &kit.e) == 0, "%s", kit.e.text);
+	ck_assert_str_eq(rep.method, "rebuild");
+	ck_assert_str_eq(pragma_list(), before);
+	ck_list("60", "SELECT count(*) FROM tasks");
+}
+END_TEST
+
 /* A restore, too, leaves the journal mode; the rest is that of the copy. */
 START_TEST(test_settings_restore)
 {
@@ -450,6 +519,8 @@ int main(void)
 		test_restored_under_wal,
 		test_sound_after_all,
 		test_left_over,
+		test_compared_with_good,
+		test_settings_header_lost,
 	};
 	TCase *tcase = kit_tcase(suite, "over", tests, sizeof(tests) / sizeof(tests[0]));
 

@@ -200,12 +200,35 @@ START_TEST(test_restore_from_garbage)
 }
 END_TEST
 
+/* A folder full of backups, as the field has seen: the newest ones are looked at. */
+START_TEST(test_a_flood_of_backups)
+{
+	struct candidate *list = NULL;
+	size_t n = 0;
+
+	kit_board(0);
+	kit_task("t_00000001", "done", NULL);
+	ck_assert_int_eq(system(kit_printf("cd '%s' && for i in $(seq 1000 1900); do"
+					   " echo junk > kanban.db.corrupt.$i.bak; done;"
+					   " touch -d @1770000000 kanban.db.corrupt.*.bak;"
+					   " cp kanban.db kanban.db.corrupt.1450.bak",
+					   kit.dir)),
+			 0);
+	ck_assert_int_eq(candidates_list(kit.path, kit.dir, true, &list, &n, &kit.e), 0);
+	ck_assert_uint_eq(n, 200);
+	ck_assert(list[0].sound);
+	ck_assert_int_eq(list[0].tasks, 1);
+	candidates_free(list, n);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("snapshot");
 	const TTest *const tests[] = { test_left_over,           test_cancel,
 				       test_keep_hours_and_days, test_keep_bytes,
-				       test_restore_undone,      test_restore_from_garbage };
+				       test_restore_undone,      test_restore_from_garbage,
+				       test_a_flood_of_backups };
 	TCase *tcase = kit_tcase(suite, "snapshot", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_add_loop_test(tcase, test_take, 0, 2);

@@ -20,7 +20,7 @@
 #include "board/repair_parts.h"
 #include "util/fs.h"
 
-#define CANDIDATES_MAX 200 /* files looked at; more is a folder that something else fills */
+#define CANDIDATES_MAX 200 /* files looked at; of more, the newest */
 
 /* clang-format off */
 static const char sql_counts[] =
@@ -197,23 +197,68 @@ static bool candidate_is_backup(const char *name, const char *base)
 	       len >= n + 4 && strcmp(name + len - 4, ".bak") == 0;
 }
 
+/* Names of backups beside the board, so that of too many the newest are looked at. */
+struct backup_name {
+	char name[256];
+	int64_t mtime_ns;
+};
+
+static int backup_newer(const void *a, const void *b)
+{
+	const struct backup_name *x = a, *y = b;
+
+	return x->mtime_ns != y->mtime_ns ? (x->mtime_ns > y->mtime_ns ? -1 : 1)
+					  : strcmp(y->name, x->name);
+}
+
+static size_t backups_scan(DIR *dir, const char *base, struct backup_name **list, bool *oom)
+{
+	struct dirent *entry;
+	struct stat st;
+	size_t n = 0;
+
+	while ((entry = readdir(dir))) {
+		if (!candidate_is_backup(entry->d_name, base) ||
+		    fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
+			continue;
+		if ((n & (n - 1)) == 0) { /* room up to the next power of two */
+			struct backup_name *more =
+				reallocarray(*list, n ? n * 2 : 1, sizeof(*more));
+
+			if (!more) {
+				*oom = true;
+				break;
+			}
+			*list = more;
+		}
+		(void)snprintf((*list)[n].name, sizeof((*list)[n].name), "%s", entry->d_name);
+		(*list)[n++].mtime_ns =
+			(int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	}
+	if (n > 0)
+		qsort(*list, n, sizeof(**list), backup_newer);
+	return n;
+}
+
 static void candidates_backups(struct candidate_list *l, const char *db_path, const char *copy,
 			       bool deep)
 {
 	const char *slash = strrchr(db_path, '/');
 	CLEANUP(freep)
 	char *folder = slash ? strndup(db_path, (size_t)(slash - db_path)) : strdup(".");
+	CLEANUP(freep) struct backup_name *names = NULL;
 	DIR *dir = folder ? opendir(*folder ? folder : "/") : NULL;
-	struct dirent *entry;
+	size_t n;
 
-	while (dir && (entry = readdir(dir))) {
-		CLEANUP(freep) char *path = fs_path("%s/%s", folder, entry->d_name);
-		struct candidate *c;
+	if (!dir)
+		return;
+	n = backups_scan(dir, slash ? slash + 1 : db_path, &names, &l->oom);
+	(void)closedir(dir);
+	for (size_t i = 0; i < n && l->n < CANDIDATES_MAX; i++) {
+		CLEANUP(freep) char *path = fs_path("%s/%s", folder, names[i].name);
+		struct candidate *c = path ? candidate_add(l, path, "backup") : NULL;
 		int r;
 
-		if (!path || !candidate_is_backup(entry->d_name, slash ? slash + 1 : db_path))
-			continue;
-		c = candidate_add(l, path, "backup");
 		if (!c)
 			continue;
 		r = candidate_copy(path, copy);
@@ -224,8 +269,6 @@ static void candidates_backups(struct candidate_list *l, const char *db_path, co
 				       strerror(-r));
 		candidate_remove(copy);
 	}
-	if (dir)
-		(void)closedir(dir);
 }
 
 static int candidate_newer(const void *a, const void *b)

@@ -14,6 +14,7 @@
 
 #include "board/db.h"
 #include "board/repair_parts.h"
+#include "util/clock.h"
 #include "util/fs.h"
 
 /* Without these there is no board. */
@@ -63,18 +64,70 @@ static bool repair_tables_missing(const struct repair_report *rep)
 	return false;
 }
 
-static int repair_verify(const char *out, struct error *e)
+/* Is it sound, and what has it? */
+static int repair_verify(const char *out, struct health_good *found, struct error *e)
 {
 	CLEANUP(db_freep) struct db *db = NULL;
 	struct db_options opt = { .path = out,
 				  .busy_timeout_ms = REPAIR_WAIT_MS,
-				  .integrity = true };
+				  .integrity = true,
+				  .examined = true };
 	struct error why = ERROR_NULL;
+	int r = db_open(&db, &opt, &why);
 
-	if (db_open(&db, &opt, &why) == 0)
-		return 0;
+	if (r == 0)
+		r = health_count(db, clock_wall_s(), found, &why);
+	if (r <= 0)
+		return r == 0 ? 0 : error_set(e, r, "%s", why.text);
+	if (r == DB_TRANSIENT)
+		return error_set(e, -EIO, "what could be saved cannot be checked: %s",
+				 why.text);
 	return error_set(e, REPAIR_IMPOSSIBLE, "what could be saved is no sound board: %s",
 			 why.text);
+}
+
+/*
+ * Whoever has seen event n asks for those after it, so no number is given twice: where newer
+ * events are lost, the sequence still goes on from the last that is known.
+ */
+static int repair_sequence(const char *out, int64_t at_least, struct error *e)
+{
+	sqlite3 *db = NULL;
+	char *sql = sqlite3_mprintf(
+		"UPDATE sqlite_sequence SET seq = max(seq, %lld) WHERE name = 'task_events';"
+		"INSERT INTO sqlite_sequence(name, seq) SELECT 'task_events', %lld WHERE NOT "
+		"EXISTS"
+		" (SELECT 1 FROM sqlite_sequence WHERE name = 'task_events')",
+		at_least, at_least);
+	int rc = sql ? sqlite3_open_v2(out, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+				       NULL)
+		     : SQLITE_NOMEM;
+	int r = 0;
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	if (rc != SQLITE_OK)
+		r = repair_sqlite(db, rc, "cannot set the sequence of events", e);
+	sqlite3_free(sql);
+	(void)sqlite3_close(db); /* no statement is left */
+	return r;
+}
+
+/* Against what was known to be good: a loss that the pages do not show. */
+static int repair_compare(const struct repair_options *opt, const char *out,
+			  const struct health_good *found, const struct repair_report *rep,
+			  struct error *e)
+{
+	struct error back = ERROR_NULL;
+
+	if (!opt->good || !health_went_back(opt->good, found, &back))
+		return 0;
+	if (opt->policy != REPAIR_SALVAGE)
+		return error_set(e, REPAIR_WOULD_LOSE, "a repair would lose rows: %s; %s",
+				 back.text, rep->text);
+	if (opt->good->tasks > 0 && found->tasks == 0)
+		return error_set(e, REPAIR_IMPOSSIBLE, "no task is left: %s", rep->text);
+	return repair_sequence(out, opt->good->event_seq, e);
 }
 
 static void repair_progress(void *arg, uint64_t done, uint64_t total)
@@ -101,21 +154,25 @@ static int repair_rebuild(const struct repair_options *opt, const char *out,
 	if (r == 0)
 		r = repair_fill(out, opt->good ? opt->good->snapshot : NULL, &sr, rep, e);
 	salvage_report_deinit(&sr);
-	return r == 0 ? repair_verify(out, e) : r;
+	return r;
 }
 
 static int repair_decide(const struct repair_options *opt, const char *out,
 			 struct repair_report *rep, struct error *e)
 {
 	bool loses = repair_sum_up(rep) || repair_tables_missing(rep);
-	int r;
+	struct health_good found = { 0 };
+	int r = repair_verify(out, &found, e);
 
+	if (r != 0)
+		return r;
 	(void)snprintf(rep->method, sizeof(rep->method), "rebuild");
 	if (loses && opt->policy != REPAIR_SALVAGE)
 		return error_set(e, REPAIR_WOULD_LOSE, "a repair would lose rows: %s",
 				 rep->text);
-	if (opt->dry_run)
-		return 0;
+	r = repair_compare(opt, out, &found, rep, e);
+	if (r != 0 || opt->dry_run)
+		return r;
 	r = repair_write_back(opt->db_path, out, opt->evidence, e);
 	rep->written = r == 0;
 	return r;
@@ -154,9 +211,8 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 	*rep = (struct repair_report){ 0 };
 	if (!out)
 		return error_set(e, -ENOMEM, "out of memory");
-	if (opt->policy == REPAIR_NEVER)
-		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
-	r = repair_reindex(opt->db_path, opt->dry_run, &found, &first);
+	r = repair_reindex(opt->db_path, opt->dry_run || opt->policy == REPAIR_NEVER, &found,
+			   &first);
 	if (r == REPAIR_BUSY)
 		return error_set(e, r, "%s", first.text);
 	if (r == 0 && found == REINDEX_OK) { /* what looked like damage has passed */
@@ -165,6 +221,8 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 			       "it is sound after all: nothing was written");
 		return 0;
 	}
+	if (opt->policy == REPAIR_NEVER)
+		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
 	if (r == 0 && found == REINDEX_INDEXES) {
 		(void)snprintf(rep->method, sizeof(rep->method), "reindex");
 		(void)snprintf(rep->text, sizeof(rep->text),

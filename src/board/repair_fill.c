@@ -171,6 +171,29 @@ static int fill_attach(sqlite3 *db, const char *snapshot)
 			    NULL);
 }
 
+/* Settings that stand in the header alone: where that is lost the snapshot knows them. */
+static int fill_header(sqlite3 *db)
+{
+	static const char *const pragmas[] = { "user_version", "application_id" };
+	int rc = SQLITE_OK;
+
+	for (size_t i = 0; rc == SQLITE_OK && i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
+		int64_t ours = 0, theirs = 0;
+		char sql[64];
+
+		(void)snprintf(sql, sizeof(sql), "PRAGMA main.%s", pragmas[i]);
+		rc = fill_int(db, sql, &ours);
+		(void)snprintf(sql, sizeof(sql), "PRAGMA snap.%s", pragmas[i]);
+		if (rc == SQLITE_OK)
+			rc = fill_int(db, sql, &theirs);
+		if (rc != SQLITE_OK || ours != 0 || theirs == 0)
+			continue;
+		(void)snprintf(sql, sizeof(sql), "PRAGMA main.%s=%" PRId64, pragmas[i], theirs);
+		rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	}
+	return rc;
+}
+
 static const struct fill_table *fill_find(const char *name)
 {
 	for (size_t i = 0; i < sizeof(fill_tables) / sizeof(fill_tables[0]); i++)
@@ -196,6 +219,8 @@ int repair_fill(const char *out, const char *snapshot, const struct salvage_repo
 			   SQLITE_OK; /* else it is as if there was none */
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+	if (rc == SQLITE_OK && attached && sr->header_lost)
+		rc = fill_header(db);
 	for (size_t i = 0; rc == SQLITE_OK && i < sr->ntables; i++) {
 		const struct salvage_table *t = &sr->tables[i];
 		const struct fill_table *ft = fill_find(t->name);

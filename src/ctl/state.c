@@ -254,8 +254,6 @@ static void state_print_daemon(const struct ctl *ctl, const json_t *daemon, cons
 
 	(void)fputs("daemon  ", ctl->out);
 	screen_put(ctl->out, sentence, strlen(sentence), 0);
-	if (json_is_object(json_object_get(daemon, "draining")))
-		(void)fputs("; draining: nothing new is claimed (kanbanctl resume)", ctl->out);
 	(void)fprintf(ctl->out, "\nlimit   %lld",
 		      (long long)json_number(limits, "in_progress", 0));
 	if (json_is_integer(json_object_get(limits, "max_in_progress")))

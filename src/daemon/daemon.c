@@ -54,7 +54,7 @@ struct daemon {
  */
 
 struct daemon_counts {
-	size_t boards, quarantined, troubled, mode_waits;
+	size_t boards, quarantined, troubled, mode_waits, paused;
 	int64_t running, ready;
 	const char *memory; /* why memory holds work back, or NULL */
 	const char *bad;    /* slug of the first damaged board */
@@ -79,6 +79,7 @@ static void daemon_count(const struct root *root, struct daemon_counts *c)
 				c->bad = d->board.place.slug;
 		}
 		c->troubled += d->board.state == BOARD_TROUBLED;
+		c->paused += d->held;
 		c->mode_waits += d->board.mode_waits;
 	}
 }
@@ -136,6 +137,8 @@ static void daemon_root_sentence(const struct root *root, FILE *out)
 		(void)fprintf(out, ", %zu being retried", c.troubled);
 	if (c.mode_waits)
 		(void)fprintf(out, ", %zu waiting to change the journal mode", c.mode_waits);
+	if (c.paused)
+		(void)fprintf(out, ", %zu paused by the operator", c.paused);
 	if (c.memory)
 		(void)fprintf(out, ", work held back: %s", c.memory);
 	daemon_notify_sentence(root, out);
@@ -151,6 +154,8 @@ static void daemon_status(struct daemon *d)
 		return; /* the old sentence stays */
 	if (d->is_stopping)
 		(void)fputs("stopping; ", out);
+	else if (d->engine.env.held)
+		(void)fputs("draining, nothing is claimed until kanbanctl resume; ", out);
 	for (size_t i = 0; i < d->n_roots; i++) {
 		if (i > 0)
 			(void)fputs("; ", out);
