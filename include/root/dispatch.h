@@ -62,8 +62,6 @@ struct dispatch {
 	struct settings set;        /* strings borrowed from the daemon's config */
 	bool present;               /* seen by the last scan */
 	bool dispatched;            /* neither archived, paused nor a duplicate */
-	bool held;                  /* by the operator: nothing is claimed */
-	bool claiming;              /* the visit may claim */
 	const char *aside;          /* why not: "archived", "paused", "duplicate"; static */
 	int64_t held_at;            /* since, Unix seconds */
 	struct errand *errands;     /* what the operator asked for and has not begun */
@@ -98,12 +96,12 @@ struct dispatch {
 	int64_t deadline_s;   /* Unix seconds: when time alone changes something; 0 never */
 	uint64_t visited_ms;  /* uv_now() of the end of the last visit */
 	int64_t visited_at;   /* the same, Unix seconds; 0 never */
+	bool looking;         /* it was a look that found nothing new */
 	uint64_t look_gap_ms; /* the next look waits so long after it */
+	unsigned failures;    /* passing failures in a row, for the back-off */
+	bool trouble_told;    /* a passing fault was logged */
+	bool told_bad;        /* a lasting one was */
 	enum board_state told_state; /* the last lasting state, told or not worth it */
-	unsigned failures;           /* passing failures in a row, for the back-off */
-	bool looking;                /* it was a look that found nothing new */
-	bool trouble_told;           /* a passing fault was logged */
-	bool told_bad;               /* a lasting one was */
 	/* what the last tick said */
 	int64_t last_event, running, ready;
 	unsigned waits;
@@ -112,6 +110,8 @@ struct dispatch {
 	} left; /* why ready tasks were not started */
 	uint64_t stuck_sweeps, stuck_told_ms;
 	char memory[160];
+	bool held;            /* by the operator: nothing is claimed */
+	bool claiming;        /* the visit may claim */
 	bool uncounted;       /* its running tasks are not known yet in this epoch */
 	bool adopted;         /* a full tick of this epoch is done */
 	bool once_reclaimed;  /* --once: the reclaim steps are done */
