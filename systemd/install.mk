@@ -61,8 +61,10 @@ uninstall: ## take away what install put there; a changed kanband.conf stays
 	@rmdir $(DESTDIR)$(docdir)/examples/hermes-gateway.service.d $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir) 2>/dev/null || true
 
 # The sources that git tracks, with conf/debian as debian/, in a folder of their own.
-.PHONY: deps-deb deb
+.PHONY: deps-deb deb check-deb
 deps-deb: ## and what make deb needs (Debian and its kin)
 	@sh conf/deps --deb $(PKGS) check
 deb: deps-deb ## build the Debian package: build/deb/kanband_*.deb
 	@sh conf/mkdeb $(BUILD)/deb
+check-deb: deb ## and install, upgrade and purge it in a real systemd
+	@DEB=$$(ls $(abspath $(BUILD))/deb/kanband_*.deb) OUT=$(OUT) MODE=$(MODE) tests/run systemd/package

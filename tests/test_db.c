@@ -730,6 +730,22 @@ START_TEST(leave_wal_or_not)
 }
 END_TEST
 
+/* https://sqlite.org/wal.html#walresetbug: 3.7.0 to 3.51.2, but 3.50.7 and 3.44.6 on */
+START_TEST(versions_with_the_wal_reset_bug)
+{
+	static const int with[] = { 3007000, 3008003, 3040001, 3044005, 3045000,
+				    3046001, 3050006, 3051000, 3051002 };
+	static const int without[] = { 3006023, 3044006, 3044009, 3050007,
+				       3050009, 3051003, 3052000 };
+
+	for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++)
+		ck_assert_msg(db_wal_reset_bug_in(with[i]), "%d", with[i]);
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		ck_assert_msg(!db_wal_reset_bug_in(without[i]), "%d", without[i]);
+	ck_assert(db_wal_reset_bug() == db_wal_reset_bug_in(sqlite3_libversion_number()));
+}
+END_TEST
+
 START_TEST(library)
 {
 	const int v = sqlite3_libversion_number();
@@ -753,4 +769,4 @@ KIT_SUITE("db", open_missing_and_empty, open_refuses_what_is_no_file,
 	  classify_ioerr, classify_corrupt, commit_busy_is_rolled_back, free_rolls_back,
 	  data_version_tells_others_from_us, checkpoint_truncates, checkpoint_is_never_passive,
 	  checkpoint_waits_for_readers, checkpoint_is_for_wal, our_commits_do_not_checkpoint,
-	  leave_wal_or_not, library)
+	  leave_wal_or_not, versions_with_the_wal_reset_bug, library)

@@ -193,6 +193,9 @@ void db_trim(struct db *db);
 /** db_wal_reset_bug() - does the SQLite that is loaded have the WAL-reset bug (CONTRACT §3) */
 bool db_wal_reset_bug(void);
 
+/** db_wal_reset_bug_in() - does version @v (3040001 is 3.40.1) have it */
+bool db_wal_reset_bug_in(int v);
+
 /* What a board's journal mode is to be. */
 enum db_mode {
 	DB_MODE_KEEP,     /* whatever it is */

@@ -2,8 +2,9 @@
  * What an operator does about a board in trouble: look, repair, restore, accept, take a
  * snapshot. The same functions serve kanbanctl without a daemon and whoever asks the daemon.
  *
- * All but mend_check(), mend_snapshot() and dry runs change the board: the caller holds the
- * root's lease, and no connection to the board is open in this process.
+ * No connection to the board is open in this process: its file is looked at, and closing any
+ * descriptor of it would drop the locks of that connection. All but mend_check(),
+ * mend_snapshot() and dry runs change the board: for them the caller holds the root's lease.
  */
 #pragma once
 

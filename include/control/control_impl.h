@@ -78,9 +78,7 @@ struct control {
 	struct listener listener;
 	uv_poll_t accept; /* on the listener */
 	uv_timer_t again; /* accept again */
-	bool accept_told; /* that it is out of descriptors was logged */
 	struct mhd mhd;
-	bool mhd_told;
 	struct MHD_Daemon *daemon; /* NULL until somebody connects */
 	uv_poll_t poll;            /* on the daemon's epoll descriptor */
 	uv_timer_t timer;          /* the next deadline */
@@ -88,8 +86,6 @@ struct control {
 	unsigned n_clients, n_others;
 	struct client *accepting; /* being handed to the daemon */
 	struct request *requests;
-	bool in_turn;
-	bool woken; /* a request can go on */
 	/* events */
 	struct events events;
 	struct stream *streams;
@@ -98,8 +94,6 @@ struct control {
 	struct look *looks; /* the first one is running */
 	struct counted *counted;
 	size_t n_counted;
-	/* requests that wait for the end of all workers */
-	bool draining;
 	int64_t drain_at; /* Unix seconds */
 	int64_t started_at;
 	uint64_t started_ms;
@@ -107,6 +101,11 @@ struct control {
 	uint64_t n_refused;     /* connections */
 	unsigned errands;       /* of ours that run or wait */
 	unsigned handles;       /* of libuv, open */
+	bool accept_told;       /* that it is out of descriptors was logged */
+	bool mhd_told;          /* that there is no libmicrohttpd was */
+	bool in_turn;           /* libmicrohttpd is at work */
+	bool woken;             /* a request can go on */
+	bool draining;          /* nothing is claimed, by request */
 	bool stopping, closing;
 	void (*closed)(void *arg);
 	void *closed_arg;

@@ -63,12 +63,10 @@ struct dispatch {
 	bool present;               /* seen by the last scan */
 	bool dispatched;            /* neither archived, paused nor a duplicate */
 	const char *aside;          /* why not: "archived", "paused", "duplicate"; static */
-	bool held;                  /* by the operator: nothing is claimed */
 	int64_t held_at;            /* since, Unix seconds */
 	struct errand *errands;     /* what the operator asked for and has not begun */
 	uint64_t visits;            /* that have ended */
 	uint64_t woken_us;          /* clock_mono_us() of the oldest wish not yet seen to; 0 */
-	bool claiming;              /* the visit may claim */
 	uint64_t visit_us, wake_us; /* of the visit: its start, and woken_us before it */
 	unsigned want;              /* bits of enum dispatch_want */
 	struct board_job bj;        /* the visit, while board.busy */
@@ -112,6 +110,8 @@ struct dispatch {
 	} left; /* why ready tasks were not started */
 	uint64_t stuck_sweeps, stuck_told_ms;
 	char memory[160];
+	bool held;            /* by the operator: nothing is claimed */
+	bool claiming;        /* the visit may claim */
 	bool uncounted;       /* its running tasks are not known yet in this epoch */
 	bool adopted;         /* a full tick of this epoch is done */
 	bool once_reclaimed;  /* --once: the reclaim steps are done */

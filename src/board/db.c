@@ -447,13 +447,16 @@ bool db_has_column(const struct db *db, const char *table, const char *column)
 	return i >= 0 && (db->columns & UINT64_C(1) << i);
 }
 
-bool db_wal_reset_bug(void)
+bool db_wal_reset_bug_in(int v)
 {
-	int v = sqlite3_libversion_number();
-
 	if (v < 3007000 || v >= 3051003)
 		return false;
 	return !(v >= 3050007 && v < 3051000) && !(v >= 3044006 && v < 3045000);
+}
+
+bool db_wal_reset_bug(void)
+{
+	return db_wal_reset_bug_in(sqlite3_libversion_number());
 }
 
 const char *db_library_version(void)

@@ -279,7 +279,8 @@ static void mending_start(struct request *req, enum mend_verb verb, bool dry_run
 	m->errand.work = mending_work;
 	m->errand.done = mending_done;
 	m->errand.limit_ms = MEND_LIMIT_MS;
-	m->errand.close = verb != MEND_SNAPSHOT; /* a check copies the files of a damaged one */
+	/* each looks at the file itself, and closing that drops this process's locks on it */
+	m->errand.close = true;
 	m->errand.fresh = mending_changes(m);
 	req->work = m;
 	req->gone = mending_gone;
