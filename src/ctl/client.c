@@ -7,7 +7,6 @@
  */
 #include "ctl/client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "ctl/ctl.h"
+#include "ctl/curl.h"
 #include "ctl/json.h"
 #include "ctl/progress.h"
 #include "ctl/sse.h"
@@ -32,6 +32,7 @@
 
 struct client {
 	const struct ctl *ctl;
+	struct curl_lib lib;
 	CURL *curl;
 	char *root, *socket;
 };
@@ -47,7 +48,8 @@ struct client *client_free(struct client *c)
 {
 	if (!c)
 		return NULL;
-	curl_easy_cleanup(c->curl);
+	if (c->curl)
+		c->lib.curl_easy_cleanup(c->curl);
 	free(c->root);
 	free(c->socket);
 	free(c);
@@ -70,7 +72,7 @@ const char *client_root(const struct client *c)
 char *client_path(const struct client *c, const char *query, const char *fmt, ...)
 {
 	CLEANUP(freep) char *path = NULL;
-	char *root = curl_easy_escape(c->curl, c->root, 0), *out = NULL;
+	char *root = c->lib.curl_easy_escape(c->curl, c->root, 0), *out = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -80,7 +82,7 @@ char *client_path(const struct client *c, const char *query, const char *fmt, ..
 	if (root && path)
 		out = fs_path("%s?root=%s%s%s", path, root, query ? "&" : "",
 			      query ? query : "");
-	curl_free(root);
+	c->lib.curl_free(root);
 	return out;
 }
 
@@ -109,18 +111,18 @@ static int client_prepare(struct client *c, const char *path, char why[CURL_ERRO
 	CURLcode rc = CURLE_OK;
 
 	why[0] = '\0';
-	curl_easy_reset(c->curl);
+	c->lib.curl_easy_reset(c->curl);
 	if (!url)
 		return -ENOMEM;
-	rc |= curl_easy_setopt(c->curl, CURLOPT_URL, url);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, why);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
-	rc |= curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
-	rc |= curl_easy_setopt(c->curl, CURLOPT_FOLLOWLOCATION, 0L);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, CLIENT_CONNECT_MS);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "kanbanctl/" KANBAND_VERSION);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_URL, url);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, why);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_FOLLOWLOCATION, 0L);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, CLIENT_CONNECT_MS);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_USERAGENT, "kanbanctl/" KANBAND_VERSION);
 	return rc == CURLE_OK ? 0 : -ENOMEM;
 }
 
@@ -131,7 +133,7 @@ static int client_failed(const struct client *c, CURLcode rc, const char *why, s
 	if (rc == CURLE_COULDNT_CONNECT)
 		return error_set(e, -ECONNREFUSED, "no daemon answers at %s", c->socket);
 	return error_set(e, -EIO, "the daemon at %s: %s", c->socket,
-			 *why ? why : curl_easy_strerror(rc));
+			 *why ? why : c->lib.curl_easy_strerror(rc));
 }
 
 /* One request; @limit_ms 0: as long as it takes. Return: 0 and an answer of any status;
@@ -147,20 +149,20 @@ static int client_request(struct client *c, const char *method, const char *path
 
 	if ((body && !text) || client_prepare(c, path, why) < 0)
 		return error_set(e, -ENOMEM, "out of memory");
-	rc |= curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, limit_ms);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, client_on_body);
-	rc |= curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, reply);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, limit_ms);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, client_on_body);
+	rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, reply);
 	if (strcmp(method, "POST") == 0) {
-		headers = curl_slist_append(NULL, "Content-Type: application/json");
-		rc |= curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, text ? text : "");
-		rc |= curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+		headers = c->lib.curl_slist_append(NULL, "Content-Type: application/json");
+		rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, text ? text : "");
+		rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
 	}
 	if (rc == CURLE_OK)
-		rc = curl_easy_perform(c->curl);
-	curl_slist_free_all(headers);
+		rc = c->lib.curl_easy_perform(c->curl);
+	c->lib.curl_slist_free_all(headers);
 	if (rc != CURLE_OK)
 		return client_failed(c, rc, why, e);
-	(void)curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+	(void)c->lib.curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
 	reply->status = (int)status;
 	/* what is no JSON, or more than one value, is none: the caller knows what it wants */
 	if (reply->len > 0)
@@ -304,25 +306,30 @@ static char *client_normal(const char *root)
 	return copy;
 }
 
+/* Return: 0; -ELIBACC; -ENOMEM. */
 static int client_new(const struct ctl *ctl, const char *root, const char *path,
-		      struct client **out)
+		      struct client **out, struct error *e)
 {
 	CLEANUP(client_freep) struct client *c = calloc(1, sizeof(*c));
+	int r;
 
 	if (!c)
-		return -ENOMEM;
+		return error_set(e, -ENOMEM, "out of memory");
+	r = curl_load(&c->lib, e);
+	if (r < 0)
+		return r;
 	c->ctl = ctl;
 	c->root = client_normal(root);
 	c->socket = strdup(path);
-	c->curl = curl_easy_init();
+	c->curl = c->lib.curl_easy_init();
 	if (!c->root || !c->socket || !c->curl)
-		return -ENOMEM;
+		return error_set(e, -ENOMEM, "out of memory");
 	*out = STEAL(c);
 	return 0;
 }
 
 /* Does the daemon there serve the root. Return: 0 and *@out, NULL if not; -EACCES a stranger
- * listens; -ENOMEM; other: nobody does. @e says so. */
+ * listens; -ELIBACC; -ENOMEM; other: nobody does. @e says so. */
 static int client_try(const struct ctl *ctl, const char *root, const char *socket,
 		      struct client **out, struct error *e)
 {
@@ -338,8 +345,10 @@ static int client_try(const struct ctl *ctl, const char *root, const char *socke
 				 socket, root);
 	if (r < 0)
 		return error_errno(e, r, "no daemon answers at %s", socket);
-	r = client_new(ctl, root, socket, &c);
-	path = r == 0 ? client_path(c, NULL, "/v1/leader") : NULL;
+	r = client_new(ctl, root, socket, &c, e);
+	if (r < 0)
+		return r;
+	path = client_path(c, NULL, "/v1/leader");
 	if (!path)
 		return error_set(e, -ENOMEM, "out of memory");
 	r = client_request(c, "GET", path, NULL, CLIENT_GET_MS, &reply, e);
@@ -371,7 +380,12 @@ static int client_sockets(const struct ctl *ctl, const char *root, char *list[3]
 	return 0;
 }
 
-/* @e: why --socket came to nothing, and @r how */
+static bool client_hopeless(int r)
+{
+	return r == -ENOMEM || r == -ELIBACC;
+}
+
+/* @e: why it came to nothing; @how: why --socket did */
 static int client_look(const struct ctl *ctl, const char *root, struct client **out, int *how,
 		       struct error *e)
 {
@@ -382,12 +396,14 @@ static int client_look(const struct ctl *ctl, const char *root, struct client **
 	*how = 0;
 	if (ctl->socket_arg) {
 		*how = client_try(ctl, root, ctl->socket_arg, out, e);
-		return *how == -ENOMEM ? -ENOMEM : 0;
+		return client_hopeless(*how) ? *how : 0;
 	}
 	r = client_sockets(ctl, root, list);
 	for (size_t i = 0; r == 0 && i < 3 && list[i] && !*out; i++)
-		if (i == 0 || strcmp(list[i], list[i - 1]) != 0)
-			r = client_try(ctl, root, list[i], out, e) == -ENOMEM ? -ENOMEM : 0;
+		if (i == 0 || strcmp(list[i], list[i - 1]) != 0) {
+			r = client_try(ctl, root, list[i], out, e);
+			r = client_hopeless(r) ? r : 0;
+		}
 	for (size_t i = 0; i < 3; i++)
 		free(list[i]);
 	return r;
@@ -407,7 +423,7 @@ int client_open(const struct ctl *ctl, const char *root, struct client **out)
 	int how, r = client_look(ctl, root, out, &how, &e);
 
 	if (r < 0)
-		return ctl_say(ctl, CTL_IO, "out of memory");
+		return ctl_say(ctl, CTL_IO, "%s", r == -ENOMEM ? "out of memory" : e.text);
 	if (*out || !ctl->socket_arg)
 		return 0;
 	return ctl_say(ctl, how == -EACCES ? CTL_NOT_ALLOWED : CTL_NO_DAEMON, "%s", e.text);
@@ -456,7 +472,8 @@ static size_t stream_on_body(char *bytes, size_t one, size_t n, void *arg)
 
 	(void)one;
 	if (s->status == 0)
-		(void)curl_easy_getinfo(s->client->curl, CURLINFO_RESPONSE_CODE, &s->status);
+		(void)s->client->lib.curl_easy_getinfo(s->client->curl, CURLINFO_RESPONSE_CODE,
+						       &s->status);
 	if (s->status != 200)
 		return client_on_body(bytes, 1, n, &s->refusal);
 	return sse_feed(&s->sse, bytes, n) == 0 ? n : 0;
@@ -466,12 +483,13 @@ static size_t stream_on_body(char *bytes, size_t one, size_t n, void *arg)
 static CURLcode stream_turn(CURLM *multi, struct client_stream *s, int (*tick)(void *arg),
 			    int *stop)
 {
+	const struct client *c = s->client;
 	struct curl_waitfd keys = { .fd = STDIN_FILENO, .events = CURL_WAIT_POLLIN };
 	int running = 1, left;
 	CURLMsg *message;
 
 	for (;;) {
-		if (curl_multi_perform(multi, &running) != CURLM_OK)
+		if (c->lib.curl_multi_perform(multi, &running) != CURLM_OK)
 			return CURLE_OUT_OF_MEMORY;
 		if (s->stop) {
 			*stop = s->stop;
@@ -482,10 +500,10 @@ static CURLcode stream_turn(CURLM *multi, struct client_stream *s, int (*tick)(v
 			return CURL_LAST;
 		if (!running)
 			break;
-		if (curl_multi_poll(multi, &keys, tick ? 1 : 0, 1000, NULL) != CURLM_OK)
+		if (c->lib.curl_multi_poll(multi, &keys, tick ? 1 : 0, 1000, NULL) != CURLM_OK)
 			return CURLE_OUT_OF_MEMORY;
 	}
-	message = curl_multi_info_read(multi, &left);
+	message = c->lib.curl_multi_info_read(multi, &left);
 	return message ? message->data.result : CURLE_OK;
 }
 
@@ -494,8 +512,8 @@ enum client_end client_stream(struct client *c, const char *since, client_event_
 {
 	struct client_stream s = { .client = c, .event = event, .arg = arg };
 	CLEANUP(freep) char *header = since ? fs_path("Last-Event-ID: %s", since) : NULL;
-	CURLM *multi = curl_multi_init();
-	struct curl_slist *headers = header ? curl_slist_append(NULL, header) : NULL;
+	CURLM *multi = c->lib.curl_multi_init();
+	struct curl_slist *headers = header ? c->lib.curl_slist_append(NULL, header) : NULL;
 	enum client_end end = CLIENT_END_CLOSED;
 	char why[CURL_ERROR_SIZE];
 	struct error e = ERROR_NULL;
@@ -505,12 +523,13 @@ enum client_end client_stream(struct client *c, const char *since, client_event_
 	sse_init(&s.sse, stream_event, &s);
 	if (multi && (!since || headers) && client_prepare(c, "/v1/events", why) == 0) {
 		rc = CURLE_OK;
-		rc |= curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, stream_on_body);
-		rc |= curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &s);
-		rc |= curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
-		if (rc == CURLE_OK && curl_multi_add_handle(multi, c->curl) == CURLM_OK) {
+		rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, stream_on_body);
+		rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &s);
+		rc |= c->lib.curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+		if (rc == CURLE_OK &&
+		    c->lib.curl_multi_add_handle(multi, c->curl) == CURLM_OK) {
 			rc = stream_turn(multi, &s, tick, exit);
-			(void)curl_multi_remove_handle(multi, c->curl);
+			(void)c->lib.curl_multi_remove_handle(multi, c->curl);
 		}
 	}
 	if (rc == CURL_LAST) {
@@ -526,8 +545,8 @@ enum client_end client_stream(struct client *c, const char *since, client_event_
 		(void)ctl_say(c->ctl, *exit, "%s", e.text);
 		end = CLIENT_END_FAILED;
 	}
-	curl_slist_free_all(headers);
-	curl_multi_cleanup(multi);
+	c->lib.curl_slist_free_all(headers);
+	c->lib.curl_multi_cleanup(multi);
 	sse_deinit(&s.sse);
 	reply_deinit(&s.refusal);
 	return end;
