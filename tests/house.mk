@@ -14,6 +14,12 @@ check: deps-deb ## build and run all tests
 	@+$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) $(if $(T),$(patsubst %,'%',$(T)))
 
+# A quarter of an hour of kills, and as long again for the sweeps on a slow machine. KANBAND_SEED
+# repeats the kills of a run, which prints it.
+.PHONY: torture
+torture: all tests ## 500 kills at random instants, a fault at every call of the file system
+	@KANBAND_TORTURE=1 OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) test_torture 'test_fault*'
+
 .PHONY: check-systemd
 check-systemd: all ## only the tests under a real systemd
 	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) 'systemd/*'

@@ -6,7 +6,8 @@ unit: $(TESTS) ## run the unit tests (T=test_fs runs one)
 
 # The black-box tests run the programs, with a worker that does as it is told.
 RIG_TESTS := $(filter $(OUT)/tests/test_once_% $(OUT)/tests/test_daemon_% \
-	$(OUT)/tests/test_incidents $(OUT)/tests/test_control_%,$(TESTS))
+	$(OUT)/tests/test_incidents $(OUT)/tests/test_control_% \
+	$(OUT)/tests/test_torture,$(TESTS))
 $(OUT)/tests/rig-worker: $(OUT)/tests/worker/worker.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 $(RIG_TESTS): | $(OUT)/tests/rig-worker $(PROGS)

@@ -241,7 +241,7 @@ static bool ctl_option(struct ctl *ctl, const struct ctl_arg *options, int argc,
 		else
 			return ctl_mistake(ctl, "--%s needs %s", found->name, found->value);
 	}
-	return ctl_take(ctl, found, value);
+	return ctl_take(ctl, found, value ? value : ""); /* a flag has none */
 }
 
 static const struct ctl_arg *ctl_has(const struct ctl_arg *o, const char *name)

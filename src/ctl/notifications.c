@@ -141,8 +141,8 @@ static int notify_print(const struct ctl *ctl, const json_t *n, bool daemon)
 			      "parked\n",
 			      (long long)json_number(numbers, "sent", 0),
 			      (long long)json_number(numbers, "failed", 0),
-			      (long long)(json_number(numbers, "queued", 0) +
-					  json_number(numbers, "sending", 0)),
+			      (long long)json_number(numbers, "queued", 0) +
+				      (long long)json_number(numbers, "sending", 0),
 			      (long long)json_number(numbers, "retrying", 0),
 			      (long long)json_number(numbers, "parked", 0));
 	if (*json_text(n, "error")) {

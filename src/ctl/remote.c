@@ -232,8 +232,8 @@ int ctl_verb_drain(struct ctl *ctl, int argc, char **argv)
 		(void)fprintf(ctl->out,
 			      "draining: nothing new is started, workers that run: %lld; until "
 			      "\"kanbanctl resume\"\n",
-			      (long long)(json_number(m.reply.json, "workers", 0) +
-					  json_number(m.reply.json, "launching", 0)));
+			      (long long)json_number(m.reply.json, "workers", 0) +
+				      (long long)json_number(m.reply.json, "launching", 0));
 	return r;
 }
 

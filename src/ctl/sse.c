@@ -27,7 +27,7 @@ static int sse_put(char **buf, size_t *len, size_t *room, const char *bytes, siz
 {
 	if (*len + n > SSE_MAX)
 		return -EMSGSIZE;
-	if (*len + n + 1 > *room) {
+	if (!*buf || *len + n + 1 > *room) {
 		size_t more = (*len + n + 1) * 2;
 		char *bigger = realloc(*buf, more);
 

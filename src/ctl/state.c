@@ -265,8 +265,8 @@ static void state_print_daemon(const struct ctl *ctl, const json_t *daemon, cons
 			      "notify  %lld sent, %lld waiting, %lld retrying, %lld parked, "
 			      "%lld unserved\n",
 			      (long long)json_number(notify, "sent", 0),
-			      (long long)(json_number(notify, "queued", 0) +
-					  json_number(notify, "sending", 0)),
+			      (long long)json_number(notify, "queued", 0) +
+				      (long long)json_number(notify, "sending", 0),
 			      (long long)json_number(notify, "retrying", 0),
 			      (long long)json_number(notify, "parked", 0),
 			      (long long)json_number(notify, "unserved", 0));
