@@ -182,6 +182,35 @@ START_TEST(mend_takes_turns_with_visits)
 }
 END_TEST
 
+/* Who asks what there is does not wait for who repairs. */
+START_TEST(mend_busy_board_is_shown)
+{
+	struct rig_daemon *d = world();
+	int lock, fd;
+	int64_t since;
+	json_t *b;
+
+	(void)web_json(web_get("/v1/boards"), 200);
+	lock = rig_flock(rig_printf("%s.dispatch.lock", rig_db("other")));
+	fd = web_open(web_socket());
+	web_send(fd, "POST /v1/boards/other/repair HTTP/1.1\r\nHost: x\r\n"
+		     "Content-Length: 0\r\n\r\n");
+	RIG_UNTIL(web_true(web_json(web_get("/v1/boards/other?tasks=no"), 200), "busy"), 5000);
+	rig_add("other", .id = "more", .status = "todo");
+	since = rig_mono_us();
+	b = web_json(web_get("/v1/boards/other"), 200);
+	ck_assert_int_lt((rig_mono_us() - since) / 1000, 6000);
+	ck_assert(json_is_null(web_member(b, "tasks")));
+	ck_assert(web_true(b, "busy"));
+	rig_unlock(lock);
+	(void)web_read(fd, "\"well\":true", 15000);
+	(void)close(fd);
+	b = web_json(web_get("/v1/boards/other"), 200);
+	ck_assert_int_eq(web_int(b, "tasks.total"), 21);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 START_TEST(mend_no_database)
 {
 	struct rig_daemon *d;
@@ -223,6 +252,7 @@ int main(void)
 	tcase_add_test(c, mend_lost_is_accepted);
 	tcase_add_test(c, mend_damage_is_repaired);
 	tcase_add_test(c, mend_takes_turns_with_visits);
+	tcase_add_test(c, mend_busy_board_is_shown);
 	tcase_add_test(c, mend_no_database);
 	tcase_add_test(c, mend_stop_in_the_midst);
 	return rig_main("control_mend", c, NULL);

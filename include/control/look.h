@@ -1,7 +1,8 @@
 /*
  * What a view needs from files: who leads, how many tasks, a board's health record. Looked at
- * by a job, one at a time, with connections of its own; counts are kept as long as the files'
- * stamps say that nothing changed.
+ * by a job, one look at a time; tasks are counted by errands, because only who has a board may
+ * open its file in this process. Counts are kept as long as the files' stamps say that nothing
+ * changed; a board that is busy for too long has none.
  */
 #pragma once
 
@@ -15,6 +16,7 @@
 
 struct control;
 struct dispatch;
+struct look_count;
 struct request;
 struct root;
 
@@ -22,9 +24,10 @@ struct look_board {
 	const struct dispatch *dispatch; /* only compared, never followed */
 	char slug[BOARD_SLUG_MAX + 1];
 	char *db;
-	size_t root;      /* which of the look's */
-	json_t *tasks;    /* NULL: could not be counted */
-	const char *mode; /* journal mode, static text, or NULL */
+	size_t root;              /* which of the look's */
+	json_t *tasks;            /* NULL: could not be counted */
+	struct look_count *count; /* that is being counted, or NULL */
+	const char *mode;         /* journal mode, static text, or NULL */
 };
 
 struct look_root {
@@ -46,6 +49,8 @@ struct look {
 	size_t n_boards;
 	char *record_of;       /* a database whose health record is wanted, or NULL */
 	struct health *record; /* … NULL: could not be read */
+	size_t pending;        /* counts that are awaited */
+	bool counting;         /* the job is over */
 };
 
 /**

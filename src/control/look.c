@@ -1,8 +1,12 @@
 /*
  * A look holds copies of what it needs, so that roots and boards may come and go meanwhile; the
- * pointers in it are only compared. The cache of counts belongs to the job that runs.
+ * pointers in it are only compared. First its job: small files, and the stamps of the boards,
+ * which by stat(2) alone say whose tasks have to be counted anew. Those are counted by errands
+ * (root/errand.h): with the connection that the board has, or one of their own where it has
+ * none. A second connection beside one in use would be opened by looking at the file, and
+ * closing that drops the locks of this process. The cache of counts is the look's that runs.
  *
- * Only boards that are healthy, or that nobody dispatches and nobody found bad, are opened.
+ * Only boards that are healthy, or that nobody dispatches and nobody found bad, are counted.
  */
 #include "control/look.h"
 
@@ -12,11 +16,14 @@
 #include "board/db.h"
 #include "board/view.h"
 #include "control/control_impl.h"
+#include "root/errand.h"
+#include "root/root.h"
 #include "util/clock.h"
 #include "util/fs.h"
 
 #define LOOK_LIMIT_MS (5 * 60 * 1000)
 #define LOOK_BUSY_MS  1000
+#define LOOK_WAIT_MS  2000         /* for boards that are busy; then their tasks are null */
 #define LOOK_RACY_NS  1000000000LL /* a file written so lately may change without its stamp */
 
 struct counted {
@@ -69,18 +76,6 @@ static bool look_same(const struct counted *was, const struct counted *now)
 	       ns - now->stamp.mtime_ns > LOOK_RACY_NS && ns - now->wal.mtime_ns > LOOK_RACY_NS;
 }
 
-static void look_count(const struct look_board *b, struct counted *c)
-{
-	CLEANUP(db_freep) struct db *db = NULL;
-	struct error e = ERROR_NULL;
-
-	/* whatever is wrong with it, a visit finds and tells; here it has no count */
-	if (view_open(&db, b->db, LOOK_BUSY_MS, &e) != 0)
-		return;
-	c->mode = db_is_wal(db) ? "wal" : "delete";
-	IGNORE(view_counts(db, &c->tasks, &e));
-}
-
 static void look_board(struct control *c, struct look_board *b, size_t hint,
 		       struct counted *now)
 {
@@ -100,8 +95,6 @@ static void look_board(struct control *c, struct look_board *b, size_t hint,
 	if (was && wal && now->db && look_same(was, now)) {
 		now->tasks = STEAL(was->tasks);
 		now->mode = was->mode;
-	} else {
-		look_count(b, now);
 	}
 	b->tasks = json_deep_copy(now->tasks);
 	b->mode = now->mode;
@@ -153,21 +146,42 @@ static void look_submit(struct look *look)
 		look_done(&look->job); /* without what files say */
 }
 
-static void look_over(struct request *req)
-{
-	struct look *look = req->work;
+/* The tasks of one board. */
+struct look_count {
+	struct errand errand; /* first */
+	struct control *control;
+	struct look *look; /* NULL: nobody waits any more */
+	size_t board;      /* which of the look's */
+	json_t *tasks;
+	const char *mode;
+};
 
-	look->req = NULL;
+static void count_work(struct job *job)
+{
+	struct look_count *n = (struct look_count *)job;
+	struct board *b = &n->errand.dispatch->board;
+	CLEANUP(db_freep) struct db *own = NULL;
+	struct error e = ERROR_NULL;
+	struct db *db = b->db;
+
+	/* whatever is wrong with it, a visit finds and tells; here it has no count */
+	if (!db) {
+		if (view_open(&own, b->place.db_path, LOOK_BUSY_MS, &e) != 0)
+			return;
+		db = own;
+	}
+	n->mode = db_is_wal(db) ? "wal" : "delete";
+	IGNORE(view_counts(db, &n->tasks, &e));
 }
 
-static void look_done(struct job *job)
+static void look_finish(struct look *look)
 {
-	struct look *look = (struct look *)job;
 	struct control *c = look->control;
 
 	c->looks = look->next;
 	if (look->req) {
 		look->req->gone = NULL;
+		look->req->expired = NULL;
 		look->done(look->req, look);
 	}
 	look_free(look);
@@ -176,11 +190,145 @@ static void look_done(struct job *job)
 	control_try_free(c);
 }
 
+static void look_counted(struct look *look)
+{
+	if (--look->pending == 0)
+		look_finish(look);
+}
+
+static void count_free(struct look_count *n)
+{
+	struct control *c = n->control;
+
+	json_decref(n->tasks);
+	free(n);
+	c->errands--;
+	control_try_free(c);
+}
+
+static void count_done(struct errand *e, bool ran)
+{
+	struct look_count *n = (struct look_count *)e;
+	struct look *look = n->look;
+	struct control *c = n->control;
+
+	if (look) {
+		struct look_board *b = &look->boards[n->board];
+
+		b->count = NULL;
+		if (ran) {
+			b->tasks = json_incref(n->tasks);
+			b->mode = n->mode;
+		}
+		/* a look at one board has no part in the cache */
+		if (ran && !look->record_of && n->board < c->n_counted) {
+			c->counted[n->board].tasks = json_deep_copy(n->tasks);
+			c->counted[n->board].mode = n->mode;
+		}
+	}
+	count_free(n);
+	if (look)
+		look_counted(look);
+}
+
+/* Go on without the counts that are not there yet. */
+static void look_give_up(struct look *look)
+{
+	for (size_t i = 0; i < look->n_boards; i++) {
+		struct look_count *n = look->boards[i].count;
+
+		look->boards[i].count = NULL;
+		if (!n)
+			continue;
+		n->look = NULL;
+		if (errand_forget(&n->errand))
+			count_free(n);
+	}
+	look_finish(look);
+}
+
+static void look_over(struct request *req)
+{
+	struct look *look = req->work;
+
+	look->req = NULL;
+	if (look->counting)
+		look_give_up(look);
+}
+
+static void look_expired(struct request *req)
+{
+	struct look *look = req->work;
+
+	if (look->counting)
+		look_give_up(look);
+	else
+		server_deadline(req, LOOK_WAIT_MS); /* its turn comes */
+}
+
 static bool look_may_count(const struct dispatch *d)
 {
 	return d->board.state == BOARD_HEALTHY ||
 	       (d->board.state == BOARD_NEW && d->aside && !d->board.place.duplicate_of[0] &&
 		d->board.place.db_exists);
+}
+
+/* The board that it was, if it is there still and is what it was. */
+static struct dispatch *look_find(const struct look *look, const struct look_board *b)
+{
+	const struct control_env *env = &look->control->env;
+
+	for (size_t i = 0; i < *env->n_roots; i++) {
+		struct root *root = env->roots[i];
+
+		if (root != look->roots[b->root].root || root->role != ROOT_OWNER ||
+		    root->stopping)
+			continue;
+		for (size_t k = 0; k < root->n_boards; k++) {
+			struct dispatch *d = root->boards[k];
+
+			if (d == b->dispatch && !d->closing && look_may_count(d) &&
+			    strcmp(d->board.place.slug, b->slug) == 0)
+				return d;
+		}
+	}
+	return NULL;
+}
+
+static void look_count(struct look *look, size_t i)
+{
+	struct look_board *b = &look->boards[i];
+	struct dispatch *d = b->tasks ? NULL : look_find(look, b);
+	struct look_count *n = d ? calloc(1, sizeof(*n)) : NULL;
+
+	if (!n)
+		return; /* then it has no count */
+	n->control = look->control;
+	n->control->errands++;
+	n->look = look;
+	n->board = i;
+	n->errand.name = "count";
+	n->errand.work = count_work;
+	n->errand.done = count_done;
+	n->errand.limit_ms = LOOK_LIMIT_MS;
+	b->count = n;
+	look->pending++;
+	errand_submit(d, &n->errand);
+}
+
+static void look_done(struct job *job)
+{
+	struct look *look = (struct look *)job;
+
+	look->pending = 1;
+	if (look->req) {
+		look->counting = true;
+		look->req->expired = look_expired;
+		server_deadline(look->req, LOOK_WAIT_MS);
+	}
+	for (size_t i = 0; look->req && i < look->n_boards; i++)
+		look_count(look, i);
+	look_counted(look);
 }
 
 static int look_add_root(struct look *look, const struct root *root, const struct dispatch *one,
