@@ -307,6 +307,47 @@ START_TEST(openapi_boards_in_any_state)
 }
 END_TEST
 
+/* A subscription whose delivery fails for good. */
+START_TEST(openapi_parked_notifications)
+{
+	yaml_node_t *paths;
+	struct rig_daemon *d;
+	json_t *n;
+
+	rig_write("hermes",
+		  rig_printf("#!/bin/sh\n[ \"$3\" = send ] || exec '%s/tests/rig-worker' "
+			     "\"$@\"\nread x; echo no such platform >&2; exit 2\n",
+			     rig.bin));
+	rig_shell("chmod 755 hermes");
+	rig_env("HERMES_BIN", rig_path("hermes"));
+	rig_do("t_9", "done\n");
+	rig_board("noisy", 0);
+	rig_add("noisy", .id = "t_9");
+	rig_sql("noisy",
+		"INSERT INTO kanban_notify_subs (task_id, platform, chat_id, created_at) "
+		"VALUES ('t_9', 'telegram', '42', 1)");
+	world(&d);
+	RIG_UNTIL(web_int(web_json(web_get("/v1/notify"), 200), "roots.0.numbers.parked") == 1,
+		  15000);
+	paths = at(yaml_document_get_root_node(&doc), "paths");
+	check_answer(web_get("/v1/notify"), at(at(paths, "/v1/notify"), "get"), "notify", true);
+	n = web_json(web_get("/v1/notify"), 200);
+	ck_assert_str_eq(web_text(n, "roots.0.troubles.0.task"), "t_9");
+	ck_assert_str_eq(web_text(n, "roots.0.troubles.0.chat"), "42");
+	ck_assert(web_true(n, "roots.0.troubles.0.parked"));
+	ck_assert_ptr_nonnull(
+		strstr(web_text(n, "roots.0.troubles.0.reason"), "no such platform"));
+	n = web_json(web_post("/v1/notify/retry", "{\"board\":\"noisy\"}"), 200);
+	ck_assert_int_eq(web_int(n, "retried"), 1);
+	n = web_json(web_post("/v1/notify/retry", "{\"board\":\"other\"}"), 200);
+	ck_assert_int_eq(web_int(n, "retried"), 0);
+	(void)web_problem(web_post("/v1/notify/retry", "{\"root\":\"/x\"}"), 404, "no-root");
+	rig_let_go();
+	ck_assert_int_eq(rig_stop(d), 0);
+	yaml_document_delete(&doc);
+}
+END_TEST
+
 static bool in_query(yaml_node_t *op, const char *name)
 {
 	for (size_t i = 0; item(at(op, "parameters"), i); i++) {
@@ -393,6 +434,7 @@ int main(void)
 
 	tcase_add_test(c, openapi_documented_is_served);
 	tcase_add_test(c, openapi_boards_in_any_state);
+	tcase_add_test(c, openapi_parked_notifications);
 	tcase_add_test(c, openapi_served_is_documented);
 	tcase_add_test(c, openapi_check_finds);
 	return rig_main("control_openapi", c, NULL);

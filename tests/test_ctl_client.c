@@ -34,6 +34,7 @@ struct answer {
 	const char *body;
 };
 
+#define SLOW    "200 OK, after a while"
 #define JSON    "application/json"
 #define PROBLEM "application/problem+json"
 
@@ -87,6 +88,8 @@ static void serve_one(int fd, const struct answer *answers)
 				break;
 		if (!answers->path)
 			return;
+		if (answers->status && strcmp(answers->status, SLOW) == 0)
+			(void)usleep(2500000); /* what is tested is that waiting is shown */
 		if (answers->type)
 			(void)snprintf(
 				out, sizeof(out),
@@ -428,7 +431,8 @@ static struct termios top_before;
 static char top_out[1 << 18];
 static size_t top_used;
 
-static void top_start(void)
+/* kanbanctl @verb on a terminal of its own. */
+static void terminal_start(const char *verb)
 {
 	struct winsize size = { .ws_col = 90, .ws_row = 20 };
 	char home[300];
@@ -441,8 +445,7 @@ static void top_start(void)
 	top_pid = fork();
 	ck_assert_int_ge(top_pid, 0);
 	if (top_pid == 0) {
-		const char *const argv[] = { "kanbanctl", "--socket", socket_path, "top",
-					     NULL };
+		const char *const argv[] = { "kanbanctl", "--socket", socket_path, verb, NULL };
 		const char *const env[] = { home, "TERM=xterm", "TZ=UTC", NULL };
 
 		(void)signal(SIGTERM, SIG_DFL);
@@ -454,6 +457,11 @@ static void top_start(void)
 		_exit(127);
 	}
 	close(slave);
+}
+
+static void top_start(void)
+{
+	terminal_start("top");
 }
 
 /* Read until @text was drawn. */
@@ -599,13 +607,34 @@ START_TEST(top_once)
 }
 END_TEST
 
+/* Work that takes long is shown, and the line is gone before the result. */
+START_TEST(long_work)
+{
+	const struct ctl_result *r;
+	int status;
+
+	daemon({ "POST /v1/boards/default/check", SLOW, JSON,
+		 "{\"well\":true,\"state\":\"healthy\",\"what\":\"sound\"}" });
+	terminal_start("check");
+	top_until("check … 1 s");
+	top_until("\r\033[Kdefault: healthy: sound");
+	ck_assert_int_eq(waitpid(top_pid, &status, 0), top_pid);
+	ck_assert_int_eq(status, 0);
+	close(top_fd);
+	/* not where nobody looks */
+	r = with("check");
+	ck_assert_int_eq(r->exit, 0);
+	ck_assert_str_eq(r->err, "");
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
-		nobody,        stranger,      other_root,    problems,
-		rubbish,       requests_made, hostile_texts, follow,
-		follow_closed, sse_pieces,    sse_limits,    top_quits,
-		top_signals,   top_resizes,   top_waits,     top_once,
+		nobody,        stranger,      other_root,  problems,      rubbish,
+		requests_made, hostile_texts, follow,      follow_closed, sse_pieces,
+		sse_limits,    top_quits,     top_signals, top_resizes,   top_waits,
+		top_once,      long_work,
 	};
 	Suite *s = suite_create("ctl_client");
 	SRunner *r;

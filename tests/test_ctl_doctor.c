@@ -25,6 +25,11 @@ static pid_t child;
 static char unit_path[320], shell_env[2048];
 static const char *config_arg; /* --config of doctor, or NULL */
 
+static void put(const char *name, const char *text)
+{
+	world_put(name, text, strlen(text));
+}
+
 /* A program on the PATH of commands that are pasted. */
 static void program(const char *name, const char *text)
 {
@@ -211,8 +216,8 @@ START_TEST(all_well)
 	(void)snprintf(conf, sizeof(conf), "[worker]\nhermes = %s/bin/hermes\n", world_root);
 	world_put("k.conf", conf, strlen(conf));
 	config_arg = world_path("k.conf");
-	world_put("units/kanband.service", "[Service]\nWatchdogSec=30\n", 27);
-	world_put("units/multi-user.target.wants/kanband.service", "", 0);
+	put("units/kanband.service", "[Service]\nWatchdogSec=30\n");
+	put("units/multi-user.target.wants/kanband.service", "");
 	j = doctor();
 	ck_assert_str_eq(member(j, "root"), world_root);
 	ck_assert(json_is_false(json_object_get(j, "daemon")));
@@ -395,7 +400,7 @@ END_TEST
 START_TEST(no_hermes)
 {
 	world_env("PATH=/nonexistent");
-	world_put("k.conf", "", 0);
+	put("k.conf", "");
 	config_arg = world_path("k.conf");
 	remedied("hermes", "", "hermes is not on the PATH");
 }
@@ -403,14 +408,14 @@ END_TEST
 
 START_TEST(bad_config)
 {
-	world_put("k.conf", "[kanband]\nnonsense = 1\n", 23);
+	put("k.conf", "[kanband]\nnonsense = 1\n");
 	config_arg = world_path("k.conf");
 	ck_assert(finds("config", ""));
 	ck_assert_ptr_nonnull(strstr(last_text, "nonsense"));
 	ck_assert_ptr_nonnull(strstr(last_remedy, "--check-config --config"));
-	world_put("k.conf", "", 0);
+	put("k.conf", "");
 	ck_assert(!finds("config", ""));
-	world_put("config.yaml", "kanban:\n  failure_limit: many\n", 30);
+	put("config.yaml", "kanban:\n  failure_limit: many\n");
 	ck_assert(finds("config", ""));
 	ck_assert_str_eq(last_status, "warning");
 }
@@ -418,11 +423,11 @@ END_TEST
 
 START_TEST(unit)
 {
-	world_put("units/kanband.service", "[Service]\nExecStart=kanband\n", 28);
+	put("units/kanband.service", "[Service]\nExecStart=kanband\n");
 	remedied("unit", "kanband.service", "not enabled");
 	remedied("watchdog", "kanband.service", "there is none");
 	ck_assert_int_eq(access(world_path("units/kanband.service.d/watchdog.conf"), F_OK), 0);
-	world_put("units/kanband.service.d/zz.conf", "[Service]\nWatchdogSec=0\n", 24);
+	put("units/kanband.service.d/zz.conf", "[Service]\nWatchdogSec=0\n");
 	ck_assert(finds("watchdog", "kanband.service"));
 }
 END_TEST
@@ -430,8 +435,8 @@ END_TEST
 /* A unit of a person's own manager ends with the last logout. */
 START_TEST(linger)
 {
-	world_put(".config/systemd/user/kanband.service", "[Service]\nWatchdogSec=30\n", 25);
-	world_put(".config/systemd/user/default.target.wants/kanband.service", "", 0);
+	put(".config/systemd/user/kanband.service", "[Service]\nWatchdogSec=30\n");
+	put(".config/systemd/user/default.target.wants/kanband.service", "");
 	ck_assert(!finds("unit", "kanband.service"));
 	ck_assert(finds("linger", "root") || getuid() != 0 ||
 		  access("/var/lib/systemd/linger/root", F_OK) == 0);
@@ -524,10 +529,10 @@ START_TEST(odd_boards)
 	(void)world_sql("kanban/boards/old/kanban.db", "DROP TABLE task_runs");
 	ck_assert(finds("board", "old"));
 	ck_assert_ptr_nonnull(strstr(last_remedy, "hermes kanban --board old"));
-	world_put("kanban/boards/Upper/board.json", "{}", 2);
+	put("kanban/boards/Upper/board.json", "{}");
 	remedied("folder", "Upper", "lower case");
 	ck_assert_int_eq(access(world_path("kanban/boards/upper"), F_OK), 0);
-	world_put("kanban/boards/A b'$(touch x)/board.json", "{}", 2);
+	put("kanban/boards/A b'$(touch x)/board.json", "{}");
 	ck_assert(finds("board", "old"));
 	ck_assert_int_ne(access("/x", F_OK), 0);
 }
@@ -583,7 +588,7 @@ END_TEST
 
 START_TEST(set_aside)
 {
-	world_put("kanban/.kanband.outbox.bad", "x", 1);
+	put("kanban/.kanband.outbox.bad", "x");
 	remedied("outbox", "", "set aside");
 }
 END_TEST

@@ -301,7 +301,7 @@ int examine_open(struct board *b, struct board_job *bj, const struct db_options 
 {
 	CLEANUP(freep)
 	struct health *h = calloc(1, sizeof(*h)); /* two paths: too big for here */
-	struct health_print print;
+	struct health_print print = { .size = -1 };
 	int r;
 
 	if (!h)

@@ -190,7 +190,7 @@ static bool write_unreadable(int rc)
 }
 
 /* Read back what was written: from the file, not from the cache. */
-static bool write_reads_back(sqlite3 *live)
+static bool write_reads_once(sqlite3 *live)
 {
 	sqlite3_stmt *s = NULL;
 	bool ok;
@@ -201,6 +201,14 @@ static bool write_reads_back(sqlite3 *live)
 	     strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
 	(void)sqlite3_finalize(s); /* repeats the error of the step */
 	return ok;
+}
+
+/* Twice, for the reading may be what fails. */
+static bool write_reads_back(sqlite3 *live)
+{
+	bool ok = write_reads_once(live);
+
+	return ok ? ok : write_reads_once(live);
 }
 
 static int write_once(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
@@ -237,7 +245,7 @@ static int write_replace(sqlite3 *live, sqlite3 *source, const char *evidence, s
 						.ours = true,
 						.db_stamp = file_stamp_of(path),
 						.wal_stamp = file_stamp_of(wal) };
-		if (write_reads_back(live) || write_reads_back(live))
+		if (write_reads_back(live))
 			return 0;
 		(void)sqlite3_db_release_memory(source); /* it may have misread that */
 	}

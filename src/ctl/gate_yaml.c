@@ -157,8 +157,9 @@ static bool walk_top(struct walk *w)
 static bool walk_file(struct walk *w)
 {
 	/* the stream, the document, its node */
-	if (!walk_next(w) || !walk_next(w))
-		return false;
+	for (int i = 0; i < 2; i++)
+		if (!walk_next(w))
+			return false;
 	if (w->ev.type == YAML_STREAM_END_EVENT)
 		return true;
 	if (!walk_next(w))

@@ -212,6 +212,8 @@ int ctl_verb_check(struct ctl *ctl, int argc, char **argv)
 	}
 	if (r != 0)
 		return r;
+	rep->progress = progress_share;
+	rep->arg = &progress;
 	progress_begin(&progress, "check");
 	r = mend_check(&m.place, rep, &e);
 	progress_end(&progress);
@@ -255,6 +257,8 @@ int ctl_verb_repair(struct ctl *ctl, int argc, char **argv)
 	}
 	if (r != 0)
 		return r;
+	rep->progress = progress_share;
+	rep->arg = &progress;
 	progress_begin(&progress, "repair");
 	r = mend_repair(&m.place, salvage ? REPAIR_SALVAGE : REPAIR_LOSSLESS, dry_run, rep, &e);
 	progress_end(&progress);

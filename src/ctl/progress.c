@@ -27,6 +27,8 @@ static void *progress_run(void *arg)
 		/* nobody to tell when standard error fails */
 		(void)fprintf(stderr, "\r\033[K%s … %u s", p->what,
 			      (unsigned)((clock_mono_ms() - began) / 1000));
+		if (p->percent >= 0)
+			(void)fprintf(stderr, ", %d %%", p->percent);
 		p->shown = true;
 	}
 	if (p->shown)
@@ -40,7 +42,7 @@ void progress_begin(struct progress *p, const char *what)
 	struct screen screen;
 	pthread_condattr_t attr;
 
-	*p = (struct progress){ .what = what };
+	*p = (struct progress){ .what = what, .percent = -1 };
 	screen_open(&screen, stderr);
 	if (!screen.width || pthread_condattr_init(&attr) != 0)
 		return;
@@ -64,4 +66,12 @@ void progress_end(struct progress *p)
 	(void)pthread_cond_destroy(&p->over);
 	(void)pthread_mutex_destroy(&p->lock);
 	p->runs = false;
+}
+
+void progress_share(void *arg, int64_t done, int64_t total)
+{
+	struct progress *p = arg;
+
+	if (total > 0 && done >= 0)
+		p->percent = (int)((double)(done < total ? done : total) * 100 / (double)total);
 }

@@ -336,7 +336,8 @@ static int unit_wanted(const struct unit_path *path, const char *name, bool *wan
 			const char *dot = strrchr(entry->d_name, '.');
 			CLEANUP(freep) char *file = NULL;
 
-			if (!dot || (strcmp(dot, ".wants") && strcmp(dot, ".requires")))
+			if (!dot ||
+			    (strcmp(dot, ".wants") != 0 && strcmp(dot, ".requires") != 0))
 				continue;
 			file = fs_path("%s/%s/%s", *d, entry->d_name, name);
 			if (!file) {

@@ -189,7 +189,7 @@ static int env_put(struct unit *unit, char *owned)
 	}
 	while (unit->env && unit->env[n])
 		n++;
-	if (i == n)
+	if (!unit->env || !unit->env[i])
 		return words_push(&unit->env, &n, owned);
 	free(unit->env[i]);
 	unit->env[i] = owned;
