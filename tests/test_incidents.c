@@ -3,6 +3,8 @@
  * `kanbanctl` saves. The first group is the incidents that really happened, whose folder
  * KANBAND_COMPAT names (without it that group has nothing to do); the second makes damage of
  * the same kinds itself.
+ *
+ * test-timeout: 300
  */
 #include <fcntl.h>
 #include <glob.h>
