@@ -422,6 +422,26 @@ START_TEST(fix_differs)
 }
 END_TEST
 
+/* Nobody owns yet: the kanband of the gateway's account is wanted if it is enabled. */
+START_TEST(fix_wants)
+{
+	unit("sys/hermes-gateway-1.service", "", "User=alice\n");
+	put("sys/kanband@.service", "[Service]\nExecStart=/bin/true\n");
+	ck_assert_ptr_nonnull(
+		strstr(kanbanctl("gateways", "--fix")->out, "Wants=kanband.service\n"));
+	put("sys/multi-user.target.wants/kanband@bob.service", "");
+	ck_assert_ptr_nonnull(
+		strstr(kanbanctl("gateways", "--fix")->out, "Wants=kanband.service\n"));
+	ck_assert_int_eq(
+		symlink("../kanband@.service",
+			world_path("sys/multi-user.target.wants/kanband@alice.service")),
+		0);
+	ck_assert_ptr_nonnull(
+		strstr(kanbanctl("gateways", "--fix")->out,
+		       "Wants=kanband@alice.service\nAfter=kanband@alice.service\n"));
+}
+END_TEST
+
 /* Root does not write where another account could lead it elsewhere. */
 START_TEST(fix_foreign)
 {
@@ -450,8 +470,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		yaml_words, yaml_files, unit_syntax, spans,       quoting,     decided_by,
-		whose_unit, fix,        fix_differs, fix_foreign, fix_refused,
+		yaml_words, yaml_files, unit_syntax, spans,     quoting,     decided_by,
+		whose_unit, fix,        fix_differs, fix_wants, fix_foreign, fix_refused,
 	};
 	Suite *s = suite_create("ctl_gate");
 	SRunner *r;

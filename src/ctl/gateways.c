@@ -81,27 +81,51 @@ static int gateways_scan(struct gateways *g)
 /* ---- the plan ------------------------------------------------------------------------------
  */
 
-/* The unit of kanband as the manager of @unit knows it: the owner's, if it is there. */
-static int gateways_kanband(const struct gateways *g, const struct unit *unit, char **name)
+/* Is @name there, in the manager of @unit, and enabled if @enabled asks for that?
+ * Return: 1, 0 or -ENOMEM. */
+static int gateways_has(const struct gateways *g, const struct unit *unit, const char *name,
+			bool enabled)
 {
 	CLEANUP(unit_path_deinit) struct unit_path path = { 0 };
 	CLEANUP(unit_deinit) struct unit found = { 0 };
-	struct lease_owner owner;
 	int r;
 
-	*name = NULL;
-	if (lease_read_owner(g->root, &owner) != 0 || !unit_is_name(owner.unit))
-		return 0;
 	r = unit->scope == UNIT_SYSTEM
 		    ? unit_path_system(&path, g->ctl->env)
 		    : unit_path_user(&path, g->ctl->env, unit->user, unit->home, true);
 	if (r == 0)
-		r = unit_load(&path, owner.unit, &found);
-	if (r == 0) {
-		*name = strdup(owner.unit);
-		r = *name ? 0 : -ENOMEM;
+		r = unit_load(&path, name, &found);
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	return !enabled || found.enabled;
+}
+
+/*
+ * The unit of kanband that @unit's gateway is to want: the owner's; while nobody owns, or a
+ * gateway does, the instance of the gateway's account if that is what was enabled here. NULL:
+ * the usual one. To want another would start a daemon that nobody enabled.
+ */
+static int gateways_kanband(const struct gateways *g, const struct unit *unit, char **name)
+{
+	const char *user = unit->scope == UNIT_SYSTEM ? unit_value(unit, "Service.User") : NULL;
+	CLEANUP(freep) char *instance = NULL;
+	struct lease_owner owner;
+	int r = 0;
+
+	*name = NULL;
+	if (lease_read_owner(g->root, &owner) == 0 && unit_is_name(owner.unit)) {
+		r = gateways_has(g, unit, owner.unit, false);
+		*name = r == 1 ? strdup(owner.unit) : NULL;
+		if (r != 0)
+			return r > 0 && *name ? 0 : -ENOMEM;
 	}
-	return r == -ENOMEM ? r : 0;
+	instance = user && *user ? fs_path("kanband@%s.service", user) : NULL;
+	if (!instance || !unit_is_name(instance))
+		return 0;
+	r = gateways_has(g, unit, instance, true);
+	if (r == 1)
+		*name = STEAL(instance);
+	return r < 0 ? r : 0;
 }
 
 static int gateways_plan_unit(struct gateways *g, const struct gate *gate,
