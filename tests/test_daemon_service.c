@@ -279,7 +279,9 @@ START_TEST(test_a_board_is_removed)
 	rig_board("garden", 0);
 	d = rig_start();
 	let_sweep(1);
-	rig_shell("rm -r root/kanban/boards/garden");
+	/* a sweep in between may leave its lock file, or the record of a lost board, in a
+	 * folder whose database went first */
+	rig_shell("until rm -rf root/kanban/boards/garden; do :; done");
 	let_sweep(3);
 	ck_assert(!rig_exists("root/kanban/boards/garden"));
 	ck_assert(!rig_ended(d));

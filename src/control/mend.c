@@ -146,8 +146,10 @@ static void mending_problem(struct request *req, const struct mending *m)
 	const char *text = m->error.text[0] ? m->error.text : strerror(-m->result);
 
 	if (m->result == MEND_NOT_WELL || (m->from && m->result < 0))
-		reply_problem(req, 422, "not-well", "kanbanctl check says more", NULL, "%s",
-			      text);
+		reply_problem(req, 422, "not-well",
+			      m->from ? "kanbanctl snapshots lists the copies"
+				      : "kanbanctl check says more",
+			      NULL, "%s", text);
 	else if (m->result == MEND_BUSY)
 		reply_problem(req, 503, "busy", "try again", NULL, "%s", text);
 	else if (m->result == -ENOENT)
