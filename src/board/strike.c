@@ -77,7 +77,7 @@ static int rowset_add(struct rowset *set, int64_t rowid)
 
 static bool rowset_has(const struct rowset *set, int64_t rowid)
 {
-	return rowid >= 0 && rowid / 8 < set->size &&
+	return set->bits && rowid >= 0 && rowid / 8 < set->size &&
 	       (set->bits[rowid / 8] >> (rowid % 8) & 1U);
 }
 

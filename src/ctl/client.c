@@ -346,7 +346,7 @@ static int client_try(const struct ctl *ctl, const char *root, const char *socke
 	if (r < 0)
 		return error_errno(e, r, "no daemon answers at %s", socket);
 	r = client_new(ctl, root, socket, &c, e);
-	if (r < 0)
+	if (!c)
 		return r;
 	path = client_path(c, NULL, "/v1/leader");
 	if (!path)
