@@ -356,7 +356,7 @@ static const char *const storm_owners[] = { "jimmy", "nami", "robin", "franky", 
 
 static atomic_bool storm_over;
 static atomic_uint storm_tick;
-static const char *storm_path;
+static const char *storm_path, *storm_out; /* the rig is not for threads */
 
 static void storm_sql(sqlite3 *c, const char *sql)
 {
@@ -380,7 +380,7 @@ static void *storm_gateway(void *profile)
 {
 	sqlite3 *c = storm_open(storm_path);
 	sqlite3_stmt *rows, *events, *move;
-	FILE *out = fopen(rig_path("arrived"), "ae");
+	FILE *out = fopen(storm_out, "ae");
 	bool last = false;
 
 	ck_assert_ptr_nonnull(out);
@@ -533,6 +533,7 @@ START_TEST(test_storm)
 	rig_write("arrived", "");
 	rig_board("storm", RIG_WAL);
 	storm_path = rig_db("storm");
+	storm_out = rig_path("arrived");
 	for (int i = 0; i < STORM_TASKS; i++) {
 		char *id = rig_printf("t_%08d", i);
 

@@ -143,7 +143,7 @@ START_TEST(test_surroundings)
 
 	ck_assert_int_eq(pipe(fds), 0); /* not close-on-exec: must not reach it all the same */
 	hermes("env > env; ls /proc/$$/fd > fds; ps -o sid= -p $$ > sid; echo $$ > pid;"
-	       " grep -E '^Sig(Blk|Ign)' /proc/$$/status > signals");
+	       " grep -E '^Sig(Blk|Ign)' /proc/self/status > signals");
 	(void)signal(SIGPIPE, SIG_IGN);
 	deliver();
 	(void)signal(SIGPIPE, SIG_DFL);

@@ -358,6 +358,8 @@ static const char *daemon_sentence(void *arg)
 {
 	struct daemon *d = arg;
 
+	if (d->status_due) /* who asks wants to know how it is now */
+		daemon_status(d);
 	return d->service.status;
 }
 
