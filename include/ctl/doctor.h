@@ -32,7 +32,7 @@ struct doctor {
 	struct config *config;   /* NULL when it cannot be used */
 	struct settings set;     /* of the root; zeroed without a config */
 	struct client *client;   /* NULL: no daemon */
-	struct lead lead;
+	struct leader lead;
 	struct gate_list gates;
 	json_t *checks; /* array of what was found */
 	bool memory;    /* it ran out */

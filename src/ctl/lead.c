@@ -12,38 +12,23 @@
 #include "ctl/json.h"
 #include "util/fs.h"
 
-/* Did this host boot since the owner file was written: then its pid says nothing */
-static bool lead_same_boot(const char *boot_id)
-{
-	CLEANUP(freep) char *now = NULL;
-
-	if (!*boot_id || fs_read_file("/proc/sys/kernel/random/boot_id", 256, &now, NULL) < 0)
-		return true;
-	now[strcspn(now, "\n")] = '\0';
-	return strcmp(now, boot_id) == 0;
-}
-
-int lead_look(const struct ctl *ctl, const char *root, struct lead *l)
+int lead_look(const struct ctl *ctl, const char *root, struct leader *l)
 {
 	int r;
 
-	*l = (struct lead){ 0 };
+	*l = (struct leader){ 0 };
 	if (!fs_is_dir(root))
 		return ctl_say(ctl, CTL_NO_INPUT,
 			       "there is no kanban root at %s; \"kanbanctl init\" makes one",
 			       root);
-	r = lease_is_held(root, &l->pid);
-	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
+	r = leader_look(root, l);
+	if (r < 0)
 		return ctl_say(ctl, r == -EACCES ? CTL_NOT_ALLOWED : CTL_IO,
 			       "cannot look at the lease of %s: %s", root, strerror(-r));
-	l->held = r == 1;
-	l->has_file = lease_read_owner(root, &l->owner) == 0;
-	l->kanband = l->held && l->has_file && (l->pid == 0 || l->pid == l->owner.pid) &&
-		     lead_same_boot(l->owner.boot_id);
 	return 0;
 }
 
-json_t *lead_json(const struct lead *l)
+json_t *lead_json(const struct leader *l)
 {
 	const struct lease_owner *o = &l->owner;
 	json_t *owner = json_null();
@@ -60,7 +45,7 @@ json_t *lead_json(const struct lead *l)
 }
 
 /* Writes go to ctl->out; ctl_main() looks at its error flag. */
-void lead_put(const struct ctl *ctl, const struct lead *l)
+void lead_put(const struct ctl *ctl, const struct leader *l)
 {
 	FILE *out = ctl->out;
 	char since[32];
@@ -96,14 +81,14 @@ static void lead_copy(char *out, size_t size, const json_t *owner, const char *k
 	(void)snprintf(out, size, "%s", json_text(owner, key));
 }
 
-void lead_from_json(struct lead *l, const json_t *json)
+void lead_from_json(struct leader *l, const json_t *json)
 {
 	const json_t *o = json_object_get(json, "owner");
 
-	*l = (struct lead){ .held = json_flag(json, "held"),
-			    .kanband = json_flag(json, "kanband"),
-			    .pid = (pid_t)json_number(json, "pid", 0),
-			    .has_file = json_is_object(o) };
+	*l = (struct leader){ .held = json_flag(json, "held"),
+			      .kanband = json_flag(json, "kanband"),
+			      .pid = (pid_t)json_number(json, "pid", 0),
+			      .has_file = json_is_object(o) };
 	if (!l->has_file)
 		return;
 	l->owner.epoch = json_number(o, "epoch", 0);

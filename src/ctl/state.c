@@ -79,7 +79,7 @@ int ctl_verb_leader(struct ctl *ctl, int argc, char **argv)
 	CLEANUP(reply_deinit) struct reply reply = { 0 };
 	CLEANUP(state_deinit) struct state s = { 0 };
 	CLEANUP(json_freep) json_t *json = NULL;
-	struct lead l;
+	struct leader l;
 	char **args;
 	int r;
 
@@ -272,7 +272,7 @@ static void state_print_daemon(const struct ctl *ctl, const json_t *daemon, cons
 			      (long long)json_number(notify, "unserved", 0));
 }
 
-static void state_print(const struct state *s, const struct lead *l, const json_t *boards,
+static void state_print(const struct state *s, const struct leader *l, const json_t *boards,
 			json_t *sum)
 {
 	CLEANUP(json_freep) json_t *states = json_object();
@@ -300,7 +300,7 @@ static int state_of_daemon(const struct state *s)
 {
 	CLEANUP(reply_deinit) struct reply reply = { 0 };
 	json_t *root, *boards, *out;
-	struct lead l;
+	struct leader l;
 	bool well;
 	int r = client_call(s->client, "GET", client_path(s->client, NULL, "/v1/status"), NULL,
 			    &reply);
@@ -337,7 +337,7 @@ int ctl_verb_status(struct ctl *ctl, int argc, char **argv)
 	CLEANUP(state_deinit) struct state s = { 0 };
 	CLEANUP(json_freep) json_t *boards = NULL;
 	CLEANUP(json_freep) json_t *sum = NULL;
-	struct lead l;
+	struct leader l;
 	char **args;
 	bool well;
 	int r;
