@@ -63,6 +63,29 @@ START_TEST(api_status)
 }
 END_TEST
 
+/* Whoever connects while it starts, as with socket activation, is told what it became. */
+START_TEST(api_who_comes_before_ready)
+{
+	struct rig_daemon *d;
+	struct web_answer *a;
+	char *text;
+	int fd;
+
+	rig_board("default", 0);
+	for (int i = 0; i < 10; i++) {
+		d = rig_start_args(false, (const char *const[]){ NULL });
+		while ((fd = web_try_open(web_socket())) < 0)
+			ck_assert(!rig_ended(d));
+		web_send(fd, "GET /v1/leader HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+		text = web_read(fd, NULL, 10000);
+		(void)close(fd);
+		a = web_answer(text, strlen(text));
+		ck_assert_str_eq(web_text(web_json(a, 200), "roots.0.role"), "owner");
+		ck_assert_int_eq(rig_stop(d), 0);
+	}
+}
+END_TEST
+
 START_TEST(api_counts_follow_the_board)
 {
 	struct rig_daemon *d;
@@ -541,6 +564,7 @@ int main(void)
 	TCase *several = rig_tcase("several", 60);
 
 	tcase_add_test(reads, api_status);
+	tcase_add_test(reads, api_who_comes_before_ready);
 	tcase_add_test(reads, api_counts_follow_the_board);
 	tcase_add_test(reads, api_one_board);
 	tcase_add_test(reads, api_workers_and_metrics);

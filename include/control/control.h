@@ -39,6 +39,14 @@ struct control_env {
 MUST_CHECK int control_open(struct control **out, const struct control_env *env,
 			    struct error *e);
 
+/**
+ * control_serve() - the daemon knows its role in every root: answer
+ * Whoever connected before, and with socket activation that is who caused the start, gets an
+ * answer that holds instead of "starting". Two seconds after control_open() it goes on without.
+ * NULL is fine.
+ */
+void control_serve(struct control *c);
+
 /** control_path() - where it listens; borrowed */
 const char *control_path(const struct control *c);
 

@@ -27,6 +27,7 @@ struct request;
 #define CONTROL_TAKE_MS    60000 /* to take an answer */
 #define CONTROL_ALIVE_MS   15000 /* between two comments in a stream */
 #define CONTROL_SLOW_MS    30000 /* that a stream's reader may take nothing */
+#define CONTROL_PATIENCE_MS 2000 /* that who comes before control_serve() waits at most */
 #define CONTROL_RETRY_MS   200   /* after accept(2) ran out of descriptors */
 #define CONTROL_ACCEPT_MAX 32    /* connections taken in one turn of the loop */
 
@@ -114,6 +115,7 @@ struct control {
 /* ---- server.c ------------------------------------------------------------------------------
  */
 MUST_CHECK int server_open(struct control *c);
+void server_serve(struct control *c); /* take connections from now on */
 void server_shut(struct control *c);
 /** server_wake() - @req can go on (it has its answer, or its stream has something to say) */
 void server_wake(struct request *req);

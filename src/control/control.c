@@ -1,7 +1,8 @@
 /*
  * The control API's life.
  *
- * Happy path: a socket is made or handed over, and the loop waits for somebody to connect.
+ * Happy path: a socket is made or handed over; once every root knows its role the loop waits for
+ * somebody to connect.
  * Everything else is the server's (server.c), until the daemon stops: what waits is answered,
  * streams end, changes are refused; reading goes on until control_close().
  *
@@ -62,6 +63,12 @@ int control_open(struct control **out, const struct control_env *env, struct err
 	log_set_hook(control_log, c);
 	*out = c;
 	return 0;
+}
+
+void control_serve(struct control *c)
+{
+	if (c && !c->closing)
+		server_serve(c);
 }
 
 const char *control_path(const struct control *c)

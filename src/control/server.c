@@ -466,7 +466,15 @@ int server_open(struct control *c)
 	IGNORE(uv_timer_init(loop, &c->again));
 	IGNORE(uv_timer_init(loop, &c->timer));
 	IGNORE(uv_timer_init(loop, &c->alive));
-	return uv_poll_start(&c->accept, UV_READABLE, server_accept);
+	/* never fails with a callback */
+	IGNORE(uv_timer_start(&c->again, server_again, CONTROL_PATIENCE_MS, 0));
+	return 0;
+}
+
+void server_serve(struct control *c)
+{
+	IGNORE(uv_timer_stop(&c->again)); /* always 0 */
+	server_again(&c->again);
 }
 
 static void server_closed(uv_handle_t *h)

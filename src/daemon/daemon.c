@@ -185,6 +185,7 @@ static void daemon_ready(struct daemon *d)
 	d->ready = true;
 	daemon_status(d);
 	service_patience(&d->service, NULL);
+	control_serve(d->control);
 	service_ready(&d->service);
 }
 

@@ -26,7 +26,8 @@ const char *web_socket(void);
 /** web_socket_of() - of the @n-th daemon of this case, from 0 in the order of their starts */
 const char *web_socket_of(unsigned n);
 
-int web_open(const char *socket); /* connect; a descriptor */
+int web_open(const char *socket);     /* connect; a descriptor */
+int web_try_open(const char *socket); /* -1: nobody listens */
 void web_send(int fd, const char *fmt, ...) PRINTF(2, 3);
 bool web_try_send(int fd, const void *data, size_t n); /* false: closed */
 /** web_read() - until @part is in what came (NULL: until it is closed), at most @ms; everything
