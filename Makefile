@@ -18,7 +18,7 @@ MODE     ?= release
 OUT      := $(BUILD)/$(MODE)
 
 CC       ?= cc
-PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih nettle libmicrohttpd libcurl
+PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih libmd libmicrohttpd libcurl
 PKG_CONFIG ?= pkg-config
 
 # Warnings are errors: a warning that nobody has to fix is not read.

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/digest.h"
 #include "util/error.h"
 
 struct db;
@@ -22,7 +23,7 @@ enum health_state {
 	HEALTH_SCHEMA,      /* a table or column that must be there is not */
 };
 
-#define HEALTH_HASH_MAX 65 /* SHA-256 in hex and its NUL */
+#define HEALTH_HASH_MAX (DIGEST_HEX + 1)
 #define HEALTH_PATH_MAX 4096
 
 /* Which bytes a verdict is about. */

@@ -4,13 +4,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "board/db.h"
+#include "util/digest.h"
 #include "util/fs.h"
 
 #define HEALTH_FILE_MAX    65536
@@ -154,7 +154,7 @@ int health_write(const char *db_path, const struct health *h)
 /* ---- fingerprints --------------------------------------------------------------------------
  */
 
-static int health_hash_add(struct sha256_ctx *ctx, int fd)
+static int health_hash_add(struct digest *d, int fd)
 {
 	CLEANUP(freep) uint8_t *buf = malloc(1 << 18);
 	off_t at = 0;
@@ -163,39 +163,30 @@ static int health_hash_add(struct sha256_ctx *ctx, int fd)
 	if (!buf)
 		return -ENOMEM;
 	while ((n = pread(fd, buf, 1 << 18, at)) > 0) {
-		sha256_update(ctx, (size_t)n, buf);
+		digest_add(d, buf, (size_t)n);
 		at += n;
 	}
 	return n < 0 ? -errno : 0;
 }
 
-static void health_hash_end(struct sha256_ctx *ctx, char hex[HEALTH_HASH_MAX])
-{
-	uint8_t digest[SHA256_DIGEST_SIZE];
-
-	sha256_digest(ctx, sizeof(digest), digest);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-}
-
 static int health_hash(int fd, char hex[HEALTH_HASH_MAX])
 {
-	struct sha256_ctx ctx;
+	struct digest d;
 	int r;
 
-	sha256_init(&ctx);
-	r = health_hash_add(&ctx, fd);
+	digest_init(&d);
+	r = health_hash_add(&d, fd);
 	if (r == 0)
-		health_hash_end(&ctx, hex);
+		digest_hex(&d, hex);
 	return r;
 }
 
 int health_hash_set(const char *db_path, char hex[HEALTH_HASH_MAX])
 {
 	static const char *const parts[] = { "", "-wal", "-journal" };
-	struct sha256_ctx ctx;
+	struct digest d;
 
-	sha256_init(&ctx);
+	digest_init(&d);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		CLEANUP(freep) char *path = fs_path("%s%s", db_path, parts[i]);
 		CLEANUP(fs_closep)
@@ -207,12 +198,12 @@ int health_hash_set(const char *db_path, char hex[HEALTH_HASH_MAX])
 		if (fd < 0 && (errno != ENOENT || i == 0))
 			return -errno;
 		/* the labels tell it from the hash of the database alone */
-		sha256_update(&ctx, strlen(parts[i]), (const uint8_t *)parts[i]);
-		r = fd < 0 ? 0 : health_hash_add(&ctx, fd);
+		digest_add(&d, parts[i], strlen(parts[i]));
+		r = fd < 0 ? 0 : health_hash_add(&d, fd);
 		if (r < 0)
 			return r;
 	}
-	health_hash_end(&ctx, hex);
+	digest_hex(&d, hex);
 	return 0;
 }
 

@@ -26,7 +26,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <nettle/sha2.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,6 +33,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/digest.h"
 #include "util/fs.h"
 
 #define HASH_NONFATAL_OOM 1 /* an entry without memory is an error, not an exit */
@@ -67,14 +67,14 @@ struct outbox {
 
 static void outbox_sum(const char *data, size_t len, char out[static OUTBOX_SUM + 1])
 {
-	uint8_t digest[OUTBOX_SUM / 2];
-	struct sha256_ctx ctx;
+	char hex[DIGEST_HEX + 1];
+	struct digest d;
 
-	sha256_init(&ctx);
-	sha256_update(&ctx, len, (const uint8_t *)data);
-	sha256_digest(&ctx, sizeof(digest), digest);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)snprintf(out + i * 2, 3, "%02x", digest[i]);
+	digest_init(&d);
+	digest_add(&d, data, len);
+	digest_hex(&d, hex);
+	memcpy(out, hex, OUTBOX_SUM);
+	out[OUTBOX_SUM] = '\0';
 }
 
 /* A line with its newline, malloc'd; NULL when the parts are no UTF-8 or memory is out. */
