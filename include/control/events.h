@@ -29,14 +29,14 @@ struct event {
 	const char *board;   /* … */
 	const char *task;    /* … */
 	const char *message; /* … */
-	char *text;          /* owned */
-	size_t bytes;
+	size_t bytes;        /* of all of it */
+	char text[];
 };
 
 struct events {
-	struct event *ring; /* EVENTS_MAX; NULL until the first event */
-	uint64_t first;     /* number of the oldest that is remembered */
-	uint64_t next;      /* number of the next one */
+	struct event **ring; /* EVENTS_MAX, owned; NULL until the first event */
+	uint64_t first;      /* number of the oldest that is remembered */
+	uint64_t next;       /* number of the next one */
 	size_t bytes;
 	uint64_t instance;
 	uint64_t lost; /* for want of memory */

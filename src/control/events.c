@@ -40,7 +40,7 @@ void events_init(struct events *events, uint64_t instance)
 void events_deinit(struct events *events)
 {
 	for (uint64_t n = events->first; n < events->next; n++)
-		free(events->ring[n % EVENTS_MAX].text);
+		free(events->ring[n % EVENTS_MAX]);
 	free(events->ring);
 	events->ring = NULL;
 	events->first = events->next;
@@ -48,11 +48,11 @@ void events_deinit(struct events *events)
 
 static void events_drop(struct events *events)
 {
-	struct event *e = &events->ring[events->first % EVENTS_MAX];
+	struct event **e = &events->ring[events->first % EVENTS_MAX];
 
-	events->bytes -= e->bytes;
-	free(e->text);
-	*e = (struct event){ 0 };
+	events->bytes -= (*e)->bytes;
+	free(*e);
+	*e = NULL;
 	events->first++;
 }
 
@@ -89,36 +89,38 @@ static size_t event_size(const char *text)
 void events_add(struct events *events, int priority, const char *kind,
 		const struct log_about *about, const char *text)
 {
-	struct event e = { .number = events->next,
-			   .at_us = clock_wall_us(),
-			   .priority = priority & 7,
-			   .run = about->run,
-			   .epoch = about->epoch };
-	size_t size = event_size(about->root) + event_size(about->board) +
-		      event_size(about->task) + event_size(text);
+	const size_t size = sizeof(struct event) + event_size(about->root) +
+			    event_size(about->board) + event_size(about->task) +
+			    event_size(text);
+	struct event *e;
 	char *to;
 
 	if (!events->ring)
-		events->ring = calloc(EVENTS_MAX, sizeof(*events->ring));
-	e.text = events->ring ? malloc(size) : NULL;
-	if (!e.text) {
+		events->ring = calloc(EVENTS_MAX, sizeof(struct event *));
+	e = events->ring ? malloc(size) : NULL;
+	if (!e) {
 		events->lost++;
 		return;
 	}
-	event_kind(&e, about->id);
+	*e = (struct event){ .number = events->next,
+			     .at_us = clock_wall_us(),
+			     .priority = priority & 7,
+			     .run = about->run,
+			     .epoch = about->epoch,
+			     .bytes = size };
+	event_kind(e, about->id);
 	if (kind)
-		e.kind = kind;
-	to = e.text;
-	e.root = event_put(&to, about->root);
-	e.board = event_put(&to, about->board);
-	e.task = event_put(&to, about->task);
-	e.message = event_put(&to, text);
-	e.bytes = size + sizeof(e);
+		e->kind = kind;
+	to = e->text;
+	e->root = event_put(&to, about->root);
+	e->board = event_put(&to, about->board);
+	e->task = event_put(&to, about->task);
+	e->message = event_put(&to, text);
 	while (events->first < events->next && (events->next - events->first >= EVENTS_MAX ||
-						events->bytes + e.bytes > EVENTS_BYTES))
+						events->bytes + e->bytes > EVENTS_BYTES))
 		events_drop(events);
-	events->ring[e.number % EVENTS_MAX] = e;
-	events->bytes += e.bytes;
+	events->ring[e->number % EVENTS_MAX] = e;
+	events->bytes += e->bytes;
 	events->next++;
 }
 
@@ -126,7 +128,7 @@ const struct event *events_get(const struct events *events, uint64_t number)
 {
 	if (number < events->first || number >= events->next)
 		return NULL;
-	return &events->ring[number % EVENTS_MAX];
+	return events->ring[number % EVENTS_MAX];
 }
 
 void events_id(const struct events *events, uint64_t number, char out[EVENT_ID_MAX])
