@@ -55,22 +55,38 @@ static pid_t bench_spawn(char *const *argv, bool quiet)
 	return pid;
 }
 
-void bench_wait_ready(pid_t pid, double from)
+/* Is READY=1 among what was said within @ms? */
+static bool bench_hears_ready(int ms)
 {
+	struct pollfd p = { bench.notify, POLLIN, 0 };
 	char text[2048];
 
-	for (;;) {
-		struct pollfd p = { bench.notify, POLLIN, 0 };
-		ssize_t n;
+	while (poll(&p, 1, ms) == 1) {
+		const ssize_t n = recv(bench.notify, text, sizeof(text) - 1, 0);
 
-		if (poll(&p, 1, 100) == 1) {
-			n = recv(bench.notify, text, sizeof(text) - 1, 0);
-			text[n > 0 ? n : 0] = '\0';
-			if (strstr(text, "READY=1"))
+		text[n > 0 ? n : 0] = '\0';
+		if (strstr(text, "READY=1"))
+			return true;
+		ms = 0;
+	}
+	return false;
+}
+
+void bench_wait_ready(pid_t pid, double from)
+{
+	while (!bench_hears_ready(100)) {
+		siginfo_t info = { 0 };
+
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		    info.si_pid == pid) {
+			if (bench_hears_ready(0)) /* one says so and ends at once */
 				return;
+			bench_die("process %d ended (%d) before it was READY; see %s", (int)pid,
+				  info.si_status, bench_path("log"));
 		}
-		if (waitpid(pid, NULL, WNOHANG) == pid || bench_now_ms() - from > 120000)
-			bench_die("kanband did not become READY; see %s", bench_path("log"));
+		if (bench_now_ms() - from > 120000)
+			bench_die("process %d did not become READY; see %s", (int)pid,
+				  bench_path("log"));
 	}
 }
 
