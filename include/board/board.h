@@ -89,6 +89,7 @@ struct board_job {
 	/* what came of it */
 	enum board_outcome outcome;
 	bool settled, recorded; /* those transactions are committed, whatever came later */
+	bool read_all;          /* the heap holds more than the next visit will need */
 	struct plan plan;
 	struct subs_result subs_result;
 	bool subs_begun;         /* it came to @subs */

@@ -187,6 +187,9 @@ MUST_CHECK int db_quick_check(struct db *db, struct error *e);
 /** db_was_ioerr() - was the last failure of this connection an I/O error */
 bool db_was_ioerr(const struct db *db);
 
+/** db_drop_cache() - give the memory of pages that were read back */
+void db_drop_cache(struct db *db);
+
 /** db_trim() - finalize cached statements and give page-cache memory back */
 void db_trim(struct db *db);
 

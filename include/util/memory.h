@@ -1,4 +1,4 @@
-/* The memory guard: may another worker start on this host now? */
+/* Memory: the guard (may another worker start on this host now?) and the process's own heap. */
 #pragma once
 
 #include "util/error.h"
@@ -25,3 +25,9 @@ enum memory_level memory_level_from(const char *meminfo, const char *pressure,
 /** memory_default_in_progress() - clamp(MemTotal / 512 MiB, 2, 8): max_in_progress when unset
  */
 long memory_default_in_progress(void);
+
+/** memory_one_heap() - let all threads share one heap; before there is a second thread */
+void memory_one_heap(void);
+
+/** memory_give_back() - give what the heap has to spare back to the system */
+void memory_give_back(void);

@@ -32,6 +32,7 @@
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/log.h"
+#include "util/memory.h"
 
 #define BOARD_BUSY_MAX_MS  5000  /* longest wait for SQLite's lock in one statement */
 #define BOARD_INIT_WAIT_MS 10000 /* for `<db>.init.lock`, then on without it */
@@ -154,6 +155,7 @@ static int board_open_db(struct board *b, struct board_job *bj)
 
 	b->opened = file_stamp_of(b->place.db_path);
 	if (!b->checked) {
+		bj->read_all = true;
 		init = board_lock(b, ".init.lock", true, &bj->error);
 		if (init < 0 && init != -EWOULDBLOCK)
 			return init;
@@ -237,6 +239,7 @@ static int board_upkeep(struct board *b, struct board_job *bj)
 
 	if (!bj->close && now - b->checkpointed_at < bj->rq.set->checkpoint_interval_s)
 		return 0;
+	bj->read_all = true; /* if only by a snapshot */
 	r = examine_good(b, bj);
 	if (r != 0)
 		return r;
@@ -288,6 +291,7 @@ static int board_visit(struct board *b, struct board_job *bj)
 			rq->steps = 0;
 	}
 	if (clock_wall_s() - b->checked_at >= rq->set->integrity_interval_s) {
+		bj->read_all = true;
 		r = db_quick_check(b->db, &bj->error);
 		if (r != 0)
 			return r;
@@ -445,6 +449,10 @@ void board_job_run(struct board_job *bj)
 		db_leave_wal(b->db, !bj->last);
 		b->db = db_free(b->db);
 	}
+	if (b->db) /* the next visit comes when others have written, and then it is stale */
+		db_drop_cache(b->db);
+	if (bj->read_all)
+		memory_give_back();
 }
 
 static void board_work(struct job *job)

@@ -320,6 +320,8 @@ void db_library_init(void)
 	/* refused when SQLite is in use already, as in a test that opened a board itself */
 	(void)sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
 	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	/* no block of 20 pages for each connection, which it keeps until it is closed */
+	(void)sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
 	(void)sqlite3_initialize();
 }
 
@@ -406,7 +408,12 @@ void db_trim(struct db *db)
 		(void)sqlite3_finalize(db->statements[i].stmt); /* repeats an old error */
 	db->n_statements = 0;
 	if (db->sqlite)
-		(void)sqlite3_db_release_memory(db->sqlite);
+		db_drop_cache(db);
+}
+
+void db_drop_cache(struct db *db)
+{
+	(void)sqlite3_db_release_memory(db->sqlite); /* always SQLITE_OK */
 }
 
 void db_leave_wal(struct db *db, bool leave)

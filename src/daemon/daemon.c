@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +32,7 @@
 #include "root/notices.h"
 #include "root/root.h"
 #include "util/log.h"
+#include "util/memory.h"
 
 #define STATUS_DELAY_MS 100 /* bursts of news make one status sentence */
 
@@ -480,11 +480,7 @@ int daemon_run(struct config *config, const struct config_cli *cli, char *const 
 	struct error e = ERROR_NULL;
 	int r;
 
-#ifdef M_ARENA_MAX
-	/* an arena for each thread of the pool is 0.5 MiB more, for nothing: they rarely meet
-	 */
-	(void)mallopt(M_ARENA_MAX, 1);
-#endif
+	memory_one_heap();
 	r = engine_init(&d.engine, config, env, &e);
 	if (r < 0) {
 		log_error("%s", e.text);

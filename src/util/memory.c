@@ -1,5 +1,6 @@
 #include "util/memory.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -91,4 +92,22 @@ long memory_default_in_progress(void)
 		return 2;
 	n = memory_field(meminfo, "MemTotal") / (512 * MIB);
 	return n < 2 ? 2 : n > 8 ? 8 : (long)n;
+}
+
+/* ---- the heap ------------------------------------------------------------------------------
+ */
+
+void memory_one_heap(void)
+{
+#ifdef M_ARENA_MAX
+	/* an arena for each thread of the pool is 0.5 MiB more, for nothing: they rarely meet */
+	(void)mallopt(M_ARENA_MAX, 1); /* without it there is more of it */
+#endif
+}
+
+void memory_give_back(void)
+{
+#ifdef __GLIBC__
+	(void)malloc_trim(0); /* says whether there was any */
+#endif
 }
