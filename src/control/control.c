@@ -1,10 +1,10 @@
 /*
  * The control API's life.
  *
- * Happy path: a socket is made or handed over; once every root knows its role the loop waits for
- * somebody to connect.
- * Everything else is the server's (server.c), until the daemon stops: what waits is answered,
- * streams end, changes are refused; reading goes on until control_close().
+ * Happy path: a socket is made or handed over; once every root knows its role the loop waits
+ * for somebody to connect. Everything else is the server's (server.c), until the daemon stops:
+ * what waits is answered, streams end, changes are refused; reading goes on until
+ * control_close().
  *
  * Shutdown: memory goes when the last of handles, looks and errands is gone.
  */

@@ -100,7 +100,8 @@ long memory_default_in_progress(void)
 void memory_one_heap(void)
 {
 #ifdef M_ARENA_MAX
-	/* an arena for each thread of the pool is 0.5 MiB more, for nothing: they rarely meet */
+	/* an arena for each thread of the pool is 0.5 MiB more, for nothing: they rarely meet
+	 */
 	(void)mallopt(M_ARENA_MAX, 1); /* without it there is more of it */
 #endif
 }
