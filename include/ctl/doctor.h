@@ -39,13 +39,73 @@ struct doctor {
 	enum finding worst;
 };
 
-/**
- * doctor_say() - a finding
- * @check: stable name, for scripts; @about: board, profile, unit …, or NULL
- * @remedy: a command line, given away; NULL and not FINDING_OK is out of memory
+/*
+ * Everything that can be found: X(id, check, name, how bad). Check and name are the public
+ * `check` and `finding` of --json, described in kanbanctl(1); the tests have a planted case for
+ * each of them.
  */
-void doctor_say(struct doctor *d, enum finding finding, const char *check, const char *about,
-		char *remedy, const char *fmt, ...) PRINTF(6, 7);
+#define DOCTOR_FINDINGS(X)                                                                     \
+	X(LEASE_NOBODY, "lease", "nobody", FINDING_ERROR)                                      \
+	X(LEASE_GATEWAY, "lease", "gateway", FINDING_ERROR)                                    \
+	X(LEASE_STRANGER, "lease", "stranger", FINDING_ERROR)                                  \
+	X(LEASE_UNSEEN, "lease", "unseen", FINDING_ERROR)                                      \
+	X(LEASE_STOPPED, "lease", "stopped", FINDING_ERROR)                                    \
+	X(DAEMON_SILENT, "daemon", "silent", FINDING_ERROR)                                    \
+	X(PAUSED_ALL, "paused", "draining", FINDING_WARNING)                                   \
+	X(PAUSED_BOARD, "paused", "board", FINDING_WARNING)                                    \
+	X(GATEWAY_WILL, "gateway", "would-dispatch", FINDING_WARNING)                          \
+	X(GATEWAY_DOES, "gateway", "dispatches", FINDING_ERROR)                                \
+	X(CONFIG_BAD, "config", "refused", FINDING_ERROR)                                      \
+	X(CONFIG_ODD, "config", "ignored", FINDING_WARNING)                                    \
+	X(UNIT_NONE, "unit", "none", FINDING_WARNING)                                          \
+	X(UNIT_DISABLED, "unit", "disabled", FINDING_WARNING)                                  \
+	X(UNIT_STALE, "unit", "stale", FINDING_WARNING)                                        \
+	X(UNIT_INACTIVE, "unit", "inactive", FINDING_ERROR)                                    \
+	X(UNIT_OUTSIDE, "unit", "outside", FINDING_WARNING)                                    \
+	X(WATCHDOG_NONE, "watchdog", "none", FINDING_WARNING)                                  \
+	X(LINGER_OFF, "linger", "off", FINDING_WARNING)                                        \
+	X(SQLITE_WAL, "sqlite", "wal-reset", FINDING_WARNING)                                  \
+	X(ROOT_UNSEEN, "filesystem", "unseen", FINDING_ERROR)                                  \
+	X(ROOT_NETWORK, "filesystem", "network", FINDING_ERROR)                                \
+	X(ROOT_FUSE, "filesystem", "fuse", FINDING_WARNING)                                    \
+	X(ROOT_MEMORY, "filesystem", "memory", FINDING_WARNING)                                \
+	X(ROOT_FULL, "filesystem", "full", FINDING_WARNING)                                    \
+	X(HERMES_MISSING, "hermes", "missing", FINDING_ERROR)                                  \
+	X(BOARD_UNSEEN, "board", "unseen", FINDING_ERROR)                                      \
+	X(BOARD_DAMAGED, "board", "damaged", FINDING_ERROR)                                    \
+	X(BOARD_LOSSY, "board", "would-lose", FINDING_ERROR)                                   \
+	X(BOARD_LOST, "board", "lost", FINDING_ERROR)                                          \
+	X(BOARD_SCHEMA, "board", "schema", FINDING_ERROR)                                      \
+	X(BOARD_BUSY, "board", "busy", FINDING_WARNING)                                        \
+	X(BOARD_NO_FILE, "board", "no-file", FINDING_ERROR)                                    \
+	X(BOARD_UNREADABLE, "board", "unreadable", FINDING_ERROR)                              \
+	X(BOARD_OTHER, "board", "suspect", FINDING_ERROR)                                      \
+	X(BOARD_MORE, "board", "more", FINDING_ERROR)                                          \
+	X(FOLDER_CASE, "folder", "upper-case", FINDING_WARNING)                                \
+	X(NOTIFY_UNWRITTEN, "notify", "unwritten", FINDING_ERROR)                              \
+	X(NOTIFY_UNSERVED, "notify", "unserved", FINDING_WARNING)                              \
+	X(NOTIFY_PARKED, "notify", "parked", FINDING_WARNING)                                  \
+	X(NOTIFY_MORE, "notify", "more", FINDING_WARNING)                                      \
+	X(OUTBOX_UNREADABLE, "outbox", "unreadable", FINDING_ERROR)                            \
+	X(OUTBOX_ASIDE, "outbox", "set-aside", FINDING_WARNING)                                \
+	X(CLOCK_OLD, "clock", "old", FINDING_ERROR)                                            \
+	X(CLOCK_BACK, "clock", "back", FINDING_ERROR)
+
+#define DOCTOR_ENUM(id, check, name, how) DOCTOR_##id,
+enum doctor_id { DOCTOR_FINDINGS(DOCTOR_ENUM) DOCTOR_IDS };
+#undef DOCTOR_ENUM
+
+/**
+ * doctor_say() - something that is not well
+ * @about: board, profile, unit …, or NULL
+ * @remedy: a command line, given away; NULL is out of memory
+ */
+void doctor_say(struct doctor *d, enum doctor_id id, const char *about, char *remedy,
+		const char *fmt, ...) PRINTF(5, 6);
+
+/** doctor_well() - @check about @about is well */
+void doctor_well(struct doctor *d, const char *check, const char *about, const char *fmt, ...)
+	PRINTF(4, 5);
 
 void doctor_lease(struct doctor *d);
 void doctor_daemon(struct doctor *d);

@@ -120,10 +120,11 @@ MUST_CHECK int lease_claimants_settled(struct lease *lease, int64_t epoch, struc
 MUST_CHECK int lease_read_owner(const char *root, struct lease_owner *owner);
 
 /**
- * lease_is_held() - is `.dispatcher.lock` held by anybody, without taking or creating anything
- * @pid: out, may be NULL: the holder, 0 if free (needs no privilege)
- * Seen in /proc/locks: a holder in another pid namespace or on another host is not seen, nor,
- * inside a container, one that inherited the lock from a process that has ended.
+ * lease_is_held() - is `.dispatcher.lock` held by anybody; nothing is made or written
+ * @pid: out, may be NULL: the holder; 0 if free, or held by somebody whose pid is not seen
+ * Seen in /proc/locks, without taking the lock and without privileges. Inside a pid namespace,
+ * where a holder outside has no line there, a shared lock is tried, which needs the right to
+ * read the file. A holder on another host is not seen.
  * Return: 1 held; 0 free; -ENOENT no such root; other -errno.
  */
 MUST_CHECK int lease_is_held(const char *root, pid_t *pid);

@@ -238,9 +238,9 @@ json_t *view_leader_of(const struct look *look, const struct root *root)
 				  view_text(o->unit, false), "version",
 				  view_text(o->version, false), "socket",
 				  view_text(o->socket, false), "since", (json_int_t)o->since);
-	return json_pack("{s:b, s:o, s:b, s:o}", "held", l->held, "pid",
-			 l->pid > 0 ? json_integer(l->pid) : json_null(), "kanband", l->kanband,
-			 "owner", owner);
+	return json_pack("{s:b, s:o, s:b, s:b, s:o}", "held", l->held, "pid",
+			 l->pid > 0 ? json_integer(l->pid) : json_null(), "unseen", l->unseen,
+			 "kanband", l->kanband, "owner", owner);
 }
 
 static const char *view_role(const struct root *root)

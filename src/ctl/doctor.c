@@ -32,26 +32,49 @@ static void doctor_deinit(struct doctor *d)
 	json_decref(d->checks);
 }
 
-void doctor_say(struct doctor *d, enum finding finding, const char *check, const char *about,
-		char *owned, const char *fmt, ...)
+static void doctor_add(struct doctor *d, enum finding how, const char *check, const char *name,
+		       const char *about, const char *remedy, const char *fmt, va_list ap)
 {
-	CLEANUP(freep) char *remedy = owned;
 	CLEANUP(freep) char *text = NULL;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	if (how > d->worst)
+		d->worst = how;
+	if (!text || (how != FINDING_OK && !remedy) ||
+	    json_array_append_new(d->checks,
+				  json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "check", check,
+					    "status", doctor_words[how], "finding",
+					    json_or_null(name), "about", json_or_null(about),
+					    "text", json_or_null(text), "remedy",
+					    json_or_null(remedy))) < 0)
+		d->memory = true;
+}
+
+void doctor_say(struct doctor *d, enum doctor_id id, const char *about, char *owned,
+		const char *fmt, ...)
+{
+#define DOCTOR_ROW(name, check, finding, how) { check, finding, how },
+	static const struct {
+		const char *check, *name;
+		enum finding how;
+	} rows[] = { DOCTOR_FINDINGS(DOCTOR_ROW) };
+#undef DOCTOR_ROW
+	CLEANUP(freep) char *remedy = owned;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	doctor_add(d, rows[id].how, rows[id].check, rows[id].name, about, remedy, fmt, ap);
 	va_end(ap);
-	if (finding > d->worst)
-		d->worst = finding;
-	if (!text || (finding != FINDING_OK && !remedy) ||
-	    json_array_append_new(d->checks,
-				  json_pack("{s:s, s:s, s:o, s:o, s:o}", "check", check,
-					    "status", doctor_words[finding], "about",
-					    json_or_null(about), "text", json_or_null(text),
-					    "remedy", json_or_null(remedy))) < 0)
-		d->memory = true;
+}
+
+void doctor_well(struct doctor *d, const char *check, const char *about, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	doctor_add(d, FINDING_OK, check, NULL, about, NULL, fmt, ap);
+	va_end(ap);
 }
 
 /* ---- what is said --------------------------------------------------------------------------
@@ -102,33 +125,6 @@ static int doctor_print(struct doctor *d)
 	return exit;
 }
 
-/* ---- the configuration ---------------------------------------------------------------------
- */
-
-void doctor_config(struct doctor *d)
-{
-	const struct config_cli cli = { .file = d->config_file };
-	const char *const *warnings;
-	struct error e = ERROR_NULL;
-
-	if (config_load(&d->config, &cli, d->ctl->env, &e) < 0) {
-		doctor_say(d, FINDING_ERROR, "config", NULL,
-			   d->config_file ? quote_command("kanband --check-config --config %q",
-							  d->config_file)
-					  : strdup("kanband --check-config"),
-			   "%s", e.text);
-		return;
-	}
-	config_settings(d->config, d->root, NULL, &d->set);
-	warnings = config_warnings(d->config);
-	for (size_t i = 0; warnings[i]; i++)
-		doctor_say(d, FINDING_WARNING, "config", NULL, strdup("kanband --check-config"),
-			   "%s", warnings[i]);
-	if (!warnings[0])
-		doctor_say(d, FINDING_OK, "config", NULL, NULL,
-			   "kanband.conf, the environment and config.yaml are in order");
-}
-
 /* ---- the daemon ----------------------------------------------------------------------------
  */
 
@@ -139,7 +135,7 @@ static void daemon_held(struct doctor *d, const json_t *status, const json_t *ro
 	size_t i;
 
 	if (json_is_object(json_object_get(status, "draining")))
-		doctor_say(d, FINDING_WARNING, "paused", NULL,
+		doctor_say(d, DOCTOR_PAUSED_ALL, NULL,
 			   quote_command("kanbanctl --root %q resume", d->root),
 			   "it drains: nothing new is started on any board");
 	json_array_foreach(boards, i, board)
@@ -148,7 +144,7 @@ static void daemon_held(struct doctor *d, const json_t *status, const json_t *ro
 
 		/* by the configuration: somebody wrote that down */
 		if (strcmp(by, "operator") == 0)
-			doctor_say(d, FINDING_WARNING, "paused", json_text(board, "slug"),
+			doctor_say(d, DOCTOR_PAUSED_BOARD, json_text(board, "slug"),
 				   quote_command("kanbanctl --root %q resume %q", d->root,
 						 json_text(board, "slug")),
 				   "nothing new is started on this board");
@@ -158,14 +154,18 @@ static void daemon_held(struct doctor *d, const json_t *status, const json_t *ro
 static void daemon_notifier(struct doctor *d, const json_t *notify)
 {
 	if (json_flag(notify, "unwritten"))
-		doctor_say(d, FINDING_ERROR, "notify", NULL,
+		doctor_say(d, DOCTOR_NOTIFY_UNWRITTEN, NULL,
 			   quote_command("df -h %q && ls -la %q/kanban", d->root, d->root),
 			   "the outbox cannot be written: no message is sent");
 	if (json_number(notify, "unserved", 0) > 0)
-		doctor_say(d, FINDING_WARNING, "notify", NULL,
-			   quote_command("kanbanctl --root %q notify", d->root),
+		doctor_say(d, DOCTOR_NOTIFY_UNSERVED, NULL,
+			   quote_command("mkdir -p %q && printf '[notify]\\nnotify = "
+					 "all\\n' >%q/notify.conf && kanbanctl --root %q "
+					 "reload",
+					 d->config_dir, d->config_dir, d->root),
 			   "%" PRId64
-			   " subscriptions have news that their gateway does not take",
+			   " subscriptions have news that their gateway does not take; "
+			   "kanbanctl notify says whose",
 			   json_number(notify, "unserved", 0));
 }
 
@@ -193,19 +193,21 @@ void doctor_daemon(struct doctor *d)
 	const char *socket = d->lead.owner.socket;
 
 	if (d->client) {
-		doctor_say(d, FINDING_OK, "daemon", NULL, NULL, "it answers at %s",
-			   client_socket(d->client));
+		doctor_well(d, "daemon", NULL, "it answers at %s", client_socket(d->client));
 		daemon_status(d);
 	} else if (!d->lead.kanband) {
 		return; /* the lease says all there is to say */
+	} else if (d->lead.unseen) {
+		doctor_well(d, "daemon", NULL,
+			    "it is not reached from here; what needs one is told by the files");
 	} else if (*socket) {
-		doctor_say(d, FINDING_ERROR, "daemon", NULL,
+		doctor_say(d, DOCTOR_DAEMON_SILENT, NULL,
 			   quote_command("systemctl restart %q",
 					 *d->lead.owner.unit ? d->lead.owner.unit : "kanband"),
 			   "it does not answer at %s, although it has the lease", socket);
 	} else {
-		doctor_say(d, FINDING_OK, "daemon", NULL, NULL,
-			   "it has no control socket; what needs one is told by the files");
+		doctor_well(d, "daemon", NULL,
+			    "it has no control socket; what needs one is told by the files");
 	}
 }
 

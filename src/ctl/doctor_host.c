@@ -46,7 +46,7 @@ void doctor_sqlite(struct doctor *d)
 	size_t wal = 0;
 
 	if (!db_wal_reset_bug()) {
-		doctor_say(d, FINDING_OK, "sqlite", NULL, NULL, "%s", version);
+		doctor_well(d, "sqlite", NULL, "%s", version);
 		return;
 	}
 	if (discover_boards(&disc, d->root, NULL, &e) < 0)
@@ -57,7 +57,7 @@ void doctor_sqlite(struct doctor *d)
 		if (!b->db_exists || *b->duplicate_of || !sqlite_is_wal(b->db_path))
 			continue;
 		wal++;
-		doctor_say(d, FINDING_WARNING, "sqlite", b->slug,
+		doctor_say(d, DOCTOR_SQLITE_WAL, b->slug,
 			   quote_command("sqlite3 %q 'PRAGMA journal_mode=DELETE'", b->db_path),
 			   "SQLite %s has the WAL-reset bug (fixed in 3.51.3, 3.50.7, 3.44.6) "
 			   "and this board is in WAL mode: kanband works around it, a gateway "
@@ -66,8 +66,9 @@ void doctor_sqlite(struct doctor *d)
 			   version);
 	}
 	if (wal == 0)
-		doctor_say(d, FINDING_OK, "sqlite", NULL, NULL,
-			   "%s, which has the WAL-reset bug; no board is in WAL mode", version);
+		doctor_well(d, "sqlite", NULL,
+			    "%s, which has the WAL-reset bug; no board is in WAL mode",
+			    version);
 }
 
 /* ---- the file system -----------------------------------------------------------------------
@@ -122,43 +123,46 @@ enum doctor_fs doctor_fs(unsigned long type, const char **name)
 
 void doctor_filesystem(struct doctor *d)
 {
-	const char *name,
-		*move = "rsync -aH %q/ /var/lib/hermes/ # then point HERMES_HOME there";
+	const char *name, *move = "mkdir /var/lib/hermes && cp -aT %q /var/lib/hermes && "
+				  "export HERMES_KANBAN_HOME=/var/lib/hermes";
 	struct statfs st;
 
 	if (statfs(d->root, &st) < 0) {
-		doctor_say(d, FINDING_ERROR, "filesystem", NULL,
-			   quote_command("ls -la %q", d->root), "it cannot be looked at: %s",
-			   strerror(errno));
+		doctor_say(d, DOCTOR_ROOT_UNSEEN, NULL, quote_command("ls -la %q", d->root),
+			   "it cannot be looked at: %s", strerror(errno));
 		return;
 	}
 	switch (doctor_fs((unsigned long)st.f_type, &name)) {
 	case DOCTOR_FS_NETWORK:
-		doctor_say(d, FINDING_ERROR, "filesystem", NULL, quote_command(move, d->root),
+		doctor_say(d, DOCTOR_ROOT_NETWORK, NULL, quote_command(move, d->root),
 			   "the root is on %s: locks and shared memory do not reach across "
-			   "hosts, and boards will be damaged",
+			   "hosts, and boards will be damaged. Stop kanband and the gateways, "
+			   "move "
+			   "it, and point their units there",
 			   name);
 		return;
 	case DOCTOR_FS_MAYBE:
-		doctor_say(d, FINDING_WARNING, "filesystem", NULL, quote_command(move, d->root),
+		doctor_say(d, DOCTOR_ROOT_FUSE, NULL, quote_command(move, d->root),
 			   "the root is on %s, which may be a network file system in disguise",
 			   name);
 		return;
 	case DOCTOR_FS_MEMORY:
-		doctor_say(d, FINDING_WARNING, "filesystem", NULL, quote_command(move, d->root),
-			   "the root is on %s: everything in it is gone with the next boot",
-			   name);
+		doctor_say(
+			d, DOCTOR_ROOT_MEMORY, NULL, quote_command(move, d->root),
+			"the root is on %s: everything in it is gone with the next boot. Stop "
+			"kanband and the gateways, move it, and point their units there",
+			name);
 		return;
 	case DOCTOR_FS_LOCAL:
 		break;
 	}
 	if (st.f_blocks > 0 && st.f_bavail < st.f_blocks / 100)
-		doctor_say(d, FINDING_WARNING, "filesystem", NULL,
+		doctor_say(d, DOCTOR_ROOT_FULL, NULL,
 			   quote_command("du -xh %q | sort -h | tail", d->root),
 			   "less than 1 %% of it is free");
 	else
-		doctor_say(d, FINDING_OK, "filesystem", NULL, NULL, "%s, local",
-			   *name ? name : "of a kind not known here");
+		doctor_well(d, "filesystem", NULL, "%s, local",
+			    *name ? name : "of a kind not known here");
 }
 
 /* ---- hermes --------------------------------------------------------------------------------
@@ -204,12 +208,19 @@ void doctor_hermes(struct doctor *d)
 	}
 	found = hermes_find(name, path);
 	if (found)
-		doctor_say(d, FINDING_OK, "hermes", NULL, NULL, "%s", found);
+		doctor_well(d, "hermes", NULL, "%s", found);
 	else
-		doctor_say(d, FINDING_ERROR, "hermes", NULL,
-			   quote_command("mkdir -p %q && printf '[worker]\\nhermes = %%s\\n' "
-					 "\"$(command -v hermes)\" >%q/hermes.conf",
-					 d->config_dir, d->config_dir),
+		doctor_say(d, DOCTOR_HERMES_MISSING, NULL,
+			   quote_command(
+				   d->client
+					   ? "h=$(command -v hermes) && mkdir -p %q && printf "
+					     "'[worker]\\nhermes = %%s\\n' \"$h\" "
+					     ">%q/hermes.conf && kanbanctl --root %q "
+					     "reload"
+					   : "h=$(command -v hermes) && mkdir -p %q && printf "
+					     "'[worker]\\nhermes = %%s\\n' \"$h\" "
+					     ">%q/hermes.conf",
+				   d->config_dir, d->config_dir, d->root),
 			   "%s is not on the %s: no worker can be started, no message sent",
 			   name, whose);
 	proc_environ_deinit(&env);
@@ -250,12 +261,12 @@ void doctor_clock(struct doctor *d)
 
 	screen_time(now, text);
 	if (now < DOCTOR_CLOCK_MIN)
-		doctor_say(d, FINDING_ERROR, "clock", NULL, strdup("timedatectl set-ntp true"),
+		doctor_say(d, DOCTOR_CLOCK_OLD, NULL, strdup("timedatectl set-ntp true"),
 			   "it says %s: claims expire and reminders come at the wrong time",
 			   text);
 	else if (ahead > DOCTOR_CLOCK_S)
 		doctor_say(
-			d, FINDING_ERROR, "clock", NULL,
+			d, DOCTOR_CLOCK_BACK, NULL,
 			quote_command("timedatectl set-ntp true && find %q -newermt now -exec "
 				      "touch {} +",
 				      d->root),
@@ -263,6 +274,5 @@ void doctor_clock(struct doctor *d)
 			"claims will expire late",
 			text, what, ahead);
 	else
-		doctor_say(d, FINDING_OK, "clock", NULL, NULL,
-			   "it says %s, and nothing is newer", text);
+		doctor_well(d, "clock", NULL, "it says %s, and nothing is newer", text);
 }

@@ -93,11 +93,11 @@ static void unit_watchdog(struct doctor *d, const struct unit *u, const struct m
 	if (m && m->watchdog_us != UINT64_MAX)
 		seconds = (double)m->watchdog_us / 1e6;
 	if (seconds > 0 && seconds < 3600) {
-		doctor_say(d, FINDING_OK, "watchdog", u->name, NULL, "%g s", seconds);
+		doctor_well(d, "watchdog", u->name, "%g s", seconds);
 		return;
 	}
 	doctor_say(
-		d, FINDING_WARNING, "watchdog", u->name,
+		d, DOCTOR_WATCHDOG_NONE, u->name,
 		quote_command(
 			u->scope == UNIT_USER
 				? "mkdir -p %q && printf '[Service]\\nWatchdogSec=30\\n' "
@@ -119,10 +119,9 @@ static void unit_linger(struct doctor *d, const struct unit *u)
 		return;
 	path = fs_path(DOCTOR_LINGER "/%s", u->user);
 	if (path && stat(path, &st) == 0)
-		doctor_say(d, FINDING_OK, "linger", u->user, NULL,
-			   "their services run without a login");
+		doctor_well(d, "linger", u->user, "their services run without a login");
 	else
-		doctor_say(d, FINDING_WARNING, "linger", u->user,
+		doctor_say(d, DOCTOR_LINGER_OFF, u->user,
 			   quote_command("loginctl enable-linger %q", u->user),
 			   "it is off: kanband ends with their last logout");
 }
@@ -133,22 +132,22 @@ static void unit_state(struct doctor *d, const struct unit *u, const struct mana
 		       (m && strcmp(m->enabled, "static") == 0);
 
 	if (!enabled)
-		doctor_say(d, FINDING_WARNING, "unit", u->name, unit_command(u, "enable"),
+		doctor_say(d, DOCTOR_UNIT_DISABLED, u->name, unit_command(u, "enable"),
 			   "it is not enabled: nothing starts it at boot");
 	if (m && m->stale)
-		doctor_say(d, FINDING_WARNING, "unit", u->name,
+		doctor_say(d, DOCTOR_UNIT_STALE, u->name,
 			   fs_path("systemctl %sdaemon-reload", unit_how(u)),
 			   "its files changed since they were read");
 	if (m && !m->active)
-		doctor_say(d, d->lead.kanband ? FINDING_WARNING : FINDING_ERROR, "unit",
+		doctor_say(d, d->lead.kanband ? DOCTOR_UNIT_OUTSIDE : DOCTOR_UNIT_INACTIVE,
 			   u->name, unit_command(u, "start"),
 			   d->lead.kanband ? "it is %s: kanband runs, but not in its unit"
 					   : "it is %s",
 			   m->state);
 	else if (enabled)
-		doctor_say(d, FINDING_OK, "unit", u->name, NULL, "%s%s",
-			   m ? "active" : "no service manager can be asked whether it runs",
-			   ", and enabled");
+		doctor_well(d, "unit", u->name, "%s%s",
+			    m ? "active" : "no service manager can be asked whether it runs",
+			    ", and enabled");
 }
 
 void doctor_unit(struct doctor *d)
@@ -164,13 +163,14 @@ void doctor_unit(struct doctor *d)
 		return;
 	}
 	if (list.count == 0 && access("/run/systemd/system", F_OK) != 0) {
-		doctor_say(d, FINDING_OK, "unit", NULL, NULL,
-			   "there is no systemd here: who starts kanband has to start it again "
-			   "and to end it when it hangs");
+		doctor_well(
+			d, "unit", NULL,
+			"there is no systemd here: who starts kanband has to start it again "
+			"and to end it when it hangs");
 		return;
 	}
 	if (list.count == 0) {
-		doctor_say(d, FINDING_WARNING, "unit", NULL,
+		doctor_say(d, DOCTOR_UNIT_NONE, NULL,
 			   strdup("make install && systemctl daemon-reload && systemctl enable "
 				  "--now kanband"),
 			   "kanband has none: nothing starts it at boot, or ends it when it "

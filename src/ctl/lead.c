@@ -39,9 +39,9 @@ json_t *lead_json(const struct leader *l)
 				  o->host, "boot_id", o->boot_id, "unit", o->unit, "version",
 				  o->version, "socket", o->socket, "since",
 				  (json_int_t)o->since);
-	return json_pack("{s:b, s:o, s:b, s:o}", "held", l->held, "pid",
-			 l->pid > 0 ? json_integer(l->pid) : json_null(), "kanband", l->kanband,
-			 "owner", owner);
+	return json_pack("{s:b, s:o, s:b, s:b, s:o}", "held", l->held, "pid",
+			 l->pid > 0 ? json_integer(l->pid) : json_null(), "unseen", l->unseen,
+			 "kanband", l->kanband, "owner", owner);
 }
 
 /* Writes go to ctl->out; ctl_main() looks at its error flag. */
@@ -52,6 +52,18 @@ void lead_put(const struct ctl *ctl, const struct leader *l)
 
 	if (!l->held) {
 		(void)fputs("nobody: no dispatcher has the lease", out);
+		return;
+	}
+	if (l->unseen) {
+		(void)fputs("a process that cannot be seen from here", out);
+		if (!l->kanband)
+			return;
+		(void)fputs(" (the owner file says: kanband ", out);
+		screen_put(out, l->owner.version, strlen(l->owner.version), 0);
+		(void)fputs(" on ", out);
+		screen_put(out, l->owner.host, strlen(l->owner.host), 0);
+		(void)fprintf(out, ", pid %" PRId64 " there, epoch %" PRId64 ")", l->owner.pid,
+			      l->owner.epoch);
 		return;
 	}
 	if (!l->kanband) {
@@ -86,6 +98,7 @@ void lead_from_json(struct leader *l, const json_t *json)
 	const json_t *o = json_object_get(json, "owner");
 
 	*l = (struct leader){ .held = json_flag(json, "held"),
+			      .unseen = json_flag(json, "unseen"),
 			      .kanband = json_flag(json, "kanband"),
 			      .pid = (pid_t)json_number(json, "pid", 0),
 			      .has_file = json_is_object(o) };

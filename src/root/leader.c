@@ -25,6 +25,7 @@ int leader_look(const char *root, struct leader *l)
 	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 		return r;
 	l->held = r == 1;
+	l->unseen = l->held && l->pid == 0;
 	l->has_file = lease_read_owner(root, &l->owner) == 0;
 	l->kanband = l->held && l->has_file && (l->pid == 0 || l->pid == l->owner.pid) &&
 		     leader_same_boot(l->owner.boot_id);

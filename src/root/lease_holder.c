@@ -5,13 +5,17 @@
  * another pid namespace (a container that shares the root) and one on another host (a network
  * file system); both are "another process".
  *
- * Nothing here takes the lock, not even for a moment: a Hermes gateway that starts just then
- * would find it held and never dispatch.
+ * Where /proc/locks tells all, nothing here takes the lock, not even for a moment: a Hermes
+ * gateway that starts just then would find it held and never dispatch. Only from within a pid
+ * namespace, where a lock of a process outside has no line there, a shared lock is tried for a
+ * microsecond: "nobody dispatches" said of a root that is dispatched would be worse.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -19,6 +23,8 @@
 #include "util/fs.h"
 
 #define LEASE_LOCKS_MAX_BYTES ((size_t)8 * 1024 * 1024)
+#define LEASE_PID_NS_INITIAL                                                                   \
+	0xEFFFFFFCU /* inode of the first pid namespace, as the kernel has it */
 
 /* One line of /proc/locks: "1: FLOCK  ADVISORY  WRITE 12 fe:00:345 0 EOF"; a waiter's line has
  * "->" after the number and does not match. */
@@ -153,6 +159,22 @@ void lease_holder_name(const struct lease *lease, const struct lease_hold *hold,
 	}
 }
 
+/* Is this a pid namespace from which others are not seen? */
+static bool lease_inside(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != LEASE_PID_NS_INITIAL;
+}
+
+static bool lease_probe(const char *path)
+{
+	CLEANUP(fs_closep)
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
 int lease_is_held(const char *root, pid_t *pid)
 {
 	struct lease_paths paths;
@@ -166,6 +188,8 @@ int lease_is_held(const char *root, pid_t *pid)
 			r = 0; /* nobody made the file yet, so nobody can hold it */
 	} else if (r == 0) {
 		r = lease_holder_find(st.st_dev, st.st_ino, &holder);
+		if (r == 0 && lease_inside() && lease_probe(paths.lock))
+			r = 1;
 	}
 	if (pid)
 		*pid = r == 1 ? holder : 0;
