@@ -126,8 +126,9 @@ static char *board_remedy(const struct doctor *d, const json_t *board, enum doct
 	}
 	if (strcmp(state, "unreadable") == 0)
 		return unreadable_remedy(d, json_text(board, "db"), id);
+	/* being looked at, or repaired, when kanband ended: that is begun again */
 	*id = DOCTOR_BOARD_OTHER;
-	return quote_command("kanbanctl --root %q check %q", d->root, slug);
+	return quote_command("kanbanctl --root %q repair %q", d->root, slug);
 }
 
 static void doctor_board(struct doctor *d, const char *slug, const json_t *board)
@@ -193,7 +194,10 @@ void doctor_boards(struct doctor *d)
 	struct error e = ERROR_NULL;
 
 	if (discover_boards(&disc, d->root, NULL, &e) < 0) {
-		doctor_say(d, DOCTOR_BOARD_UNSEEN, NULL, quote_command("ls -la %q", d->root),
+		doctor_say(d, DOCTOR_BOARD_UNSEEN, NULL,
+			   quote_command("chown -R --reference=%q %q/kanban && chmod -R u+rwX "
+					 "%q/kanban",
+					 d->root, d->root, d->root),
 			   "%s", e.text);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
@@ -23,6 +24,8 @@ char world_root[256];
 static const char *env[WORLD_ENV + 4];
 static char home[300], kanban_home[300];
 static int input = -1;
+static uid_t run_as;        /* 0: as this process */
+static const char *instead; /* of kanbanctl, or NULL */
 static struct ctl_result result;
 static unsigned long long sum;
 
@@ -47,6 +50,21 @@ void world_setup(void)
 	env[1] = kanban_home;
 	env[2] = "TZ=UTC";
 	input = -1;
+	run_as = 0;
+	instead = NULL;
+}
+
+void world_user(uid_t uid)
+{
+	run_as = uid;
+}
+
+void world_program(const char *path)
+{
+	static char kept[PATH_MAX];
+
+	(void)snprintf(kept, sizeof(kept), "%s", path);
+	instead = kept;
 }
 
 void world_teardown(void)
@@ -105,7 +123,9 @@ struct world_child world_start(const char *const *args)
 {
 	struct world_child c = { .out = world_file(), .err = world_file() };
 	const char *argv[32] = { "kanbanctl" };
-	const char *binary = world_binary();
+	const char *binary = instead ? instead : world_binary();
+	/* by descriptor: another user need not reach the folder of the build */
+	int program = open(binary, O_PATH | O_CLOEXEC);
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	for (size_t i = 0; args[i]; i++) {
@@ -119,10 +139,17 @@ struct world_child world_start(const char *const *args)
 		if (dup2(input >= 0 ? input : null, 0) < 0 || dup2(c.out, 1) < 0 ||
 		    dup2(c.err, 2) < 0 || chdir("/") < 0)
 			_exit(126);
-		execve(binary, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)env);
+		if (run_as &&
+		    (setgroups(0, NULL) < 0 || setgid(run_as) < 0 || setuid(run_as) < 0))
+			_exit(125);
+		if (instead)
+			execve(binary, (char *const *)(uintptr_t)argv,
+			       (char *const *)(uintptr_t)env);
+		fexecve(program, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)env);
 		_exit(127);
 	}
 	close(null);
+	close(program);
 	if (input >= 0)
 		close(input);
 	input = -1;

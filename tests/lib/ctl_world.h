@@ -26,6 +26,12 @@ void world_env(const char *assignment);
 /** world_input() - standard input of the next run */
 void world_input(const void *data, size_t len);
 
+/** world_user() - whose the runs to come are; 0: this process's */
+void world_user(uid_t uid);
+
+/** world_program() - what is run instead of kanbanctl, with its arguments */
+void world_program(const char *path);
+
 /** world_binary() - path of kanbanctl */
 const char *world_binary(void);
 
