@@ -277,6 +277,7 @@ const char *world_sql(const char *name, const char *sql)
 	out[0] = '\0';
 	ck_assert_int_eq(sqlite3_open_v2(world_path(name), &db, SQLITE_OPEN_READWRITE, NULL),
 			 SQLITE_OK);
+	ck_assert_int_eq(sqlite3_busy_timeout(db, 10000), SQLITE_OK);
 	sqlite3_exec(db, sql, world_row, out, &message);
 	ck_assert_msg(!message, "%s: %s", sql, message);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);

@@ -68,7 +68,8 @@ static const char *const planters[DOCTOR_IDS] = {
 	[DOCTOR_BOARD_OTHER] = "ctl",
 	[DOCTOR_BOARD_MORE] = "a count of those that are told with the next look: see many",
 	[DOCTOR_FOLDER_CASE] = "ctl",
-	[DOCTOR_NOTIFY_UNWRITTEN] = "daemon",
+	[DOCTOR_NOTIFY_UNWRITTEN] = "a disk that fails: see test_unwritten in test_notify; the "
+				    "command shows which and how full it is",
 	[DOCTOR_NOTIFY_UNSERVED] = "daemon",
 	[DOCTOR_NOTIFY_PARKED] = "daemon",
 	[DOCTOR_NOTIFY_MORE] = "daemon",
@@ -315,7 +316,7 @@ bool finds(const char *name, const char *about)
 	return found;
 }
 
-static pid_t paste_fork(const char *command)
+static pid_t paste_fork(const char *command, const char *errors)
 {
 	const char *path = getenv("PATH");
 	pid_t pid = fork();
@@ -330,7 +331,7 @@ static pid_t paste_fork(const char *command)
 	(void)setenv("HERMES_KANBAN_BUSY_TIMEOUT_MS", "300", 1);
 	(void)setenv("SYSTEMD_UNIT_PATH", unit_path + strlen("SYSTEMD_UNIT_PATH="), 1);
 	if (chdir("/") < 0 || !freopen("/dev/null", "w", stdout) ||
-	    !freopen("/dev/null", "r", stdin))
+	    !freopen("/dev/null", "r", stdin) || (errors && !freopen(errors, "a", stderr)))
 		_exit(99);
 	(void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 	_exit(98);
@@ -338,7 +339,7 @@ static pid_t paste_fork(const char *command)
 
 void paste_text(const char *command)
 {
-	pid_t pid = paste_fork(command);
+	pid_t pid = paste_fork(command, NULL);
 	int status;
 
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -357,7 +358,8 @@ void paste_start(void)
 {
 	ck_assert_int_ge(last_id, 0);
 	pasted = last_id;
-	(void)paste_fork(last_remedy); /* ended with the daemon that it becomes */
+	(void)paste_fork(last_remedy,
+			 world_path("daemon.log")); /* ended with the daemon that it becomes */
 }
 
 static bool is_gone(void)
