@@ -186,7 +186,7 @@ static void scan_work(struct job *job)
 
 	root->profiles_changed = !profiles || !file_stamp_equal(&now, &root->profiles);
 	root->profiles = now;
-	root->scan_result = discover_boards(&root->disc, root->path, root->set.pinned_db,
+	root->scan_result = discover_boards(&root->disc, root->path, root->scan_pinned,
 					    &root->scan_error);
 	for (size_t i = 0;
 	     root->env->redirect && root->scan_result == 0 && i < root->disc.count; i++)
@@ -236,6 +236,7 @@ static void root_scan(struct root *root)
 		return;
 	}
 	root->scan_error = (struct error)ERROR_NULL;
+	root->scan_pinned = root->set.pinned_db; /* a reload changes the settings meanwhile */
 	r = job_submit(root->env->jobs, &root->scan, "scan", scan_work, scan_done,
 		       SCAN_LIMIT_MS);
 	if (r == 0) {
