@@ -57,6 +57,53 @@ START_TEST(mend_sound)
 }
 END_TEST
 
+/* What is kept is what the settings say, also of the snapshots that are asked for. */
+START_TEST(mend_snapshots)
+{
+	struct rig_daemon *d;
+	const char *copy, *day;
+	json_t *r, *list;
+
+	rig_write("kanband.conf",
+		  "[health]\nsnapshot_keep_hourly = 1\nsnapshot_keep_daily = 2\n");
+	d = world();
+	r = web_json(web_get("/v1/boards/other/snapshots"), 200);
+	ck_assert_uint_eq(json_array_size(web_member(r, "snapshots")), 0);
+	copy = web_text(web_json(web_post("/v1/boards/other/snapshot", NULL), 200), "snapshot");
+	day = strrchr(copy, '/') + 1;
+	for (int i = 1; i <= 3; i++)
+		rig_copy_tree(copy, rig_printf("%.*s2026-01-0%d%s", (int)(day - copy), copy, i,
+					       day + 10));
+	rig_shell("printf 'no database' >root/kanban/boards/other/kanban.db.x.bak");
+	r = web_json(web_get("/v1/boards/other/snapshots"), 200);
+	list = web_member(r, "snapshots");
+	ck_assert_str_eq(web_text(r, "board"), "other");
+	ck_assert(!web_true(r, "deep"));
+	ck_assert_uint_eq(json_array_size(list), 5);
+	ck_assert_str_eq(web_text(json_array_get(list, 0), "path"), copy);
+	ck_assert_int_eq(web_int(json_array_get(list, 0), "tasks"), 20);
+	ck_assert(web_true(json_array_get(list, 0), "sound"));
+	ck_assert(!web_true(json_array_get(list, 4), "sound"));
+	ck_assert(json_is_string(web_member(json_array_get(list, 4), "why")));
+	r = web_json(web_get("/v1/boards/other/snapshots?deep=yes"), 200);
+	ck_assert(web_true(r, "deep"));
+	ck_assert_uint_eq(json_array_size(web_member(r, "snapshots")), 5);
+	(void)web_problem(web_get("/v1/boards/other/snapshots?deep=maybe"), 400, "bad-request");
+	(void)web_problem(web_get("/v1/boards/nowhere/snapshots"), 404, "no-board");
+	/* the newest of two days, one of them today's */
+	rig_shell("sleep 1.1"); /* its name is a second */
+	(void)web_json(web_post("/v1/boards/other/snapshot", NULL), 200);
+	r = web_json(web_get("/v1/boards/other/snapshots"), 200);
+	list = web_member(r, "snapshots");
+	ck_assert_uint_eq(json_array_size(list), 3);
+	ck_assert(!rig_exists(copy));
+	ck_assert(
+		rig_exists(rig_printf("%.*s2026-01-03%s", (int)(day - copy), copy, day + 10)));
+	ck_assert(state_is("other", "healthy"));
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 START_TEST(mend_restore_a_copy)
 {
 	struct rig_daemon *d = world();
@@ -248,6 +295,7 @@ int main(void)
 	TCase *c = rig_tcase("mend", 60);
 
 	tcase_add_test(c, mend_sound);
+	tcase_add_test(c, mend_snapshots);
 	tcase_add_test(c, mend_restore_a_copy);
 	tcase_add_test(c, mend_lost_is_accepted);
 	tcase_add_test(c, mend_damage_is_repaired);

@@ -197,6 +197,7 @@ START_TEST(mending)
 	RIG_UNTIL(flag(json(0, "check", "x"), "well"), 5000);
 	copy = rig_printf("%s", text(json(0, "snapshot", "x"), "snapshot"));
 	ck_assert_msg(access(copy, F_OK) == 0, "%s", copy);
+	ck_assert_ptr_nonnull(strstr(ctl(0, "snapshots", "x")->text, copy));
 	rig_sql("x", "DELETE FROM tasks");
 	(void)ctl(0, "accept", "x");
 	j = json(0, "restore", "x", copy);
@@ -208,6 +209,9 @@ START_TEST(mending)
 	ck_assert(flag(j, "well"));
 	(void)ctl(0, "repair", "x");
 	ck_assert_int_eq(rig_stop(d), 0);
+	/* and by the files */
+	ck_assert_ptr_nonnull(
+		strstr(rig_kanbanctl("--root", rig.root, "snapshots", "x")->text, copy));
 }
 END_TEST
 

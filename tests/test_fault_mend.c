@@ -21,6 +21,7 @@ int fsync(int fd)
 }
 
 static struct mend_report rep;
+static const struct snapshot_limits keep = { 24, 7, INT64_C(1) << 30 };
 
 static const struct board_place *place(void)
 {
@@ -61,7 +62,7 @@ static int snapshot(void)
 	char path[HEALTH_PATH_MAX];
 
 	kit.e = (struct error)ERROR_NULL;
-	return mend_snapshot(place(), path, &kit.e);
+	return mend_snapshot(place(), &keep, path, &kit.e);
 }
 
 static void snapshot_judge(const struct sweep_fault *f, int r)

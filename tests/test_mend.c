@@ -13,6 +13,7 @@
 #include "lib/visit.h"
 
 static struct mend_report rep; /* too big for a stack */
+static const struct snapshot_limits keep = { 24, 7, INT64_C(1) << 30 };
 
 static const struct board_place *place(void)
 {
@@ -107,7 +108,7 @@ START_TEST(test_snapshot_restore_accept)
 	fill_board();
 	ck_assert_int_eq(mend_restore(place(), NULL, false, used, &found, &kit.e),
 			 MEND_NOT_WELL); /* there is no copy */
-	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), 0);
+	ck_assert_int_eq(mend_snapshot(place(), &keep, path, &kit.e), 0);
 	ck_assert_int_eq(mend_accept(place(), &found, &kit.e), 0); /* known from now on */
 	ck_assert_int_eq(found.tasks, 60);
 	kit_sql("DELETE FROM tasks");
@@ -192,7 +193,7 @@ START_TEST(test_hands_off)
 	ck_assert_ptr_nonnull(strstr(rep.will, "lost"));
 	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, true, &rep, &kit.e), 0);
 	ck_assert_uint_gt(rep.repair.n_tables, 0);
-	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), MEND_NOT_WELL);
+	ck_assert_int_eq(mend_snapshot(place(), &keep, path, &kit.e), MEND_NOT_WELL);
 	ck_assert(!opened(fd));
 	ck_assert_str_eq(dir_list(), before);
 	ck_assert_int_eq(close(fd), 0);
@@ -201,7 +202,7 @@ START_TEST(test_hands_off)
 	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, false, &rep, &kit.e), 0);
 	ck_assert(opened(fd));
 	ck_assert_int_eq(close(fd), 0);
-	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), 0);
+	ck_assert_int_eq(mend_snapshot(place(), &keep, path, &kit.e), 0);
 }
 END_TEST
 
@@ -214,7 +215,7 @@ START_TEST(test_no_snapshot_of_a_lost_board)
 	fill_board();
 	ck_assert_int_eq(mend_accept(place(), &found, &kit.e), 0);
 	kit_sql("DELETE FROM tasks");
-	ck_assert_int_eq(mend_snapshot(place(), path, &kit.e), MEND_NOT_WELL);
+	ck_assert_int_eq(mend_snapshot(place(), &keep, path, &kit.e), MEND_NOT_WELL);
 	ck_assert_ptr_nonnull(strstr(kit.e.text, "60 tasks"));
 	ck_assert_int_ne(access(kit_printf("%s/snapshots", kit.dir), F_OK), 0);
 }

@@ -68,7 +68,12 @@ MUST_CHECK int mend_restore(const struct board_place *place, const char *from, b
 MUST_CHECK int mend_accept(const struct board_place *place, struct health_good *found,
 			   struct error *e);
 
-/** mend_snapshot() - take a snapshot now, unless the board is not well: none is taken of one
- * that is damaged or lost something. @path: out, HEALTH_PATH_MAX bytes Return: 0;
- * MEND_NOT_WELL; MEND_BUSY; -errno. */
-MUST_CHECK int mend_snapshot(const struct board_place *place, char *path, struct error *e);
+/**
+ * mend_snapshot() - take a snapshot now, unless the board is not well: none is taken of one
+ * that is damaged or lost something
+ * @limits: what of the older ones is kept: the settings in force
+ * @path: out, HEALTH_PATH_MAX bytes
+ * Return: 0; MEND_NOT_WELL; MEND_BUSY; -errno.
+ */
+MUST_CHECK int mend_snapshot(const struct board_place *place,
+			     const struct snapshot_limits *limits, char *path, struct error *e);

@@ -106,6 +106,7 @@ struct control {
 	bool mhd_told;          /* that there is no libmicrohttpd was */
 	bool in_turn;           /* libmicrohttpd is at work */
 	bool woken;             /* a request can go on */
+	bool copying;           /* copies.c looks at what can be restored from */
 	bool draining;          /* nothing is claimed, by request */
 	bool stopping, closing;
 	void (*closed)(void *arg);
@@ -199,6 +200,10 @@ void mend_do_repair(struct request *req);
 void mend_do_restore(struct request *req);
 void mend_do_accept(struct request *req);
 void mend_do_snapshot(struct request *req);
+
+/* ---- copies.c -----------------------------------------------------------------------------
+ */
+void copies_get(struct request *req);
 
 /* ---- stream.c -----------------------------------------------------------------------------
  */

@@ -503,11 +503,9 @@ int mend_accept(const struct board_place *place, struct health_good *found, stru
 	return mend_settle(place, h, found, e);
 }
 
-int mend_snapshot(const struct board_place *place, char *path, struct error *e)
+int mend_snapshot(const struct board_place *place, const struct snapshot_limits *limits,
+		  char *path, struct error *e)
 {
-	struct snapshot_limits limits = { .hourly = 24,
-					  .daily = 7,
-					  .max_bytes = INT64_C(1) << 30 };
 	CLEANUP(db_freep) struct db *db = NULL;
 	struct db_options opt = { .path = place->db_path, .busy_timeout_ms = MEND_BUSY_MS };
 	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
@@ -529,6 +527,6 @@ int mend_snapshot(const struct board_place *place, char *path, struct error *e)
 		r = error_set(e, DB_LOST, "no snapshot of a board that lost something: %s",
 			      e->text);
 	if (r == 0)
-		r = snapshot_take(db, place->folder, &limits, NULL, path, e);
+		r = snapshot_take(db, place->folder, limits, NULL, path, e);
 	return mend_outcome(r);
 }

@@ -29,6 +29,7 @@ struct mending {
 	enum mend_verb verb;
 	bool dry_run, salvage;
 	char *from;
+	struct snapshot_limits limits; /* in force when it was asked for */
 	/* what came of it */
 	int result;
 	struct error error;
@@ -68,7 +69,7 @@ static void mending_work(struct job *job)
 		m->result = mend_accept(place, &m->found, &m->error);
 		break;
 	case MEND_SNAPSHOT:
-		m->result = mend_snapshot(place, m->path, &m->error);
+		m->result = mend_snapshot(place, &m->limits, m->path, &m->error);
 		break;
 	}
 }
@@ -277,6 +278,9 @@ static void mending_start(struct request *req, enum mend_verb verb, bool dry_run
 	m->verb = verb;
 	m->dry_run = dry_run;
 	m->salvage = salvage;
+	m->limits = (struct snapshot_limits){ (int)d->set.snapshot_keep_hourly,
+					      (int)d->set.snapshot_keep_daily,
+					      d->set.snapshot_max_bytes };
 	m->errand.name = mend_names[verb];
 	m->errand.work = mending_work;
 	m->errand.done = mending_done;

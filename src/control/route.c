@@ -8,6 +8,7 @@
 static const char *const no_words[] = { NULL };
 static const char *const query_root[] = { "root", NULL };
 static const char *const query_view[] = { "root", "tasks", NULL };
+static const char *const query_copies[] = { "root", "deep", NULL };
 static const char *const query_events[] = { "since", "follow", NULL };
 static const char *const body_repair[] = { "dry_run", "salvage", NULL };
 static const char *const body_restore[] = { "from", "dry_run", NULL };
@@ -26,6 +27,7 @@ static const struct route routes[] = {
 	{ "POST", "/v1/boards/{slug}/restore", mend_do_restore, query_root, body_restore },
 	{ "POST", "/v1/boards/{slug}/accept", mend_do_accept, query_root, no_words },
 	{ "POST", "/v1/boards/{slug}/snapshot", mend_do_snapshot, query_root, no_words },
+	{ "GET", "/v1/boards/{slug}/snapshots", copies_get, query_copies, NULL },
 	{ "GET", "/v1/workers", view_workers, query_root, NULL },
 	{ "GET", "/v1/leader", view_leader, query_root, NULL },
 	{ "GET", "/v1/notify", view_notify, query_root, NULL },

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "ctl/json.h"
 #include "ctl/progress.h"
 #include "ctl/table.h"
+#include "daemon/config.h"
 #include "root/lease.h"
 #include "util/fs.h"
 
@@ -369,11 +371,30 @@ int ctl_verb_accept(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
+/* What of the older ones is kept: as the configuration says. One that is refused says nothing:
+ * then nothing is dropped. */
+static void mend_limits(const struct mend *m, struct snapshot_limits *limits)
+{
+	const struct config_cli cli = { .file = NULL };
+	CLEANUP(config_freep) struct config *config = NULL;
+	struct error e = ERROR_NULL;
+	struct settings set;
+
+	*limits = (struct snapshot_limits){ INT_MAX, INT_MAX, INT64_MAX };
+	if (!m->root || config_load(&config, &cli, m->ctl->env, &e) < 0)
+		return;
+	config_settings(config, m->root, m->place.slug, &set);
+	*limits = (struct snapshot_limits){ (int)set.snapshot_keep_hourly,
+					    (int)set.snapshot_keep_daily,
+					    set.snapshot_max_bytes };
+}
+
 int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(mend_close) struct mend m = { 0 };
 	CLEANUP(freep) char *path = calloc(1, HEALTH_PATH_MAX);
 	CLEANUP(json_freep) json_t *done = NULL;
+	struct snapshot_limits limits;
 	struct progress progress;
 	struct error e = ERROR_NULL;
 	char **words;
@@ -387,8 +408,9 @@ int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv)
 	if (r == 0 && m.client) {
 		r = mend_ask(&m, "snapshot", NULL, &done);
 	} else if (r == 0) {
+		mend_limits(&m, &limits);
 		progress_begin(&progress, "snapshot");
-		r = mend_snapshot(&m.place, path, &e);
+		r = mend_snapshot(&m.place, &limits, path, &e);
 		progress_end(&progress);
 		if (r != 0)
 			return mend_exit(ctl, r, &e);
@@ -454,14 +476,44 @@ static int mend_candidates_table(const struct ctl *ctl, const json_t *list)
 	return CTL_OK;
 }
 
+/* What the daemon says: it reads what this user may not. NULL: it does not, so the files have
+ * to tell. */
+static json_t *mend_copies_asked(const struct mend *m)
+{
+	CLEANUP(reply_deinit) struct reply reply = { 0 };
+
+	if (!m->client || client_quiet(m->client,
+				       client_path(m->client, "deep=yes",
+						   "/v1/boards/%s/snapshots", m->place.slug),
+				       &reply) != 0)
+		return NULL;
+	return json_incref(json_object_get(reply.json, "snapshots"));
+}
+
+static int mend_copies(const struct mend *m, json_t **all)
+{
+	struct candidate *list = NULL;
+	struct error e = ERROR_NULL;
+	size_t n = 0;
+	int r = candidates_list(m->place.db_path, m->place.folder, true, &list, &n, &e);
+
+	if (r < 0)
+		return ctl_fail(m->ctl, r, &e);
+	*all = json_array();
+	for (size_t i = 0; *all && i < n; i++)
+		if (json_array_append_new(*all, mend_candidate(&list[i])) < 0) {
+			json_decref(*all);
+			*all = NULL;
+		}
+	candidates_free(list, n);
+	return *all ? 0 : ctl_say(m->ctl, CTL_IO, "out of memory");
+}
+
 int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(mend_close) struct mend m = { 0 };
-	struct candidate *list = NULL;
-	struct error e = ERROR_NULL;
-	json_t *all;
+	CLEANUP(json_freep) json_t *all = NULL;
 	char **words;
-	size_t n = 0;
 	int r;
 
 	if (!ctl_args(ctl, NULL, argc, argv, 0, 1, &words))
@@ -469,16 +521,12 @@ int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv)
 	r = mend_begin(&m, ctl, words[0], false);
 	if (r != 0)
 		return r;
-	r = candidates_list(m.place.db_path, m.place.folder, true, &list, &n, &e);
-	if (r < 0)
-		return ctl_fail(ctl, r, &e);
-	all = json_array();
-	for (size_t i = 0; i < n; i++)
-		(void)json_array_append_new(all, mend_candidate(&list[i]));
-	candidates_free(list, n);
+	all = mend_copies_asked(&m);
+	if (!all)
+		r = mend_copies(&m, &all);
+	if (r != 0)
+		return r;
 	if (ctl->json)
-		return ctl_print_json(ctl, all, CTL_OK);
-	r = mend_candidates_table(ctl, all);
-	json_decref(all);
-	return r;
+		return ctl_print_json(ctl, STEAL(all), CTL_OK);
+	return mend_candidates_table(ctl, all);
 }
