@@ -232,5 +232,5 @@ int main(void)
 	TCase *tcase = kit_tcase(suite, "snapshot", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_add_loop_test(tcase, test_take, 0, 2);
-	return kit_main(suite);
+	return suite_main(suite);
 }

@@ -186,8 +186,8 @@ static void scan_work(struct job *job)
 
 	root->profiles_changed = !profiles || !file_stamp_equal(&now, &root->profiles);
 	root->profiles = now;
-	root->scan_result = discover_boards(&root->disc, root->path, root->scan_pinned,
-					    &root->scan_error);
+	root->scan_result =
+		discover_boards(&root->disc, root->path, root->scan_pinned, &root->scan_error);
 	for (size_t i = 0;
 	     root->env->redirect && root->scan_result == 0 && i < root->disc.count; i++)
 		root->scan_result = root->env->redirect(
