@@ -34,6 +34,9 @@ static void doctor_deinit(struct doctor *d)
 
 static void doctor_add(struct doctor *d, enum finding how, const char *check, const char *name,
 		       const char *about, const char *remedy, const char *fmt, va_list ap)
+	PRINTF(7, 0);
+static void doctor_add(struct doctor *d, enum finding how, const char *check, const char *name,
+		       const char *about, const char *remedy, const char *fmt, va_list ap)
 {
 	CLEANUP(freep) char *text = NULL;
 
