@@ -1,6 +1,8 @@
 # deps, check and the wider rounds: sanitizers, coverage, lint. Included by the Makefile.
 
+# How much at a time; one test more than processors, because many wait for a clock.
 JOBS ?= $(shell nproc)
+TEST_JOBS ?= $(shell expr $(JOBS) + 1)
 
 .PHONY: deps deps-dev
 deps: ## install what the build and its tests need and is not there
@@ -12,18 +14,18 @@ deps-dev: ## and what lint needs
 .PHONY: check
 check: deps-deb ## build and run all tests
 	@+$(MAKE) --no-print-directory -j$(JOBS) all tests
-	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) $(if $(T),$(patsubst %,'%',$(T)))
+	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(TEST_JOBS) $(if $(T),$(patsubst %,'%',$(T)))
 
 # Three programs side by side: 500 kills, for at most 14 minutes, and two sweeps with a fault at
 # each call, 35,000 tries, about 8 minutes each on 2 busy cores. KANBAND_SEED repeats the kills of
 # a run, which prints it; KANBAND_TORTURE_SAY=1 tells how many calls and tries there were.
 .PHONY: torture
 torture: all tests ## 500 kills at random instants, a fault at every call of the file system
-	@KANBAND_TORTURE=1 OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) test_torture 'test_fault*'
+	@KANBAND_TORTURE=1 OUT=$(OUT) MODE=$(MODE) tests/run -j $(TEST_JOBS) test_torture 'test_fault*'
 
 .PHONY: check-systemd
 check-systemd: all ## only the tests under a real systemd
-	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(JOBS) 'systemd/*'
+	@OUT=$(OUT) MODE=$(MODE) tests/run -j $(TEST_JOBS) 'systemd/*'
 
 # What has threads of its own or shares state with the pool: the lease's waiter, and the daemon.
 TSAN_TESTS ?= $(filter test_job% test_lease test_daemon%,$(notdir $(TESTS)))

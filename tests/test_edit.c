@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/edit_world.h"
+#include "lib/suite.h"
 
 /* Everything that is in the board, to see that a refusal left it alone. */
 static sqlite3_int64 total(void)
@@ -497,8 +498,6 @@ int main(void)
 		{ "busy", busy },
 	};
 	Suite *s = suite_create("edit");
-	SRunner *r;
-	int failed;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		TCase *tc = tcase_create(cases[i].name);
@@ -508,9 +507,5 @@ int main(void)
 		tcase_add_test(tc, cases[i].test);
 		suite_add_tcase(s, tc);
 	}
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(s);
 }

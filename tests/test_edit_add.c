@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/edit_world.h"
+#include "lib/suite.h"
 
 /* ---- edit_create_board --------------------------------------------------------------------
  */
@@ -297,8 +298,6 @@ int main(void)
 		{ "full", full },
 	};
 	Suite *s = suite_create("edit_add");
-	SRunner *r;
-	int failed;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		TCase *tc = tcase_create(cases[i].name);
@@ -308,9 +307,5 @@ int main(void)
 		tcase_add_test(tc, cases[i].test);
 		suite_add_tcase(s, tc);
 	}
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(s);
 }

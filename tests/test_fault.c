@@ -176,5 +176,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_visit, 0, 2);
 	tcase_add_loop_test(tcase, test_repair_by_visit, 0, 2 * FAULT_HARMS);
 	suite_add_tcase(suite, tcase);
-	return kit_main(suite);
+	return suite_main(suite);
 }

@@ -160,5 +160,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_snapshot, 0, 2);
 	tcase_add_loop_test(tcase, test_restore, 0, 2);
 	suite_add_tcase(suite, tcase);
-	return kit_main(suite);
+	return suite_main(suite);
 }

@@ -285,5 +285,5 @@ int main(void)
 	TCase *tcase = kit_tcase(suite, "mend", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_set_timeout(tcase, 120); /* locks are waited for */
-	return kit_main(suite);
+	return suite_main(suite);
 }

@@ -10,25 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/dbfile.h"
+#include "lib/pagekit.h"
+#include "lib/suite.h"
 #include "util/error.h"
-
-static struct page_file open_file(const char *name, bool sidecars)
-{
-	struct page_file f;
-	struct error e = ERROR_NULL;
-	int r = page_file_open(&f, dbfile_at(name), sidecars, &e);
-
-	if (r != 0)
-		ck_abort_msg("%s: %d %s", name, r, e.text);
-	return f;
-}
-
-static bool claim_any(void *arg, uint32_t pgno)
-{
-	(void)arg, (void)pgno;
-	return true;
-}
 
 /* --- varint, header, record -----------------------------------------------------------------
  */
@@ -150,7 +134,7 @@ START_TEST(record_values_are_sqlites)
 		dbfile_sql(db, text);
 	}
 	ck_assert_int_eq(page_record_init(&rec), 0);
-	f = open_file("r.db", false);
+	f = pagekit_open("r.db", false);
 	ck_assert(page_view_init(&v, f.usable, 2, buf, page_file_read(&f, 2, buf)));
 	ck_assert_uint_eq(v.ncell, n);
 	ck_assert_int_eq(
@@ -271,7 +255,7 @@ START_TEST(overflow_lengths)
 		}
 	}
 	dbfile_sql(db, "COMMIT");
-	f = open_file("o.db", false);
+	f = pagekit_open("o.db", false);
 	ck_assert_uint_eq(f.page_size, size);
 	for (uint32_t pgno = 2; pgno <= f.npages; pgno++) {
 		struct page_view v;
@@ -285,7 +269,8 @@ START_TEST(overflow_lengths)
 			static char got[700000];
 
 			ck_assert(page_cell(&v, i, &c));
-			ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_any, NULL), 0);
+			ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL),
+					 0);
 			ck_assert(page_record_parse(p.data, p.len, c.payload, &rec));
 			ck_assert(rec.exact);
 			ck_assert_int_eq(rec.cols[0].i, (int)rec.cols[1].len);
@@ -333,15 +318,15 @@ START_TEST(overflow_broken)
 		       "randomblob(2000)))");
 	dbfile_close(db);
 	b = dbfile_bytes("c.db");
-	f = open_file("c.db", false);
+	f = pagekit_open("c.db", false);
 	ck_assert(page_view_init(&v, f.usable, 2, buf, page_file_read(&f, 2, buf)));
 	ck_assert(page_cell(&v, 0, &c));
-	ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_any, NULL), 0);
+	ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL), 0);
 	ck_assert_uint_ge(p.npages, 7);
 	second = p.pages[1];
 	ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_but, &second), -EBADMSG);
 	p.pages_max = 3; /* a budget */
-	ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_any, NULL), -EBADMSG);
+	ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL), -EBADMSG);
 	p.pages_max = UINT32_MAX;
 	page_file_close(&f);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong) + 2; i++) {
@@ -355,8 +340,9 @@ START_TEST(overflow_broken)
 		next[3] = (uint8_t)to;
 		dbfile_write("d.db", b.p, b.len);
 		memcpy(next, keep, 4);
-		f = open_file("d.db", false);
-		ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_any, NULL), -EBADMSG);
+		f = pagekit_open("d.db", false);
+		ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL),
+				 -EBADMSG);
 		page_file_close(&f);
 	}
 	page_payload_deinit(&p);
@@ -365,26 +351,6 @@ END_TEST
 
 /* --- geometry -------------------------------------------------------------------------------
  */
-
-static void make_rows(const char *name, int size, int reserve)
-{
-	sqlite3 *db = dbfile_open(name);
-	char text[200];
-
-	(void)snprintf(text, sizeof(text), "PRAGMA page_size = %d", size);
-	dbfile_sql(db, text);
-	if (reserve)
-		ck_assert_int_eq(
-			sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
-			SQLITE_OK);
-	dbfile_sql(
-		db,
-		"CREATE TABLE t(a, b); CREATE INDEX i ON t(a);"
-		"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000)"
-		"INSERT INTO t SELECT x, hex(randomblob(x % 60)) FROM n;"
-		"DELETE FROM t WHERE a % 7 = 3");
-	dbfile_close(db);
-}
 
 START_TEST(infer_geometry)
 {
@@ -395,11 +361,11 @@ START_TEST(infer_geometry)
 		struct page_file f;
 
 		(void)unlink(dbfile_at("g.db"));
-		make_rows("g.db", page_sizes[_i], reserves[r]);
+		pagekit_make("g.db", page_sizes[_i], reserves[r]);
 		b = dbfile_bytes("g.db");
 		memset(b.p, 0x5A, 100);
 		dbfile_write("g.db", b.p, b.len);
-		f = open_file("g.db", false);
+		f = pagekit_open("g.db", false);
 		ck_assert(f.guessed);
 		ck_assert_uint_eq(f.page_size, page_sizes[_i]);
 		ck_assert_uint_eq(f.usable, page_sizes[_i] - reserves[r]);
@@ -408,7 +374,7 @@ START_TEST(infer_geometry)
 		if (b.len > 3 * (size_t)page_sizes[_i]) {
 			memset(b.p, 0, (size_t)page_sizes[_i]);
 			dbfile_write("g.db", b.p, b.len - 100);
-			f = open_file("g.db", false);
+			f = pagekit_open("g.db", false);
 			ck_assert_uint_eq(f.page_size, page_sizes[_i]);
 			ck_assert_uint_eq(f.npages, b.len / (size_t)page_sizes[_i]);
 			page_file_close(&f);
@@ -423,11 +389,11 @@ START_TEST(infer_reserved_flipped)
 	CLEANUP(bytes_free) struct bytes b = { 0 };
 	struct page_file f;
 
-	make_rows("g.db", 4096, 0);
+	pagekit_make("g.db", 4096, 0);
 	b = dbfile_bytes("g.db");
 	b.p[20] = 4;
 	dbfile_write("g.db", b.p, b.len);
-	f = open_file("g.db", false);
+	f = pagekit_open("g.db", false);
 	ck_assert(f.guessed);
 	ck_assert_uint_eq(f.usable, 4096);
 	page_file_close(&f);
@@ -480,9 +446,9 @@ START_TEST(audit)
 	struct page_file f;
 	uint32_t sound = 0;
 
-	make_rows("a.db", 4096, 0);
+	pagekit_make("a.db", 4096, 0);
 	b = dbfile_bytes("a.db");
-	f = open_file("a.db", false);
+	f = pagekit_open("a.db", false);
 	for (uint32_t pgno = 1; pgno <= f.npages; pgno++) {
 		page = b.p + (size_t)(pgno - 1) * 4096;
 		if (page_view_init(&v, 4096, pgno, page, 4096)) {
@@ -509,43 +475,25 @@ START_TEST(audit)
 }
 END_TEST
 
-struct list {
-	uint8_t seen[4096];
-	uint32_t n;
-};
-
-static bool list_see(void *arg, uint32_t pgno, bool dry)
-{
-	struct list *l = arg;
-
-	if (pgno >= sizeof(l->seen) || l->seen[pgno])
-		return false;
-	if (!dry) {
-		l->seen[pgno] = 1;
-		l->n++;
-	}
-	return true;
-}
-
 START_TEST(freelist)
 {
 	CLEANUP(bytes_free) struct bytes b = { 0 };
-	struct list l = { 0 };
+	struct pagekit_list l = { 0 };
 	struct page_file f;
 	uint8_t buf[512];
 	int64_t count;
 	uint8_t *trunk;
 	sqlite3 *db;
 
-	make_rows("f.db", 512, 0);
+	pagekit_make("f.db", 512, 0);
 	db = dbfile_open("f.db");
 	dbfile_sql(db, "DELETE FROM t WHERE a > 700");
 	count = dbfile_number(db, "PRAGMA freelist_count");
 	ck_assert_int_gt(count, 150); /* more than one trunk */
 	dbfile_close(db);
 	b = dbfile_bytes("f.db");
-	f = open_file("f.db", false);
-	ck_assert(page_freelist_walk(&f, buf, list_see, &l));
+	f = pagekit_open("f.db", false);
+	ck_assert(page_freelist_walk(&f, buf, pagekit_see, &l));
 	ck_assert_int_eq(l.n, count);
 	trunk = b.p + (size_t)(f.header.freelist_trunk - 1) * 512;
 	page_file_close(&f);
@@ -564,8 +512,8 @@ START_TEST(freelist)
 		dbfile_write("f2.db", b.p, b.len);
 		memcpy(trunk, keep, 16);
 		memset(&l, 0, sizeof(l));
-		f = open_file("f2.db", false);
-		ck_assert(!page_freelist_walk(&f, buf, list_see, &l));
+		f = pagekit_open("f2.db", false);
+		ck_assert(!page_freelist_walk(&f, buf, pagekit_see, &l));
 		ck_assert_int_lt(l.n, count);
 		if (k < 2)
 			ck_assert_uint_eq(l.n, 0); /* nothing of a trunk that lies */
@@ -587,7 +535,7 @@ START_TEST(ptrmap)
 		"INSERT INTO t SELECT x, hex(randomblob(x % 400)) FROM n; DELETE FROM t WHERE "
 		"a % 7 = 3");
 	dbfile_close(db);
-	f = open_file("p.db", false);
+	f = pagekit_open("p.db", false);
 	ck_assert(page_is_ptrmap(&f, 2));
 	ck_assert(!page_is_ptrmap(&f, 3));
 	ck_assert(page_is_ptrmap(&f, 2 + 103));
@@ -623,11 +571,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(suite());
 }

@@ -8,63 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/dbfile.h"
+#include "lib/pagekit.h"
+#include "lib/suite.h"
 #include "util/error.h"
-
-static struct page_file open_file(const char *name, bool sidecars)
-{
-	struct page_file f;
-	struct error e = ERROR_NULL;
-	int r = page_file_open(&f, dbfile_at(name), sidecars, &e);
-
-	if (r != 0)
-		ck_abort_msg("%s: %d %s", name, r, e.text);
-	return f;
-}
-
-static bool claim_any(void *arg, uint32_t pgno)
-{
-	(void)arg, (void)pgno;
-	return true;
-}
-
-static void make_rows(const char *name, int size, int reserve)
-{
-	sqlite3 *db = dbfile_open(name);
-	char text[200];
-
-	(void)snprintf(text, sizeof(text), "PRAGMA page_size = %d", size);
-	dbfile_sql(db, text);
-	if (reserve)
-		ck_assert_int_eq(
-			sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve),
-			SQLITE_OK);
-	dbfile_sql(
-		db,
-		"CREATE TABLE t(a, b); CREATE INDEX i ON t(a);"
-		"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 3000)"
-		"INSERT INTO t SELECT x, hex(randomblob(x % 60)) FROM n;"
-		"DELETE FROM t WHERE a % 7 = 3");
-	dbfile_close(db);
-}
-
-struct list {
-	uint8_t seen[4096];
-	uint32_t n;
-};
-
-static bool list_see(void *arg, uint32_t pgno, bool dry)
-{
-	struct list *l = arg;
-
-	if (pgno >= sizeof(l->seen) || l->seen[pgno])
-		return false;
-	if (!dry) {
-		l->seen[pgno] = 1;
-		l->n++;
-	}
-	return true;
-}
 
 /* --- sidecars -------------------------------------------------------------------------------
  */
@@ -92,7 +38,7 @@ static void make_wal(int commits)
 {
 	sqlite3 *db = dbfile_open("live.db"), *other;
 
-	make_rows("base.db", 1024, 0);
+	pagekit_make("base.db", 1024, 0);
 	dbfile_copy("base.db", "live.db");
 	dbfile_close(db);
 	db = dbfile_open("live.db");
@@ -120,12 +66,12 @@ START_TEST(wal_applied)
 	struct page_file f;
 
 	make_wal(3);
-	f = open_file("w.db", true);
+	f = pagekit_open("w.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_WAL);
 	ck_assert_uint_eq(f.overlay.found, 3);
 	same_pages(&f, "n.db");
 	page_file_close(&f);
-	f = open_file("w.db", false);
+	f = pagekit_open("w.db", false);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 }
@@ -141,7 +87,7 @@ START_TEST(wal_heals_header)
 	b = dbfile_bytes("w.db");
 	memset(b.p, 0xAB, 1024);
 	dbfile_write("w.db", b.p, b.len);
-	f = open_file("w.db", true);
+	f = pagekit_open("w.db", true);
 	ck_assert(f.header.trusted);
 	ck_assert(!f.guessed);
 	same_pages(&f, "n.db");
@@ -166,14 +112,14 @@ START_TEST(wal_torn)
 	ck_assert_uint_lt(last + frame, w.len);
 	/* cut inside the third transaction, and in the middle of a frame */
 	dbfile_write("w.db-wal", w.p, last + frame + 500);
-	f = open_file("w.db", true);
+	f = pagekit_open("w.db", true);
 	ck_assert_uint_eq(f.overlay.found, 2);
 	same_pages(&f, "n.db");
 	page_file_close(&f);
 	/* one flipped bit in the third: the same */
 	w.p[last + 24 + 77] ^= 4;
 	dbfile_write("w.db-wal", w.p, w.len);
-	f = open_file("w.db", true);
+	f = pagekit_open("w.db", true);
 	ck_assert_uint_eq(f.overlay.found, 2);
 	same_pages(&f, "n.db");
 	page_file_close(&f);
@@ -181,13 +127,13 @@ START_TEST(wal_torn)
 	w.p[last + 24 + 77] ^= 4;
 	w.p[last + 9] ^= 1;
 	dbfile_write("w.db-wal", w.p, w.len);
-	f = open_file("w.db", true);
+	f = pagekit_open("w.db", true);
 	ck_assert_uint_eq(f.overlay.found, 2);
 	page_file_close(&f);
 	/* a header that is none: as if there were no WAL */
 	w.p[5] ^= 1;
 	dbfile_write("w.db-wal", w.p, w.len);
-	f = open_file("w.db", true);
+	f = pagekit_open("w.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 }
@@ -199,9 +145,9 @@ START_TEST(wal_foreign)
 	struct page_file f;
 
 	make_wal(3);
-	make_rows("x.db", 4096, 0);
+	pagekit_make("x.db", 4096, 0);
 	dbfile_copy("w.db-wal", "x.db-wal");
-	f = open_file("x.db", true);
+	f = pagekit_open("x.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	ck_assert_uint_eq(f.page_size, 4096);
 	page_file_close(&f);
@@ -213,7 +159,7 @@ static void make_hot(void)
 {
 	sqlite3 *db;
 
-	make_rows("base.db", 1024, 0);
+	pagekit_make("base.db", 1024, 0);
 	dbfile_copy("base.db", "live.db");
 	db = dbfile_open("live.db");
 	dbfile_sql(db, "PRAGMA cache_size = 5; PRAGMA cache_spill = 5; BEGIN;"
@@ -234,14 +180,14 @@ START_TEST(journal_rolled_back)
 	before = dbfile_bytes("base.db");
 	half = dbfile_bytes("j.db");
 	ck_assert(before.len != half.len || memcmp(before.p, half.p, half.len) != 0);
-	f = open_file("j.db", true);
+	f = pagekit_open("j.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_JOURNAL);
 	same_pages(&f, "base.db");
 	page_file_close(&f);
 	/* also without a header in the main file */
 	memset(half.p, 0xCD, 1024);
 	dbfile_write("j.db", half.p, half.len);
-	f = open_file("j.db", true);
+	f = pagekit_open("j.db", true);
 	same_pages(&f, "base.db");
 	page_file_close(&f);
 }
@@ -265,13 +211,13 @@ START_TEST(journal_not_hot)
 	memcpy(with, j.p, j.len);
 	memcpy(with + j.len, super, sizeof(super));
 	dbfile_write("j.db-journal", with, j.len + sizeof(super));
-	f = open_file("j.db", true);
+	f = pagekit_open("j.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 	/* a header that was wiped: the transaction had ended */
 	memset(j.p, 0, 28);
 	dbfile_write("j.db-journal", j.p, j.len);
-	f = open_file("j.db", true);
+	f = pagekit_open("j.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 }
@@ -291,12 +237,12 @@ static void read_everything(struct page_file *f, struct page_record *rec)
 {
 	struct page_payload p = { .pages_max = 64 };
 	uint8_t *buf = malloc(PAGE_SIZE_MAX), *map = malloc(PAGE_SIZE_MAX);
-	struct list l = { 0 };
+	struct pagekit_list l = { 0 };
 	struct page_view v;
 	struct page_cell c;
 
 	ck_assert(buf && map);
-	(void)page_freelist_walk(f, buf, list_see, &l);
+	(void)page_freelist_walk(f, buf, pagekit_see, &l);
 	for (uint32_t pgno = 1; pgno <= f->npages; pgno++) {
 		uint32_t avail = page_file_read(f, pgno, buf);
 
@@ -308,7 +254,7 @@ static void read_everything(struct page_file *f, struct page_record *rec)
 			if (v.kind == PAGE_TABLE_INTERIOR || v.kind == PAGE_INDEX_INTERIOR)
 				(void)page_child(&v, i);
 			if (i == v.ncell || !page_cell(&v, i, &c) || !c.payload ||
-			    page_payload_read(f, &c, &p, claim_any, NULL) != 0)
+			    page_payload_read(f, &c, &p, pagekit_claim_any, NULL) != 0)
 				continue;
 			(void)page_record_parse(p.data, p.len, c.payload, rec);
 		}
@@ -384,11 +330,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(suite());
 }

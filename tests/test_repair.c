@@ -539,5 +539,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_write_back_delete, 0, N_DAMAGE);
 	tcase_add_loop_test(tcase, test_write_back_wal, 0, N_DAMAGE);
 	tcase_add_loop_test(tcase, test_killed, 0, 4);
-	return kit_main(suite);
+	return suite_main(suite);
 }

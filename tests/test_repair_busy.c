@@ -403,5 +403,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_locked, 0, 2);
 	tcase_add_loop_test(tcase, test_locked_no_owner, 0, 2);
 	tcase_add_loop_test(tcase, test_visit, 0, N_CASES);
-	return kit_main(suite);
+	return suite_main(suite);
 }

@@ -529,5 +529,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_settings_reindex, 0, N_SETTINGS);
 	tcase_add_loop_test(tcase, test_settings_header_lost, 0, N_SETTINGS);
 	tcase_add_loop_test(tcase, test_settings_restore, 0, N_SETTINGS);
-	return kit_main(suite);
+	return suite_main(suite);
 }

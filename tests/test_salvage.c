@@ -11,6 +11,7 @@
 #include "board/page.h"
 #include "lib/dbfile.h"
 #include "lib/salvagekit.h"
+#include "lib/suite.h"
 #include "util/error.h"
 
 static const struct kit_board boards[] = {
@@ -511,11 +512,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *sr = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(suite());
 }

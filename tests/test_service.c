@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "daemon/service.h"
+#include "lib/suite.h"
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/log.h"
@@ -432,11 +433,5 @@ static Suite *service_suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(service_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(service_suite());
 }

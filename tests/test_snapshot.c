@@ -271,5 +271,5 @@ int main(void)
 
 	tcase_add_loop_test(tcase, test_take, 0, 2);
 	tcase_add_loop_test(tcase, test_fails_anywhere, 0, 2);
-	return kit_main(suite);
+	return suite_main(suite);
 }

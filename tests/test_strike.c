@@ -106,5 +106,5 @@ int main(void)
 	Suite *s = suite_create("strike");
 
 	(void)kit_tcase(s, "strike", tests, sizeof(tests) / sizeof(tests[0]));
-	return kit_main(s);
+	return suite_main(s);
 }

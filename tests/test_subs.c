@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/suite.h"
+
 #include "board/db.h"
 #include "board/edit.h"
 #include "board/subs.h"
@@ -858,8 +860,6 @@ int main(void)
 {
 	Suite *s = suite_create("subs");
 	TCase *t = tcase_create("subs");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
@@ -882,9 +882,5 @@ int main(void)
 	tcase_add_test(t, test_large_payload);
 	tcase_add_test(t, test_race);
 	suite_add_tcase(s, t);
-	runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

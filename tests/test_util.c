@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "lib/files.h"
+#include "lib/suite.h"
 #include "util/clock.h"
 #include "util/error.h"
 #include "util/fs.h"
@@ -640,11 +641,5 @@ static Suite *util_suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(util_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(util_suite());
 }

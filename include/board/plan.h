@@ -112,6 +112,9 @@ void plan_deinit(struct plan *plan);
  */
 void plan_add(struct plan *sum, const struct plan *from, bool lanes);
 
+/** strings_add() - append a copy of @text, or NULL; 0 or -ENOMEM, then the list is as it was */
+MUST_CHECK int strings_add(struct strings *s, const char *text);
+
 /** strings_free() - free the texts and the list, which is empty then */
 void strings_free(struct strings *s);
 

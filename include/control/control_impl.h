@@ -20,16 +20,16 @@ struct look;
 struct counted;
 struct request;
 
-#define CONTROL_BODY_MAX   65536 /* bytes of a request's body */
-#define CONTROL_MEMORY     20480 /* of a connection: 16 KiB of headers and the rest */
-#define CONTROL_SEND_MS    10000 /* to send a request in */
-#define CONTROL_IDLE_MS    30000 /* between two requests */
-#define CONTROL_TAKE_MS    60000 /* to take an answer */
-#define CONTROL_ALIVE_MS   15000 /* between two comments in a stream */
-#define CONTROL_SLOW_MS    30000 /* that a stream's reader may take nothing */
-#define CONTROL_PATIENCE_MS 2000 /* that who comes before control_serve() waits at most */
-#define CONTROL_RETRY_MS   200   /* after accept(2) ran out of descriptors */
-#define CONTROL_ACCEPT_MAX 32    /* connections taken in one turn of the loop */
+#define CONTROL_BODY_MAX    65536 /* bytes of a request's body */
+#define CONTROL_MEMORY      20480 /* of a connection: 16 KiB of headers and the rest */
+#define CONTROL_SEND_MS     10000 /* to send a request in */
+#define CONTROL_IDLE_MS     30000 /* between two requests */
+#define CONTROL_TAKE_MS     60000 /* to take an answer */
+#define CONTROL_ALIVE_MS    15000 /* between two comments in a stream */
+#define CONTROL_SLOW_MS     30000 /* that a stream's reader may take nothing */
+#define CONTROL_PATIENCE_MS 2000  /* that who comes before control_serve() waits at most */
+#define CONTROL_RETRY_MS    200   /* after accept(2) ran out of descriptors */
+#define CONTROL_ACCEPT_MAX  32    /* connections taken in one turn of the loop */
 
 /* One path with one method. */
 struct route {

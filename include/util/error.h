@@ -72,6 +72,15 @@ void error_tidy(char *text, size_t size);
  */
 int error_set(struct error *e, int code, const char *fmt, ...) PRINTF(3, 4);
 
+/* The same; that it is @code which comes back is seen by whoever reads the caller, compilers
+ * and analyzers among them. */
+#define error_set(e, code, ...)                                                                \
+	({                                                                                     \
+		const int error_code_ = (code);                                                \
+		(void)(error_set)((e), error_code_, __VA_ARGS__);                              \
+		error_code_;                                                                   \
+	})
+
 /**
  * error_prefix() - put context in front of a recorded failure ("board x: " …)
  * @e: as above

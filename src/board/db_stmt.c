@@ -156,6 +156,24 @@ int db_query(struct db *db, struct error *e, sqlite3_stmt **stmt, const char *sq
 	return r;
 }
 
+/* Run a statement as far as its first row: DB_ROW, 0 without one. db_first_end() ends it. */
+static int db_first(struct db *db, struct error *e, sqlite3_stmt **stmt, const char *sql,
+		    const char *types, va_list ap)
+{
+	int r = db_vquery(db, e, stmt, sql, types, ap);
+
+	return r != 0 ? r : db_step(db, *stmt, e);
+}
+
+/* Only the first row was wanted, and the texts that are bound belong to the caller. */
+static int db_first_end(sqlite3_stmt *stmt, int r)
+{
+	(void)sqlite3_reset(stmt); /* repeats the error of the step; NULL is fine */
+	if (stmt)
+		(void)sqlite3_clear_bindings(stmt);
+	return r == DB_ROW ? 0 : r;
+}
+
 int db_run(struct db *db, struct error *e, const char *sql, const char *types, ...)
 {
 	sqlite3_stmt *stmt = NULL;
@@ -163,17 +181,9 @@ int db_run(struct db *db, struct error *e, const char *sql, const char *types, .
 	int r;
 
 	va_start(ap, types);
-	r = db_vquery(db, e, &stmt, sql, types, ap);
+	r = db_first(db, e, &stmt, sql, types, ap);
 	va_end(ap);
-	if (r != 0)
-		return r;
-	r = db_step(db, stmt, e);
-	if (r == DB_ROW) {
-		(void)sqlite3_reset(stmt); /* a RETURNING or PRAGMA row that nobody wants */
-		r = 0;
-	}
-	(void)sqlite3_clear_bindings(stmt); /* the texts belong to the caller */
-	return r;
+	return db_first_end(stmt, r);
 }
 
 int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none, const char *sql,
@@ -183,21 +193,13 @@ int db_one_int(struct db *db, struct error *e, int64_t *value, int64_t none, con
 	va_list ap;
 	int r;
 
-	*value = none;
 	va_start(ap, types);
-	r = db_vquery(db, e, &stmt, sql, types, ap);
+	r = db_first(db, e, &stmt, sql, types, ap);
 	va_end(ap);
-	if (r != 0)
-		return r;
-	r = db_step(db, stmt, e);
-	if (r == DB_ROW) {
-		if (sqlite3_column_type(stmt, 0) != SQLITE_NULL)
-			*value = sqlite3_column_int64(stmt, 0);
-		(void)sqlite3_reset(stmt); /* only the first row is wanted */
-		r = 0;
-	}
-	(void)sqlite3_clear_bindings(stmt);
-	return r;
+	*value = r == DB_ROW && sqlite3_column_type(stmt, 0) != SQLITE_NULL
+			 ? sqlite3_column_int64(stmt, 0)
+			 : none;
+	return db_first_end(stmt, r);
 }
 
 int db_row_ints(struct db *db, struct error *e, int64_t *values, int n, const char *sql,
@@ -208,19 +210,11 @@ int db_row_ints(struct db *db, struct error *e, int64_t *values, int n, const ch
 	int r;
 
 	va_start(ap, types);
-	r = db_vquery(db, e, &stmt, sql, types, ap);
+	r = db_first(db, e, &stmt, sql, types, ap);
 	va_end(ap);
-	if (r != 0)
-		return r;
-	r = db_step(db, stmt, e);
 	for (int i = 0; i < n; i++)
 		values[i] = r == DB_ROW ? sqlite3_column_int64(stmt, i) : 0;
-	if (r == DB_ROW) {
-		(void)sqlite3_reset(stmt); /* only the first row is wanted */
-		r = 0;
-	}
-	(void)sqlite3_clear_bindings(stmt);
-	return r;
+	return db_first_end(stmt, r);
 }
 
 int db_changes(struct db *db)

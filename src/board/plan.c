@@ -1,25 +1,33 @@
 #include "board/plan.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Room for one more element; NULL when out of memory. The new element is zeroed. */
-static void *plan_grow(struct plan *plan, void **v, size_t *n, size_t size)
+static void *list_grow(void **v, size_t *n, size_t size)
 {
 	/* capacity is the next power of two of the count, so no third field is needed */
 	if ((*n & (*n - 1)) == 0) {
 		void *more = reallocarray(*v, *n ? *n * 2 : 1, size);
 
-		if (!more) {
-			plan->oom = true;
+		if (!more)
 			return NULL;
-		}
 		*v = more;
 	}
 	void *e = (char *)*v + *n * size;
 
 	memset(e, 0, size);
 	(*n)++;
+	return e;
+}
+
+static void *plan_grow(struct plan *plan, void **v, size_t *n, size_t size)
+{
+	void *e = list_grow(v, n, size);
+
+	if (!e)
+		plan->oom = true;
 	return e;
 }
 
@@ -38,12 +46,23 @@ void plan_deadline(struct plan *plan, int64_t at)
 		plan->deadline = at;
 }
 
+int strings_add(struct strings *s, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+	char **e = copy || !text ? list_grow((void **)&s->v, &s->n, sizeof(*e)) : NULL;
+
+	if (!e) {
+		free(copy);
+		return -ENOMEM;
+	}
+	*e = copy;
+	return 0;
+}
+
 void plan_id(struct plan *plan, struct strings *list, const char *task)
 {
-	char **e = plan_grow(plan, (void **)&list->v, &list->n, sizeof(*e));
-
-	if (e)
-		*e = plan_copy(plan, task);
+	if (strings_add(list, task) < 0)
+		plan->oom = true;
 }
 
 void plan_guarded(struct plan *plan, const char *task, const char *reason)
@@ -215,7 +234,7 @@ void plan_cut(struct plan *plan, const struct plan_mark *mark)
 		plan_note_deinit(&plan->notes[--plan->n_notes]);
 }
 
-static void strings_add(struct plan *sum, struct strings *to, const struct strings *from)
+static void strings_append(struct plan *sum, struct strings *to, const struct strings *from)
 {
 	for (size_t i = 0; i < from->n; i++)
 		if (from->v[i])
@@ -225,18 +244,18 @@ static void strings_add(struct plan *sum, struct strings *to, const struct strin
 static void strings_replace(struct plan *sum, struct strings *to, const struct strings *from)
 {
 	strings_free(to);
-	strings_add(sum, to, from);
+	strings_append(sum, to, from);
 }
 
 void plan_add(struct plan *sum, const struct plan *from, bool lanes)
 {
 	sum->reclaimed += from->reclaimed;
 	sum->promoted += from->promoted;
-	strings_add(sum, &sum->stale, &from->stale);
-	strings_add(sum, &sum->crashed, &from->crashed);
-	strings_add(sum, &sum->rate_limited, &from->rate_limited);
-	strings_add(sum, &sum->timed_out, &from->timed_out);
-	strings_add(sum, &sum->auto_blocked, &from->auto_blocked);
+	strings_append(sum, &sum->stale, &from->stale);
+	strings_append(sum, &sum->crashed, &from->crashed);
+	strings_append(sum, &sum->rate_limited, &from->rate_limited);
+	strings_append(sum, &sum->timed_out, &from->timed_out);
+	strings_append(sum, &sum->auto_blocked, &from->auto_blocked);
 	if (!lanes)
 		return;
 	strings_replace(sum, &sum->unassigned, &from->unassigned);

@@ -57,14 +57,6 @@ static const char sql_promote[] =
 /* ---- the step ------------------------------------------------------------------------------
  */
 
-static int promote_add(struct strings *ids, const char *id, struct error *e)
-{
-	struct plan carrier = { 0 }; /* only for its sticky out-of-memory mark */
-
-	plan_id(&carrier, ids, id);
-	return carrier.oom ? error_set(e, -ENOMEM, "out of memory") : 0;
-}
-
 static int promote_each(struct db *db, sqlite3_stmt *s, struct strings *ids, struct error *e)
 {
 	int r;
@@ -72,7 +64,7 @@ static int promote_each(struct db *db, sqlite3_stmt *s, struct strings *ids, str
 	while ((r = db_step(db, s, e)) == DB_ROW) {
 		const char *id = (const char *)sqlite3_column_text(s, 0);
 
-		r = id ? promote_add(ids, id, e) : 0;
+		r = id && strings_add(ids, id) < 0 ? error_set(e, -ENOMEM, "out of memory") : 0;
 		if (r != 0) {
 			(void)sqlite3_reset(s); /* given up half-way */
 			return r;

@@ -224,7 +224,7 @@ static int strike_read(struct strike *st, struct error *e)
 	return r;
 }
 
-static int strike_name(struct strike *st, int64_t rowid, struct plan *names, struct error *e)
+static int strike_name(struct strike *st, int64_t rowid, struct strings *ids, struct error *e)
 {
 	sqlite3_stmt *s = NULL;
 	int r = db_query(st->db, e, &s, sql_id, "i", rowid);
@@ -238,10 +238,10 @@ static int strike_name(struct strike *st, int64_t rowid, struct plan *names, str
 					 : NULL;
 
 		/* the text of an id with a NUL in it would name another task */
-		if (id && strlen(id) == (size_t)sqlite3_column_bytes(s, 0))
-			plan_id(names, &names->stale, id);
+		r = id && strlen(id) == (size_t)sqlite3_column_bytes(s, 0)
+			    ? strings_add(ids, id)
+			    : 0;
 		(void)sqlite3_reset(s); /* one row is all there is */
-		r = 0;
 	}
 	return r;
 }
@@ -249,20 +249,17 @@ static int strike_name(struct strike *st, int64_t rowid, struct plan *names, str
 /* Name what is left; all or, at an error, nothing. */
 static int strike_names(struct strike *st, struct strings *ids, struct error *e)
 {
-	struct plan names = { 0 }; /* only to carry a list and its out-of-memory mark */
+	struct strings found = { 0 };
 	int r = 0;
 
 	for (int64_t byte = 0; r == 0 && byte < st->waiting.size; byte++)
 		for (int bit = 0; r == 0 && st->waiting.bits[byte] >> bit; bit++)
 			if (st->waiting.bits[byte] >> bit & 1)
-				r = strike_name(st, byte * 8 + bit, &names, e);
-	if (r == 0 && names.oom)
-		r = error_set(e, -ENOMEM, "out of memory");
-	if (r == 0) {
-		*ids = names.stale;
-		names.stale = (struct strings){ 0 };
-	}
-	strings_free(&names.stale);
+				r = strike_name(st, byte * 8 + bit, &found, e);
+	if (r == 0)
+		*ids = found;
+	else
+		strings_free(&found);
 	return r;
 }
 

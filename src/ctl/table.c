@@ -136,6 +136,8 @@ void table_print(const struct table *t, const struct screen *screen, unsigned in
 	struct table_text titles[TABLE_COLUMNS];
 	size_t widths[TABLE_COLUMNS] = { 0 };
 
+	if (t->n_columns == 0)
+		return;
 	for (size_t c = 0; c < t->n_columns; c++) {
 		titles[c] = (struct table_text){ t->columns[c].title,
 						 screen_width(t->columns[c].title), TABLE_DIM };

@@ -433,8 +433,9 @@ static int yaml_stream(struct yaml_file *f)
 {
 	CLEANUP(yaml_event_delete) yaml_event_t ev = { 0 };
 
-	if (yaml_next(f, &ev) < 0 || yaml_next(f, &ev) < 0) /* stream, document */
-		return f->r;
+	for (int i = 0; i < 2; i++) /* stream, document */
+		if (yaml_next(f, &ev) < 0)
+			return f->r;
 	if (ev.type == YAML_STREAM_END_EVENT)
 		return 0;
 	if (yaml_next(f, &ev) < 0 || yaml_document(f, &ev) < 0 || yaml_next(f, &ev) < 0 ||

@@ -406,7 +406,8 @@ static int outbox_write_locked(struct outbox *o, const char *data, size_t len, b
 int outbox_write(struct outbox *o, const struct outbox_change *changes, size_t n, bool sync,
 		 struct error *e)
 {
-	CLEANUP(freep) struct outbox_entry **entries = calloc(n + 1, sizeof(*entries));
+	CLEANUP(freep)
+	struct outbox_entry **entries = calloc(n + 1, sizeof(struct outbox_entry *));
 	CLEANUP(freep) char *data = NULL;
 	size_t len = 0;
 	int r;

@@ -65,8 +65,10 @@ int dispatch_new(struct dispatch **out, struct root *root, struct board_place *p
 	struct dispatch *d = calloc(1, sizeof(*d));
 	int r;
 
-	if (!d)
+	if (!d) {
+		board_place_deinit(place);
 		return -ENOMEM;
+	}
 	d->root = root;
 	board_init(&d->board, place);
 	r = uv_timer_init(root->env->loop, &d->timer);

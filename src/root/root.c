@@ -77,22 +77,21 @@ static bool place_differs(const struct board_place *a, const struct board_place 
 	       strcmp(a->duplicate_of, b->duplicate_of) != 0 || strcmp(aw, bw) != 0;
 }
 
-static int root_add(struct root *root, const struct board_place *found, struct dispatch **out)
+/* NULL when out of memory. */
+static struct dispatch *root_add(struct root *root, const struct board_place *found)
 {
 	struct dispatch **more =
 		reallocarray(root->boards, root->n_boards + 1, sizeof(struct dispatch *));
 	struct board_place place;
-	int r;
+	struct dispatch *d;
 
 	if (!more)
-		return -ENOMEM;
+		return NULL;
 	root->boards = more;
-	r = place_copy(&place, found);
-	if (r == 0)
-		r = dispatch_new(out, root, &place);
-	if (r == 0)
-		more[root->n_boards++] = *out;
-	return r;
+	if (place_copy(&place, found) < 0 || dispatch_new(&d, root, &place) < 0)
+		return NULL;
+	more[root->n_boards++] = d;
+	return d;
 }
 
 static void root_drop_gone(struct root *root)
@@ -142,7 +141,8 @@ static void root_scanned(struct root *root)
 		struct board_place place;
 
 		if (!d) {
-			if (root_add(root, found, &d) < 0) {
+			d = root_add(root, found);
+			if (!d) {
 				log_error("out of memory: board %s is not dispatched in this "
 					  "sweep",
 					  found->slug);
@@ -186,8 +186,8 @@ static void scan_work(struct job *job)
 
 	root->profiles_changed = !profiles || !file_stamp_equal(&now, &root->profiles);
 	root->profiles = now;
-	root->scan_result = discover_boards(&root->disc, root->path, root->set.pinned_db,
-					    &root->scan_error);
+	root->scan_result =
+		discover_boards(&root->disc, root->path, root->scan_pinned, &root->scan_error);
 	for (size_t i = 0;
 	     root->env->redirect && root->scan_result == 0 && i < root->disc.count; i++)
 		root->scan_result = root->env->redirect(
@@ -236,6 +236,7 @@ static void root_scan(struct root *root)
 		return;
 	}
 	root->scan_error = (struct error)ERROR_NULL;
+	root->scan_pinned = root->set.pinned_db; /* a reload changes the settings meanwhile */
 	r = job_submit(root->env->jobs, &root->scan, "scan", scan_work, scan_done,
 		       SCAN_LIMIT_MS);
 	if (r == 0) {

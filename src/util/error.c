@@ -59,7 +59,7 @@ static void PRINTF(3, 0) error_vset(struct error *e, int code, const char *fmt, 
 	memcpy(e->text, text, strlen(text) + 1);
 }
 
-int error_set(struct error *e, int code, const char *fmt, ...)
+int(error_set)(struct error *e, int code, const char *fmt, ...)
 {
 	va_list ap;
 

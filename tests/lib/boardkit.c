@@ -219,17 +219,6 @@ TCase *kit_tcase(Suite *suite, const char *name, const TTest *const *tests, size
 	return tcase;
 }
 
-int kit_main(Suite *suite)
-{
-	SRunner *runner = srunner_create(suite);
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
 static void *kit_keep(void *memory)
 {
 	ck_assert_ptr_nonnull(memory);

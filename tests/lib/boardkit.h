@@ -14,6 +14,7 @@
 #include "board/db.h"
 #include "board/plan.h"
 #include "board/tick.h"
+#include "suite.h"
 #include "util/error.h"
 #include "util/settings.h"
 
@@ -62,7 +63,6 @@ extern struct kit kit;
 void kit_setup(void);
 void kit_teardown(void);
 TCase *kit_tcase(Suite *suite, const char *name, const TTest *const *tests, size_t n);
-int kit_main(Suite *suite);
 
 int kit_count_fds(void);
 /** kit_loop_ended() - after the last use of libuv in a case: its own descriptors go, too. Not
@@ -111,5 +111,5 @@ void kit_died(int64_t pid);
 		Suite *suite = suite_create(name);                                             \
                                                                                                \
 		(void)kit_tcase(suite, name, tests, sizeof(tests) / sizeof(tests[0]));         \
-		return kit_main(suite);                                                        \
+		return suite_main(suite);                                                      \
 	}

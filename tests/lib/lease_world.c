@@ -8,6 +8,8 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 
+#include "suite.h"
+
 extern char **environ;
 
 /* The roles */
@@ -255,14 +257,9 @@ bool role_main(int argc, char **argv, int *status)
 
 int lease_test_main(int argc, char **argv, Suite *(*suite)(void))
 {
-	SRunner *runner;
-	int failed, status;
+	int status;
 
 	if (role_main(argc, argv, &status))
 		return status;
-	runner = srunner_create(suite());
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(suite());
 }

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "rig_internal.h"
+#include "suite.h"
 
 extern char **environ;
 
@@ -307,17 +308,11 @@ TCase *rig_tcase(const char *name, int seconds)
 int rig_main(const char *suite, ...)
 {
 	Suite *s = suite_create(suite);
-	SRunner *runner;
 	va_list ap;
-	int failed;
 
 	va_start(ap, suite);
 	for (TCase *tc; (tc = va_arg(ap, TCase *));)
 		suite_add_tcase(s, tc);
 	va_end(ap);
-	runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(s);
 }
