@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/boardkit.h"
+#include "lib/faultvfs.h"
 #include "lib/visit.h"
 
 static void mode_waits_for(enum db_mode mode, unsigned flags, const char *is, const char *then)
@@ -96,5 +97,42 @@ START_TEST(journal_mode_keep)
 }
 END_TEST
 
-KIT_SUITE("board_mode", journal_mode_delete_to_wal, journal_mode_wal_to_delete,
-	  journal_mode_wal_to_truncate, journal_mode_truncate, journal_mode_keep)
+/* Whatever call of the file system fails: it is not said to be changed when it is not. */
+static void changed_or_not(bool wal)
+{
+	unsigned n = 0, failed = 0;
+
+	faultvfs_install();
+	kit_board(0);
+	kit_task("t", "ready", NULL);
+	do {
+		int r;
+
+		kit_sql("PRAGMA journal_mode=%s", wal ? "DELETE" : "WAL");
+		faultvfs_arm(FAULT_IOERR, n++, false);
+		r = db_mode_change(kit.path, wal, 50, &kit.e);
+		(void)faultvfs_disarm();
+		failed += r != 0;
+		ck_assert_msg(r != 0 || !strcmp(kit_list("PRAGMA journal_mode"),
+						wal ? "wal" : "delete"),
+			      "call %u", n - 1);
+		ck_list("t", "SELECT id FROM tasks");
+	} while (faultvfs_fired() > 0);
+	ck_assert_uint_gt(failed, 10);
+}
+
+START_TEST(journal_mode_fails_to_wal)
+{
+	changed_or_not(true);
+}
+END_TEST
+
+START_TEST(journal_mode_fails_to_delete)
+{
+	changed_or_not(false);
+}
+END_TEST
+
+KIT_SUITE("board_mode", journal_mode_fails_to_wal, journal_mode_fails_to_delete,
+	  journal_mode_delete_to_wal, journal_mode_wal_to_delete, journal_mode_wal_to_truncate,
+	  journal_mode_truncate, journal_mode_keep)

@@ -327,6 +327,13 @@ START_TEST(not_a_byte_is_changed)
 		ck_assert(still("before"));
 		ck_assert_uint_eq(count("*.bak"), 1);
 		ck_assert_uint_eq(count("*.bak-wal"), 1);
+		/* and what is kept is what is there, all of it */
+		ck_assert_int_eq(
+			system(kit_printf("cmp '%s' '%s'.corrupt.*.bak &&"
+					  " cmp '%s-wal' '%s'.corrupt.*.bak-wal &&"
+					  " test -s '%s-wal'",
+					  kit.path, kit.path, kit.path, kit.path, kit.path)),
+			0);
 	}
 	visit_cleanup();
 }

@@ -4,6 +4,7 @@
  * damaged is called healthy, what passes is not called damage, and the next visit works.
  *
  * test-timeout: 1800
+ * test-in-memory
  */
 #include <stdio.h>
 #include <stdlib.h>

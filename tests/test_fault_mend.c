@@ -4,6 +4,7 @@
  * healthy, and the next try works.
  *
  * test-timeout: 1800
+ * test-in-memory
  */
 #include <stdio.h>
 #include <stdlib.h>

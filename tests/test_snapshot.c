@@ -11,6 +11,7 @@
 
 #include "board/snapshot.h"
 #include "lib/boardkit.h"
+#include "lib/faultvfs.h"
 #include "lib/files.h"
 
 static const struct snapshot_limits limits = { 24, 7, INT64_C(1) << 30 };
@@ -222,6 +223,43 @@ START_TEST(test_a_flood_of_backups)
 }
 END_TEST
 
+static void rollback_mode(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char b[2] = { 0 };
+
+	ck_assert_int_eq(pread(fd, b, 2, 18), 2);
+	ck_assert_int_eq(close(fd), 0);
+	ck_assert(b[0] == 1 && b[1] == 1);
+}
+
+/* Whatever call of the file system fails, and is not said to: nothing lies about afterwards. */
+START_TEST(test_fails_anywhere)
+{
+	unsigned n = 0;
+
+	kit_board(_i ? KIT_WAL : 0);
+	kit_task("t_1", "done", NULL);
+	faultvfs_install();
+	(void)kit_open();
+	do {
+		char path[HEALTH_PATH_MAX];
+		int r;
+
+		faultvfs_arm(FAULT_IOERR, n, false);
+		r = snapshot_take(kit.db, kit.dir, &limits, NULL, path, &kit.e);
+		(void)faultvfs_disarm();
+		ck_assert_msg(count("snapshots/.kanband*") == 0, "after call %u: %s", n,
+			      r == 0 ? "it was taken" : kit.e.text);
+		ck_assert_msg(r != 0 || count("snapshots/*.db*") == 1, "after call %u", n);
+		if (r == 0) /* it needs nothing beside it */
+			rollback_mode(path);
+		n++;
+	} while (faultvfs_fired() > 0);
+	ck_assert_uint_gt(n, 20);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("snapshot");
@@ -232,5 +270,6 @@ int main(void)
 	TCase *tcase = kit_tcase(suite, "snapshot", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_add_loop_test(tcase, test_take, 0, 2);
+	tcase_add_loop_test(tcase, test_fails_anywhere, 0, 2);
 	return suite_main(suite);
 }

@@ -22,7 +22,8 @@
 
 /**
  * evidence_keep() - make sure that the bytes of @db_path are kept
- * This process has no connection to the file. Reflinks where the file system can, else copies;
+ * This process has no connection to the file; others that write to it wait for as long as the
+ * copying takes. Reflinks where the file system can, else copies;
  * temp, fsync, rename, fsync of the folder. Afterwards at most EVIDENCE_MAX_FILES sets and
  * EVIDENCE_MAX_BYTES are kept beside the board, never removing the oldest or the newest.
  * @print: out: with sha256
@@ -32,6 +33,16 @@
  */
 MUST_CHECK int evidence_keep(const char *db_path, struct health_print *print, char *path,
 			     struct error *e);
+
+/**
+ * evidence_keep_locked() - the same while this process has SQLite's exclusive lock on it
+ * A journal beside it is that of the transaction that goes on, and the -shm must not be opened:
+ * neither is kept.
+ * @fd: the database, opened by the caller after SQLite has opened it, who closes it after
+ * SQLite has closed it: closing it drops the lock
+ */
+MUST_CHECK int evidence_keep_locked(const char *db_path, int fd, struct health_print *print,
+				    char *path, struct error *e);
 
 /** evidence_matches() - does the set hold what the database has now, -wal and -journal with it;
  * this process has no connection to the file */

@@ -77,16 +77,22 @@ const char *health_state_name(enum health_state state);
  */
 MUST_CHECK int health_print_take(const char *db_path, bool hash, struct health_print *print);
 
+/** health_print_fd() - the same of a file that is open and stays so. 0 or -errno. */
+MUST_CHECK int health_print_fd(int fd, bool hash, struct health_print *print);
+
 /** health_print_stat() - as health_print_take() without opening the file: change_counter is -1.
  * Return: 0 or -errno. */
 MUST_CHECK int health_print_stat(const char *db_path, struct health_print *print);
 
 /**
  * health_hash_set() - SHA-256 over the database, "-wal", the WAL, "-journal" and the journal,
- * one after the other; this process has no connection to it
+ * one after the other
+ * @fd:      of the database; stays open
+ * @journal: false: as if there was no journal
  * Return: 0 or -errno.
  */
-MUST_CHECK int health_hash_set(const char *db_path, char hex[HEALTH_HASH_MAX]);
+MUST_CHECK int health_hash_set(const char *db_path, int fd, bool journal,
+			       char hex[HEALTH_HASH_MAX]);
 
 /**
  * health_standing() - the state that the record gives the bytes that are there now

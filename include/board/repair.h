@@ -24,9 +24,13 @@ enum repair_outcome {
 };
 
 #define REPAIR_TABLES 16
-/* So often from fresh evidence while others go on writing to the board, but begun not later: */
-#define REPAIR_TRIES    4
-#define REPAIR_TRIES_MS 4000
+/*
+ * Who writes to a board waits for SQLite's lock, two minutes by Hermes's default, then fails.
+ * So a rebuild is made without the lock. Only when the board is found changed, it is made once
+ * more while the lock is kept; that takes about as long as the first time, and if that was
+ * longer than this, it is not done: the board is repaired when it is written to less often.
+ */
+#define REPAIR_LOCKED_MS 30000
 
 struct repair_table {
 	char name[64];
@@ -45,11 +49,17 @@ struct repair_report {
 
 struct repair_options {
 	const char *db_path;
-	const char *evidence;           /* kept already by evidence_keep() */
+	char *evidence;             /* kept already by evidence_keep() */
+	struct health_print *print; /* … or NULL; both are in/out: where others have written to
+				     * the board meanwhile its bytes are kept anew, as long as
+				     * it is locked. NULL: then it is REPAIR_BUSY */
 	const struct health_good *good; /* what was known to be good; snapshot path in it */
 	enum repair_policy policy;
 	bool dry_run;              /* say what would be saved and lost, write nothing */
 	const atomic_bool *cancel; /* or NULL */
+	/* asked at last before anything is written, or NULL: may this process still do it? */
+	bool (*owner)(void *owner_arg, struct error *why);
+	void *owner_arg;
 	void (*progress)(void *arg, int64_t done, int64_t total); /* bytes; or NULL */
 	void *arg;
 };
@@ -62,8 +72,9 @@ struct repair_options {
  * (repair_write_back()). The caller holds the lease,
  * `<db>.dispatch.lock` and `<db>.init.lock`, and has no connection to the board. Killable at
  * any instant: then the board is as damaged as before or repaired, and the evidence stays.
- * Where another process wrote to the board since @evidence was kept it is REPAIR_BUSY: keep it
- * anew. Thread: pool.  Return: 0 repaired; an outcome (@e and report->text say why); -errno.
+ * Where another process wrote to the board since @evidence was kept, and @print is NULL or the
+ * rebuild takes too long (REPAIR_LOCKED_MS), it is REPAIR_BUSY: keep it anew. Thread: pool.
+ * Return: 0 repaired; an outcome (@e and report->text say why); -errno.
  */
 MUST_CHECK int repair_run(const struct repair_options *opt, struct repair_report *report,
 			  struct error *e);

@@ -23,6 +23,24 @@ enum reindex_verdict { REINDEX_OK, REINDEX_INDEXES, REINDEX_OTHER };
 MUST_CHECK int repair_reindex(const char *db_path, bool dry_run, enum reindex_verdict *found,
 			      struct error *e);
 
+/* What to do when others have written to a board since its bytes were kept: once. */
+struct repair_again {
+	const char *evidence; /* the bytes that are there, once run() has said 0 */
+	/*
+	 * run() - with the board locked, keep its bytes anew, and make the source of them
+	 * @fd: of the board, for evidence_keep_locked(); stays open
+	 * No other descriptor of the board or its -shm may be closed: the lock would be gone.
+	 * Return: 0; else nothing is written, and it is the result.
+	 */
+	int (*run)(void *arg, int fd, struct error *e);
+	void *arg;
+};
+
+/** repair_write_again() - as repair_write_back(), but @again (may be NULL) is asked first where
+ * @live has other bytes than @evidence */
+MUST_CHECK int repair_write_again(const char *live, const char *source, const char *evidence,
+				  const struct repair_again *again, struct error *e);
+
 /**
  * repair_fill() - put rows into the rebuilt database that only the snapshot has, where the
  * original's pages are damaged; fills report->tables

@@ -50,6 +50,9 @@ MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, m
  */
 MUST_CHECK int fs_copy(const char *from, const char *to, bool durable);
 
+/** fs_copy_fd() - the same of a file that is open and stays so; its offset is not used */
+MUST_CHECK int fs_copy_fd(int in, const char *to, bool durable);
+
 /** fs_uri() - a file: URI for SQLite: @path with everything special escaped, then @query.
  * malloc'd */
 MUST_CHECK char *fs_uri(const char *path, const char *query);

@@ -356,22 +356,39 @@ static int restore_copy(const char *from, const char *copy, struct health_good *
 	return 0;
 }
 
-/* Keep what is there, then write @copy over just that; again if somebody wrote in between. */
+struct restore {
+	const char *db_path;
+	char *kept; /* path of the evidence */
+};
+
+/* What others have written meanwhile is replaced, too: it is kept, and they wait. */
+static int restore_again(void *arg, int fd, struct error *e)
+{
+	const struct restore *a = arg;
+	struct health_print print;
+	int r = evidence_keep_locked(a->db_path, fd, &print, a->kept, e);
+
+	return r == -EAGAIN ? error_set(e, REPAIR_BUSY, "%s", e->text) : r;
+}
+
+/* Keep what is there, then write @copy over just that. */
 static int restore_over(const char *db_path, const char *copy, const char *nothing,
 			struct error *e)
 {
 	CLEANUP(freep) char *kept = malloc(HEALTH_PATH_MAX);
+	struct restore arg = { db_path, kept };
+	struct repair_again again = { kept, restore_again, &arg };
 	struct health_print print;
-	int r = kept ? REPAIR_BUSY : error_set(e, -ENOMEM, "out of memory");
+	int r;
 
-	for (int i = 0; r == REPAIR_BUSY && i < REPAIR_TRIES; i++) {
-		r = evidence_keep(db_path, &print, kept, e);
-		if (r == -EAGAIN)
-			r = error_set(e, REPAIR_BUSY, "%s", e->text);
-		else if (r == 0 || r == -ENOENT)
-			r = repair_write_back(db_path, copy, r == 0 ? kept : nothing, e);
-	}
-	return r;
+	if (!kept)
+		return error_set(e, -ENOMEM, "out of memory");
+	r = evidence_keep(db_path, &print, kept, e);
+	if (r == -EAGAIN)
+		return error_set(e, REPAIR_BUSY, "%s", e->text);
+	if (r != 0 && r != -ENOENT)
+		return r;
+	return repair_write_again(db_path, copy, r == 0 ? kept : nothing, &again, e);
 }
 
 int snapshot_restore(const char *db_path, const char *from, struct health_good *found,

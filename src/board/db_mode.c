@@ -60,8 +60,9 @@ static int db_mode_pragma(struct db *db, const char *mode, struct error *e)
 			    ? 0
 			    : error_set(e, DB_TRANSIENT, "it stays %s", is ? is : "as it is");
 	}
-	(void)sqlite3_finalize(stmt); /* repeats the error of the step */
-	return r;
+	/* it is committed after it has answered */
+	rc = sqlite3_finalize(stmt);
+	return r == 0 && rc != SQLITE_OK ? db_result(db, rc, e) : r;
 }
 
 int db_mode_change(const char *path, bool wal, int busy_timeout_ms, struct error *e)

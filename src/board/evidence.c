@@ -8,10 +8,12 @@
  * this name holds other sidecars (the same file met with another WAL) a second one is named by
  * the database with its -wal and -journal.
  *
+ * Who goes on writing to the board waits while it is copied (evidence_still.c).
+ *
  * Failure modes: a set that cannot be made whole (disk full) is taken away again, and nothing
  * is repaired without one. A copy whose bytes are not those that were hashed (somebody wrote
- * meanwhile) is made anew, a few times. What a killed process left under a temp name is removed
- * by the next; a set that does not hold what its name says (cut short by a crash of the
+ * all the same) is made anew, a few times. What a killed process left under a temp name is
+ * removed by the next; a set that does not hold what its name says (cut short by a crash of the
  * machine) is made anew.
  */
 #include "board/evidence.h"
@@ -25,132 +27,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "board/evidence_parts.h"
+#include "util/clock.h"
 #include "util/fs.h"
 
-#define EVIDENCE_TRIES 5 /* copies, while somebody goes on writing the file */
-#define EVIDENCE_CHUNK (1 << 18)
-
-static const char *const evidence_sidecars[] = { "-wal", "-shm", "-journal" };
-
-#define N_SIDECARS (sizeof(evidence_sidecars) / sizeof(evidence_sidecars[0]))
-
-/* Those that are part of the database's content; -shm is made from the WAL. */
-static const char *const evidence_content[] = { "-wal", "-journal" };
-
-/* ---- comparing -----------------------------------------------------------------------------
- */
-
-/* One chunk at @at; bytes that are not there because the file ended. Return: length or -errno.
- */
-static ssize_t evidence_read(int fd, char *buf, off_t at)
-{
-	size_t used = 0;
-
-	while (used < EVIDENCE_CHUNK) {
-		ssize_t n = pread(fd, buf + used, EVIDENCE_CHUNK - used, at + (off_t)used);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		used += (size_t)n;
-	}
-	return (ssize_t)used;
-}
-
-static int evidence_open(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-	return fd < 0 ? -errno : fd;
-}
-
-/* Do both hold the same bytes; one that is not there is as good as an empty one. 0, 1 or
- * -errno.
- */
-int evidence_same(const char *a, const char *b)
-{
-	CLEANUP(fs_closep) int fa = evidence_open(a);
-	CLEANUP(fs_closep) int fb = evidence_open(b);
-	CLEANUP(freep) char *buf = malloc(2 * EVIDENCE_CHUNK);
-	ssize_t na = 0, nb = 0;
-	off_t at = 0;
-
-	if (!buf)
-		return -ENOMEM;
-	if ((fa < 0 && fa != -ENOENT) || (fb < 0 && fb != -ENOENT))
-		return fa < 0 && fa != -ENOENT ? fa : fb;
-	do {
-		if (fa >= 0)
-			na = evidence_read(fa, buf, at);
-		if (fb >= 0)
-			nb = evidence_read(fb, buf + EVIDENCE_CHUNK, at);
-		if (na < 0 || nb < 0)
-			return (int)(na < 0 ? na : nb);
-		if (na != nb || memcmp(buf, buf + EVIDENCE_CHUNK, (size_t)na) != 0)
-			return 0;
-		at += na;
-	} while (na > 0);
-	return 1;
-}
-
-/* Does @b hold what @a does, the sidecars that are content with it. 0, 1 or -errno. */
-static int evidence_same_set(const char *a, const char *b, bool sidecars_alone)
-{
-	int r = sidecars_alone ? 1 : evidence_same(a, b);
-
-	for (size_t i = 0; r == 1 && i < sizeof(evidence_content) / sizeof(char *); i++) {
-		CLEANUP(freep) char *x = fs_path("%s%s", a, evidence_content[i]);
-		CLEANUP(freep) char *y = fs_path("%s%s", b, evidence_content[i]);
-
-		r = x && y ? evidence_same(x, y) : -ENOMEM;
-	}
-	return r;
-}
-
-bool evidence_matches(const char *db_path, const char *evidence)
-{
-	return evidence_same_set(db_path, evidence, false) == 1;
-}
-
-/* ---- copying -------------------------------------------------------------------------------
- */
-
-/* Copy @from to @to durably under a temp name; -ENOENT when there is no @from. */
-static int evidence_copy(const char *from, const char *to)
-{
-	CLEANUP(freep) char *tmp = fs_path("%s.%d.tmp", to, (int)getpid());
-	int r;
-
-	if (!tmp)
-		return -ENOMEM;
-	r = fs_copy(from, tmp, true);
-	if (r == 0 && rename(tmp, to) < 0)
-		r = -errno;
-	if (r < 0)
-		(void)unlink(tmp); /* the error that counts is already there */
-	return r < 0 ? r : fs_sync_parent(to);
-}
-
-static int evidence_copy_set(const char *db_path, const char *to)
-{
-	for (size_t i = 0; i < N_SIDECARS; i++) {
-		CLEANUP(freep) char *from = fs_path("%s%s", db_path, evidence_sidecars[i]);
-		CLEANUP(freep) char *side = fs_path("%s%s", to, evidence_sidecars[i]);
-		int r;
-
-		if (!from || !side)
-			return -ENOMEM;
-		r = evidence_copy(from, side);
-		if (r == -ENOENT && unlink(side) < 0 && errno != ENOENT)
-			return -errno; /* of a set that never became one */
-		if (r < 0 && r != -ENOENT)
-			return r;
-	}
-	return evidence_copy(db_path, to);
-}
+#define EVIDENCE_TRIES    5    /* copies, while somebody goes on writing the file */
+#define EVIDENCE_STILL_MS 1000 /* for those who write to let go */
 
 /* ---- caps ----------------------------------------------------------------------------------
  */
@@ -295,60 +177,91 @@ static int evidence_name(const char *db_path, const char *hash, char *path, stru
  * The name of the set that these bytes belong in: that of the database, unless there is a set
  * of this name with the same database and other sidecars.
  */
-static int evidence_choose(const char *db_path, const struct health_print *print, char *path,
-			   struct error *e)
+static int evidence_choose(const struct evidence_of *of, const struct health_print *print,
+			   char *path, struct error *e)
 {
 	char hash[HEALTH_HASH_MAX];
-	int r = evidence_name(db_path, print->sha256, path, e);
+	int r = evidence_name(of->path, print->sha256, path, e);
 
 	if (r < 0)
 		return r;
-	if (access(path, F_OK) < 0 || evidence_same_set(db_path, path, true) == 1 ||
-	    evidence_same(db_path, path) != 1)
+	if (access(path, F_OK) < 0 || evidence_same_set(of, path, true) == 1 ||
+	    evidence_same_db(of, path) != 1)
 		return 0;
-	r = health_hash_set(db_path, hash);
-	return r < 0 ? error_errno(e, r, "cannot read %s to keep its bytes", db_path)
-		     : evidence_name(db_path, hash, path, e);
+	r = health_hash_set(of->path, of->fd, of->journal, hash);
+	return r < 0 ? error_errno(e, r, "cannot read %s to keep its bytes", of->path)
+		     : evidence_name(of->path, hash, path, e);
 }
 
 /* One try. Return: 1 kept already, 0 copied, -EAGAIN the file changed meanwhile, -errno. */
-static int evidence_try(const char *db_path, struct health_print *print, char *path,
-			struct error *e)
+static int evidence_keep_of(const struct evidence_of *of, struct health_print *print,
+			    char *path, struct error *e)
 {
-	int r = health_print_take(db_path, true, print);
+	int r = health_print_fd(of->fd, true, print);
 	bool was_there;
 
-	if (r == 0 && print->size < 0)
-		r = -ENOENT;
 	if (r < 0)
-		return error_errno(e, r, "cannot read %s to keep its bytes", db_path);
-	r = evidence_choose(db_path, print, path, e);
+		return error_errno(e, r, "cannot read %s to keep its bytes", of->path);
+	r = evidence_choose(of, print, path, e);
 	if (r < 0)
 		return r;
 	was_there = access(path, F_OK) == 0;
-	r = was_there ? evidence_same_set(db_path, path, false) : 0;
+	r = was_there ? evidence_same_set(of, path, false) : 0;
 	if (r == 0) {
-		r = evidence_copy_set(db_path, path);
-		if (r == 0 && evidence_same_set(db_path, path, false) != 1)
-			r = -EAGAIN;
+		r = evidence_copy_set(of, path, print->sha256);
 		if (r < 0 && !was_there)
 			evidence_remove(AT_FDCWD, path); /* half a set is none */
 	}
 	if (r < 0)
-		return error_errno(e, r, "cannot keep the bytes of %s as %s", db_path, path);
+		return error_errno(e, r, "cannot keep the bytes of %s as %s", of->path, path);
 	return r;
+}
+
+static int evidence_try(const char *db_path, uint64_t until, struct health_print *print,
+			char *path, struct error *e)
+{
+	CLEANUP(evidence_of_deinit) struct evidence_of of = EVIDENCE_OF_NULL;
+
+	*print = (struct health_print){ .size = -1, .change_counter = -1 };
+	of.path = db_path;
+	of.fd = open(db_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (of.fd < 0)
+		return error_errno(e, -errno, "cannot read %s to keep its bytes", db_path);
+	evidence_still(&of, until);
+	return evidence_keep_of(&of, print, path, e);
 }
 
 int evidence_keep(const char *db_path, struct health_print *print, char *path, struct error *e)
 {
+	const uint64_t until = clock_mono_ms() + EVIDENCE_STILL_MS;
 	int r = -EAGAIN;
 
 	for (int i = 0; r == -EAGAIN && i < EVIDENCE_TRIES; i++)
-		r = evidence_try(db_path, print, path, e);
+		r = evidence_try(db_path, until, print, path, e);
 	if (r == -EAGAIN)
 		return error_set(e, r, "%s is being written while its bytes are to be kept",
 				 db_path);
 	if (r == 0)
 		evidence_trim(db_path, path);
 	return r < 0 ? r : 0;
+}
+
+int evidence_keep_locked(const char *db_path, int fd, struct health_print *print, char *path,
+			 struct error *e)
+{
+	const struct evidence_of of = { .path = db_path, .fd = fd, .shm = -1, .still = true };
+	int r = evidence_keep_of(&of, print, path, e);
+
+	if (r == 0)
+		evidence_trim(db_path, path);
+	return r < 0 ? r : 0;
+}
+
+bool evidence_matches(const char *db_path, const char *evidence)
+{
+	CLEANUP(evidence_of_deinit) struct evidence_of of = EVIDENCE_OF_NULL;
+
+	of.path = db_path;
+	of.fd = open(db_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return of.fd >= 0 && evidence_same_set(&of, evidence, false) == 1;
 }

@@ -175,16 +175,19 @@ static int examine_later(struct board_job *bj, const char *why, const char *what
  * way; else DB_CORRUPT; bj->error says why.
  */
 static int examine_repair(struct board *b, struct board_job *bj, struct health *h,
-			  const struct health_print *print, const char *why)
+			  struct health_print *print, const char *why)
 {
 	CLEANUP(freep) struct repair_report *rep = calloc(1, sizeof(*rep));
 	struct error e = ERROR_NULL;
 	struct repair_options opt = {
 		.db_path = b->place.db_path,
 		.evidence = h->evidence,
+		.print = print,
 		.good = &h->good,
 		.policy = (enum repair_policy)bj->rq.set->repair_policy,
 		.cancel = &bj->job.cancel,
+		.owner = bj->rq.outside->owner,
+		.owner_arg = bj->rq.outside->arg,
 	};
 	CLEANUP(freep) char *newest = calloc(1, HEALTH_PATH_MAX);
 	int r;
@@ -257,22 +260,17 @@ static int examine_damage(struct board *b, struct board_job *bj, struct health *
 {
 	struct error why = bj->error;
 	int64_t begun = h->state == HEALTH_REPAIRING ? h->begun : 0;
-	uint64_t until = clock_mono_ms() + REPAIR_TRIES_MS;
-	int r = DB_TRANSIENT;
+	int r;
 
 	if (bj->dry_run)
 		return DB_CORRUPT;
 	if (!locked)
 		return examine_later(bj, why.text, "another process holds its .init.lock");
-	for (int i = 0; r == DB_TRANSIENT && i < REPAIR_TRIES; i++) {
-		if (i > 0 && clock_mono_ms() >= until)
-			break;
-		r = examine_keep(b, bj, h, print, why.text);
-		if (r == 0 && begun >= EXAMINE_KILLED)
-			r = examine_killed(b, bj, h, why.text, begun);
-		else if (r == 0)
-			r = examine_repair(b, bj, h, print, why.text);
-	}
+	r = examine_keep(b, bj, h, print, why.text);
+	if (r == 0 && begun >= EXAMINE_KILLED)
+		r = examine_killed(b, bj, h, why.text, begun);
+	else if (r == 0)
+		r = examine_repair(b, bj, h, print, why.text);
 	if (r == 0)
 		r = db_open(&b->db, opt, &bj->error);
 	if (r == 0)

@@ -181,30 +181,35 @@ static int health_hash(int fd, char hex[HEALTH_HASH_MAX])
 	return r;
 }
 
-int health_hash_set(const char *db_path, char hex[HEALTH_HASH_MAX])
+static int health_hash_sidecar(struct digest *d, const char *db_path, const char *suffix)
 {
-	static const char *const parts[] = { "", "-wal", "-journal" };
+	CLEANUP(freep) char *path = fs_path("%s%s", db_path, suffix);
+	CLEANUP(fs_closep)
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+
+	if (!path)
+		return -ENOMEM;
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return health_hash_add(d, fd);
+}
+
+int health_hash_set(const char *db_path, int fd, bool journal, char hex[HEALTH_HASH_MAX])
+{
 	struct digest d;
+	int r;
 
 	digest_init(&d);
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", db_path, parts[i]);
-		CLEANUP(fs_closep)
-		int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
-		int r;
-
-		if (!path)
-			return -ENOMEM;
-		if (fd < 0 && (errno != ENOENT || i == 0))
-			return -errno;
-		/* the labels tell it from the hash of the database alone */
-		digest_add(&d, parts[i], strlen(parts[i]));
-		r = fd < 0 ? 0 : health_hash_add(&d, fd);
-		if (r < 0)
-			return r;
-	}
+	r = health_hash_add(&d, fd);
+	/* the labels tell it from the hash of the database alone */
+	digest_add(&d, "-wal", 4);
+	if (r == 0)
+		r = health_hash_sidecar(&d, db_path, "-wal");
+	digest_add(&d, "-journal", 8);
+	if (r == 0 && journal)
+		r = health_hash_sidecar(&d, db_path, "-journal");
 	digest_hex(&d, hex);
-	return 0;
+	return r;
 }
 
 static void health_print_set(struct health_print *print, const struct stat *st)
@@ -229,13 +234,20 @@ int health_print_stat(const char *db_path, struct health_print *print)
 int health_print_take(const char *db_path, bool hash, struct health_print *print)
 {
 	CLEANUP(fs_closep) int fd = -1;
-	unsigned char b[4];
-	struct stat st;
 
 	*print = (struct health_print){ .size = -1, .change_counter = -1 };
 	fd = open(db_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
+	return health_print_fd(fd, hash, print);
+}
+
+int health_print_fd(int fd, bool hash, struct health_print *print)
+{
+	unsigned char b[4];
+	struct stat st;
+
+	*print = (struct health_print){ .size = -1, .change_counter = -1 };
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))

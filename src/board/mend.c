@@ -351,31 +351,27 @@ static int mend_repair_now(const struct board_place *place, enum repair_policy p
 	CLEANUP(freep) struct health *was = malloc(sizeof(*was));
 	struct repair_options opt = { .db_path = place->db_path,
 				      .evidence = rep->health.evidence,
+				      .print = &rep->health.print,
 				      .good = &rep->health.good,
 				      .policy = policy,
 				      .progress = rep->progress,
 				      .arg = rep->arg };
-	uint64_t until = clock_mono_ms() + REPAIR_TRIES_MS;
 	struct health_good found = { 0 };
-	int r = REPAIR_BUSY;
+	int r;
 
 	if (!was)
 		return error_set(e, -ENOMEM, "out of memory");
 	*was = rep->health;
-	for (int i = 0; r == REPAIR_BUSY && i < REPAIR_TRIES; i++) {
-		if (i > 0 && clock_mono_ms() >= until)
-			break;
-		r = evidence_keep(place->db_path, &rep->health.print, rep->health.evidence, e);
-		if (r < 0)
-			return r == -EAGAIN
-				       ? mend_repair_failed(place, rep, was, REPAIR_BUSY, e)
-				       : r;
-		rep->health.state = HEALTH_REPAIRING;
-		r = health_write(place->db_path, &rep->health);
-		if (r < 0)
-			return error_errno(e, r, "cannot write %s.health.json", place->db_path);
-		r = repair_run(&opt, &rep->repair, e);
-	}
+	r = evidence_keep(place->db_path, &rep->health.print, rep->health.evidence, e);
+	if (r == -EAGAIN)
+		return mend_repair_failed(place, rep, was, REPAIR_BUSY, e);
+	if (r < 0)
+		return r;
+	rep->health.state = HEALTH_REPAIRING;
+	r = health_write(place->db_path, &rep->health);
+	if (r < 0)
+		return error_errno(e, r, "cannot write %s.health.json", place->db_path);
+	r = repair_run(&opt, &rep->repair, e);
 	if (r != 0)
 		return mend_repair_failed(place, rep, was, r, e);
 	mend_say(rep->will, "repaired by %s: %s", rep->repair.method, rep->repair.text);

@@ -2,7 +2,8 @@
  * The order of a repair: indexes alone → REINDEX; else everything that is left of the evidence
  * copy goes into a fresh database beside the board, gaps are filled from the newest good
  * snapshot, the result is checked, the policy asked, and only then the board's own file is
- * written.
+ * written. If others have written to it meanwhile all this is done once more, from what is
+ * there then, while they wait.
  */
 #include "board/repair.h"
 
@@ -13,9 +14,12 @@
 #include <unistd.h>
 
 #include "board/db.h"
+#include "board/evidence.h"
 #include "board/repair_parts.h"
 #include "util/clock.h"
 #include "util/fs.h"
+
+#define REPAIR_AGAIN ".again" /* the second rebuild, beside the first */
 
 /* Without these there is no board. */
 static const char *const repair_tables[] = { "tasks", "task_links", "task_runs" };
@@ -143,7 +147,8 @@ static int repair_rebuild(const struct repair_options *opt, const char *out,
 {
 	struct salvage_options so = { .cancel = opt->cancel,
 				      .progress = repair_progress,
-				      .arg = (void *)(uintptr_t)opt };
+				      .arg = (void *)(uintptr_t)opt,
+				      .no_sync = true }; /* of use to this process alone */
 	struct salvage_report sr = { 0 };
 	int r = salvage_database(opt->evidence, out, &so, &sr, e);
 
@@ -157,8 +162,9 @@ static int repair_rebuild(const struct repair_options *opt, const char *out,
 	return r;
 }
 
-static int repair_decide(const struct repair_options *opt, const char *out,
-			 struct repair_report *rep, struct error *e)
+/* May what was rebuilt be written back? Return: 0, an outcome, or -errno. */
+static int repair_judge(const struct repair_options *opt, const char *out,
+			struct repair_report *rep, struct error *e)
 {
 	bool loses = repair_sum_up(rep) || repair_tables_missing(rep);
 	struct health_good found = { 0 };
@@ -171,9 +177,50 @@ static int repair_decide(const struct repair_options *opt, const char *out,
 		return error_set(e, REPAIR_WOULD_LOSE, "a repair would lose rows: %s",
 				 rep->text);
 	r = repair_compare(opt, out, &found, rep, e);
-	if (r != 0 || opt->dry_run)
-		return r;
-	r = repair_write_back(opt->db_path, out, opt->evidence, e);
+	if (r == 0 && !opt->dry_run && opt->owner && !opt->owner(opt->owner_arg, e))
+		r = error_set(e, -ECANCELED, "%s", e->text);
+	return r;
+}
+
+struct repair_pass {
+	const struct repair_options *opt;
+	const char *out; /* what was rebuilt, and is written back */
+	struct repair_report *rep;
+	uint64_t took_ms; /* the first time */
+};
+
+/* Others have written to the board, which is locked now: from its bytes of now, the same again.
+ */
+static int repair_again(void *arg, int fd, struct error *e)
+{
+	const struct repair_pass *p = arg;
+	CLEANUP(freep) char *out = fs_path("%s" REPAIR_AGAIN, p->out);
+	int r;
+
+	if (!out)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (p->took_ms > REPAIR_LOCKED_MS)
+		return error_set(e, REPAIR_BUSY,
+				 "another process wrote to the board during the repair, which "
+				 "takes too long to keep it waiting");
+	r = evidence_keep_locked(p->opt->db_path, fd, p->opt->print, p->opt->evidence, e);
+	if (r < 0)
+		return r == -EAGAIN ? error_set(e, REPAIR_BUSY, "%s", e->text) : r;
+	*p->rep = (struct repair_report){ 0 };
+	r = repair_rebuild(p->opt, out, p->rep, e);
+	if (r == 0)
+		r = repair_judge(p->opt, out, p->rep, e);
+	return r == 0 ? repair_write_back(p->out, out, NULL, e) : r;
+}
+
+static int repair_replace(const struct repair_options *opt, const char *out,
+			  struct repair_report *rep, uint64_t took_ms, struct error *e)
+{
+	struct repair_pass pass = { opt, out, rep, took_ms };
+	struct repair_again again = { opt->evidence, repair_again, &pass };
+	int r = repair_write_again(opt->db_path, out, opt->evidence, opt->print ? &again : NULL,
+				   e);
+
 	rep->written = r == 0;
 	return r;
 }
@@ -190,7 +237,8 @@ static char *repair_temp(const char *db_path)
 
 void repair_forget(const char *db_path)
 {
-	static const char *const parts[] = { "", "-journal", "-wal", "-shm" };
+	static const char *const parts[] = { "",     "-journal",   "-wal",
+					     "-shm", REPAIR_AGAIN, REPAIR_AGAIN "-journal" };
 	CLEANUP(freep) char *out = repair_temp(db_path);
 
 	for (size_t i = 0; out && i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -206,6 +254,7 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 	CLEANUP(freep) char *out = repair_temp(opt->db_path);
 	struct error first = ERROR_NULL;
 	enum reindex_verdict found;
+	uint64_t begun;
 	int r;
 
 	*rep = (struct repair_report){ 0 };
@@ -231,9 +280,12 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 		return 0;
 	}
 	repair_forget(opt->db_path);
+	begun = clock_mono_ms();
 	r = repair_rebuild(opt, out, rep, e);
 	if (r == 0)
-		r = repair_decide(opt, out, rep, e);
+		r = repair_judge(opt, out, rep, e);
+	if (r == 0 && !opt->dry_run)
+		r = repair_replace(opt, out, rep, clock_mono_ms() - begun, e);
 	repair_forget(opt->db_path);
 	return r;
 }

@@ -174,21 +174,26 @@ static int fill_attach(sqlite3 *db, const char *snapshot)
 /* Settings that stand in the header alone: where that is lost the snapshot knows them. */
 static int fill_header(sqlite3 *db)
 {
-	static const char *const pragmas[] = { "user_version", "application_id" };
+	/* and what it is then taken for; page 2 tells that there is auto_vacuum, not which */
+	static const struct {
+		const char *name;
+		int64_t unknown;
+	} pragmas[] = { { "user_version", 0 }, { "application_id", 0 }, { "auto_vacuum", 1 } };
 	int rc = SQLITE_OK;
 
 	for (size_t i = 0; rc == SQLITE_OK && i < sizeof(pragmas) / sizeof(pragmas[0]); i++) {
 		int64_t ours = 0, theirs = 0;
 		char sql[64];
 
-		(void)snprintf(sql, sizeof(sql), "PRAGMA main.%s", pragmas[i]);
+		(void)snprintf(sql, sizeof(sql), "PRAGMA main.%s", pragmas[i].name);
 		rc = fill_int(db, sql, &ours);
-		(void)snprintf(sql, sizeof(sql), "PRAGMA snap.%s", pragmas[i]);
+		(void)snprintf(sql, sizeof(sql), "PRAGMA snap.%s", pragmas[i].name);
 		if (rc == SQLITE_OK)
 			rc = fill_int(db, sql, &theirs);
-		if (rc != SQLITE_OK || ours != 0 || theirs == 0)
+		if (rc != SQLITE_OK || ours != pragmas[i].unknown || theirs == 0)
 			continue;
-		(void)snprintf(sql, sizeof(sql), "PRAGMA main.%s=%" PRId64, pragmas[i], theirs);
+		(void)snprintf(sql, sizeof(sql), "PRAGMA main.%s=%" PRId64, pragmas[i].name,
+			       theirs);
 		rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
 	}
 	return rc;

@@ -16,7 +16,15 @@
  * another process may have committed meanwhile, and its rows would be gone. So the lock comes
  * first (a backup step of no pages takes it and keeps it), then the file and its WAL are
  * compared with the evidence, through SQLite's own descriptors, and only then the pages are
- * written. What was written is read back; a disk that wrote something else gets a second chance
+ * written.
+ *
+ * Where they differ the caller may make the source anew while the lock is kept, once: else a
+ * board that others write to all the time would never be found as it was kept. The source has
+ * no transaction open between two steps of the backup, so the next one reads what it has then.
+ * Until the lock is done with no descriptor of the board or its -shm may be closed, for that
+ * would drop the lock (https://sqlite.org/howtocorrupt.html, 2.2).
+ *
+ * What was written is read back; a disk that wrote something else gets a second chance
  * while the source is still there.
  */
 #include <errno.h>
@@ -67,6 +75,10 @@ struct write_expect {
 	const char *evidence; /* these bytes; or NULL */
 	bool ours;            /* as we left it: these stamps */
 	struct file_stamp db_stamp, wal_stamp;
+	const struct repair_again *again; /* if it is not; or NULL */
+	int fd;                           /* of the live file, for that */
+	int stop;                         /* out: nothing was written, and why not */
+	struct error *e;                  /* … in words */
 };
 
 /* Does @path hold what @file does. Return: SQLITE_OK; SQLITE_DONE: no; an error of SQLite's. */
@@ -127,6 +139,35 @@ static int write_compare(sqlite3 *live, const struct write_expect *expect)
 	return rc;
 }
 
+/* Is what we have open and locked what everybody finds there? */
+static bool write_is_there(sqlite3 *live, int fd)
+{
+	struct stat open, there;
+	int moved = 1;
+
+	return sqlite3_file_control(live, "main", SQLITE_FCNTL_HAS_MOVED, &moved) ==
+		       SQLITE_OK &&
+	       !moved && fd >= 0 && fstat(fd, &open) == 0 &&
+	       stat(sqlite3_db_filename(live, "main"), &there) == 0 &&
+	       open.st_ino == there.st_ino && open.st_dev == there.st_dev;
+}
+
+/* The board was written to meanwhile, and is locked now. As write_compare(), with the new
+ * evidence. */
+static int write_again(sqlite3 *live, struct write_expect *expect)
+{
+	const struct repair_again *again = expect->again;
+
+	if (!again || !write_is_there(live, expect->fd))
+		return SQLITE_DONE;
+	expect->again = NULL;
+	expect->stop = again->run(again->arg, expect->fd, expect->e);
+	if (expect->stop != 0)
+		return SQLITE_ABORT;
+	expect->evidence = again->evidence;
+	return write_compare(live, expect);
+}
+
 /* ---- writing -------------------------------------------------------------------------------
  */
 
@@ -145,39 +186,49 @@ static int write_step(sqlite3_backup *b, int pages)
 	return rc;
 }
 
+/* The lock, and the right bytes under it. */
+static int write_begin(sqlite3 *live, sqlite3_backup *b, struct write_expect *expect)
+{
+	int rc = write_step(b, 0);
+
+	if (rc == SQLITE_OK)
+		rc = write_compare(live, expect);
+	if (rc == SQLITE_DONE)
+		rc = write_again(live, expect);
+	if (rc == SQLITE_DONE)
+		expect->stop = error_set(
+			expect->e, REPAIR_BUSY,
+			"another process wrote to the board since its bytes were kept");
+	return rc;
+}
+
 /*
- * All pages in one step: one transaction. Return: SQLITE_OK, or what SQLite says; *changed: the
- * file is not what was expected, and nothing was written.
+ * All pages in one step: one transaction. Return: SQLITE_OK, also where expect->stop says that
+ * nothing was written, or what SQLite says.
  */
-static int write_backup(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
-			bool *changed)
+static int write_backup(sqlite3 *live, sqlite3 *source, struct write_expect *expect)
 {
 	sqlite3_backup *b = sqlite3_backup_init(live, "main", source, "main");
 	int rc = SQLITE_OK, end;
 
 	if (!b)
 		return sqlite3_extended_errcode(live);
-	if (expect->evidence || expect->ours) {
-		rc = write_step(b, 0); /* the lock */
-		if (rc == SQLITE_OK)
-			rc = write_compare(live, expect);
-		*changed = rc == SQLITE_DONE;
-	}
+	if (expect->evidence || expect->ours)
+		rc = write_begin(live, b, expect);
 	if (rc == SQLITE_OK)
 		rc = write_step(b, -1);
 	end = sqlite3_backup_finish(b); /* gives up what did not come to its end */
-	if (*changed)
+	if (expect->stop != 0)
 		return SQLITE_OK;
 	return rc == SQLITE_DONE ? end : rc;
 }
 
-static int write_reset_backup(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
-			      bool *changed)
+static int write_reset_backup(sqlite3 *live, sqlite3 *source, struct write_expect *expect)
 {
 	int rc, on = 0;
 
 	(void)sqlite3_db_config(live, SQLITE_DBCONFIG_RESET_DATABASE, 1, &on);
-	rc = write_backup(live, source, expect, changed);
+	rc = write_backup(live, source, expect);
 	(void)sqlite3_db_config(live, SQLITE_DBCONFIG_RESET_DATABASE, 0, &on);
 	return rc;
 }
@@ -211,24 +262,21 @@ static bool write_reads_back(sqlite3 *live)
 	return ok ? ok : write_reads_once(live);
 }
 
-static int write_once(sqlite3 *live, sqlite3 *source, const struct write_expect *expect,
+static int write_once(sqlite3 *live, sqlite3 *source, struct write_expect *expect,
 		      struct error *e)
 {
-	bool changed = false;
-	int rc = write_backup(live, source, expect, &changed);
+	int rc = write_backup(live, source, expect);
 
 	if (write_unreadable(rc))
-		rc = write_reset_backup(live, source, expect, &changed);
-	if (changed)
-		return error_set(
-			e, REPAIR_BUSY,
-			"another process wrote to the board since its bytes were kept");
+		rc = write_reset_backup(live, source, expect);
+	if (expect->stop != 0)
+		return expect->stop;
 	return rc == SQLITE_OK ? 0 : repair_sqlite(live, rc, "cannot write the board back", e);
 }
 
-static int write_replace(sqlite3 *live, sqlite3 *source, const char *evidence, struct error *e)
+static int write_replace(sqlite3 *live, sqlite3 *source, struct write_expect expect,
+			 struct error *e)
 {
-	struct write_expect expect = { .evidence = evidence };
 	const char *path = sqlite3_db_filename(live, "main");
 	CLEANUP(freep) char *wal = fs_path("%s-wal", path);
 	int r;
@@ -236,6 +284,7 @@ static int write_replace(sqlite3 *live, sqlite3 *source, const char *evidence, s
 	if (!wal)
 		return error_set(e, -ENOMEM, "out of memory");
 	expect.wal = wal;
+	expect.e = e;
 	for (int i = 0; i < WRITE_TRIES; i++) {
 		r = write_once(live, source, &expect, e);
 		if (r != 0)
@@ -244,7 +293,8 @@ static int write_replace(sqlite3 *live, sqlite3 *source, const char *evidence, s
 		expect = (struct write_expect){ .wal = wal,
 						.ours = true,
 						.db_stamp = file_stamp_of(path),
-						.wal_stamp = file_stamp_of(wal) };
+						.wal_stamp = file_stamp_of(wal),
+						.e = e };
 		if (write_reads_back(live))
 			return 0;
 		(void)sqlite3_db_release_memory(source); /* it may have misread that */
@@ -276,15 +326,26 @@ static int write_open(const char *live_path, const char *source_path, sqlite3 **
 	return 0;
 }
 
-int repair_write_back(const char *live_path, const char *source_path, const char *evidence,
-		      struct error *e)
+int repair_write_again(const char *live_path, const char *source_path, const char *evidence,
+		       const struct repair_again *again, struct error *e)
 {
+	struct write_expect expect = { .evidence = evidence, .again = again, .fd = -1 };
 	sqlite3 *live = NULL, *source = NULL;
 	int r = write_open(live_path, source_path, &live, &source, e);
 
-	if (r == 0)
-		r = write_replace(live, source, evidence, e);
+	if (r == 0) {
+		if (again)
+			expect.fd = open(live_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		r = write_replace(live, source, expect, e);
+	}
 	(void)sqlite3_close(live); /* no statement is left */
 	(void)sqlite3_close(source);
+	fs_closep(&expect.fd); /* not before SQLite is done with the file */
 	return r;
+}
+
+int repair_write_back(const char *live_path, const char *source_path, const char *evidence,
+		      struct error *e)
+{
+	return repair_write_again(live_path, source_path, evidence, NULL, e);
 }

@@ -90,7 +90,11 @@ static bool snapshot_says(sqlite3 *db, const char *pragma, const char *want, str
 	} else {
 		(void)error_set(e, -EBADMSG, "%s: %s", pragma, sqlite3_errmsg(db));
 	}
-	(void)sqlite3_finalize(s); /* repeats the error of the step */
+	/* what it changes is committed after it has answered */
+	if (sqlite3_finalize(s) != SQLITE_OK && ok) {
+		(void)error_set(e, -EBADMSG, "%s: %s", pragma, sqlite3_errmsg(db));
+		ok = false;
+	}
 	return ok;
 }
 
@@ -277,10 +281,11 @@ int snapshot_take(struct db *db, const char *folder, const struct snapshot_limit
 		if (r < 0)
 			(void)error_errno(e, r, "cannot publish %s", path);
 	}
-	if (r != 0) {
-		snapshot_remove(tmp);
+	/* also of one that was taken: SQLite does not say when it could not remove a WAL that
+	 * it has folded in */
+	snapshot_remove(tmp);
+	if (r != 0)
 		return r;
-	}
 	snapshot_trim(dir, limits);
 	return 0;
 }

@@ -187,14 +187,20 @@ static int fs_copy_bytes(int in, int out)
 int fs_copy(const char *from, const char *to, bool durable)
 {
 	CLEANUP(fs_closep) int in = -1;
-	CLEANUP(fs_closep) int out = -1;
-	struct stat st;
-	int r;
 
 	in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOATIME);
 	if (in < 0 && errno == EPERM) /* O_NOATIME is for the owner of the file alone */
 		in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (in < 0 || fstat(in, &st) < 0)
+	return in < 0 ? -errno : fs_copy_fd(in, to, durable);
+}
+
+int fs_copy_fd(int in, const char *to, bool durable)
+{
+	CLEANUP(fs_closep) int out = -1;
+	struct stat st;
+	int r;
+
+	if (fstat(in, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode)) /* a device would have no end */
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;

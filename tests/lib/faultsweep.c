@@ -368,6 +368,8 @@ void sweep_run(const struct sweep *s)
 		const unsigned calls = sweep_calls(s, kind), step = sweep_step(calls);
 
 		ck_assert_uint_gt(calls, 0);
+		if (getenv("KANBAND_TORTURE_SAY"))
+			(void)fprintf(stderr, "%s %u, ", fault_names[kind], calls);
 		for (int persists = 0; persists < (kind == FAULT_DIE ? 1 : 2); persists++) {
 			/* the two begin apart, and the last call is always among them */
 			for (unsigned n = persists ? step / 2 : 0; n < calls; n += step) {

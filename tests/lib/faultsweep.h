@@ -5,6 +5,7 @@
  * operation must work without faults.
  *
  * A check takes some of the calls, a prime number apart; KANBAND_TORTURE=1 takes all.
+ * KANBAND_TORTURE_SAY=1 says how many there were.
  */
 #pragma once
 

@@ -16,13 +16,12 @@
 
 #include "rig.h"
 
-#define WRITER_PACE_US 60000
+#define WRITER_PACE_US 60000 /* the longest wait between two transactions */
 
 static struct writers {
 	atomic_bool stop, pause;
 	atomic_bool standing[WRITERS]; /* it has seen the pause */
 	atomic_uint done[WRITERS];
-	atomic_uint pace_us; /* the longest wait between two transactions */
 	pid_t pid[WRITERS];
 } * w; /* shared with them */
 
@@ -110,7 +109,7 @@ static void writer_child(const char *db_path, int ledger, int me, uint64_t seed)
 		} else {
 			failed = true;
 		}
-		writer_sleep((long)(writer_random(&seed) % atomic_load(&w->pace_us)));
+		writer_sleep((long)(writer_random(&seed) % WRITER_PACE_US));
 	}
 	(void)sqlite3_close(db);
 	_exit(0);
@@ -130,7 +129,6 @@ void writers_start(const char *db_path, uint64_t seed)
 {
 	w = mmap(NULL, sizeof(*w), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(w, MAP_FAILED);
-	atomic_store(&w->pace_us, WRITER_PACE_US);
 	for (int i = 0; i < WRITERS; i++) {
 		int ledger = writer_ledger(i, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND);
 		pid_t pid = fork(); /* not into *w, which the child shares */
@@ -149,11 +147,6 @@ void writers_pause(bool pause)
 	atomic_store(&w->pause, pause);
 	for (int i = 0; pause && i < WRITERS; i++)
 		RIG_UNTIL(atomic_load(&w->standing[i]), 20000);
-}
-
-void writers_slower(void)
-{
-	atomic_store(&w->pace_us, 2 * atomic_load(&w->pace_us));
 }
 
 void writers_stop(void)

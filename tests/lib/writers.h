@@ -16,9 +16,6 @@ void writers_start(const char *db_path, uint64_t seed);
 /** writers_pause() - let them stand between two transactions, connections open; or go on */
 void writers_pause(bool pause);
 
-/** writers_slower() - from now on half as often */
-void writers_slower(void);
-
 /** writers_stop() - let them finish what they are at, and end */
 void writers_stop(void);
 

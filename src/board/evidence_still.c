@@ -1,0 +1,94 @@
+/*
+ * A board that others write to all the time is copied while they wait.
+ *
+ * In rollback mode a reader's lock is enough: who wants to write to the file waits for readers.
+ * A journal beside it is content only if it is hot, as SQLite judges that: it has a header, and
+ * nobody has the RESERVED lock. In WAL mode whoever writes or checkpoints needs a lock on the
+ * -shm; both are taken here. The locks belong to the descriptors (F_OFD_SETLK), not to the
+ * process, and SQLite of other processes sees them as it sees its own.
+ *
+ * Failure modes: a file system without locks, a file that may only be read, or a writer who
+ * does not let go: the board is copied all the same, and what was copied is compared.
+ */
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "board/evidence_parts.h"
+#include "util/clock.h"
+#include "util/fs.h"
+
+#define STILL_PENDING  0x40000000 /* https://sqlite.org/fileformat.html, 1.4 */
+#define STILL_RESERVED (STILL_PENDING + 1)
+#define STILL_SHARED   (STILL_PENDING + 2)
+#define STILL_SHARED_N 510
+#define STILL_WAL      120 /* WRITE and CKPT: https://sqlite.org/walformat.html, 2.3.1 */
+#define STILL_WAL_N    2
+#define STILL_TURN_NS  500000
+
+static bool still_set(int fd, short type, off_t at, off_t n)
+{
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = n };
+
+	return fcntl(fd, F_OFD_SETLK, &l) == 0;
+}
+
+/* Has another process this lock, or one that is in its way? */
+static bool still_is_locked(int fd, off_t at)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
+
+	return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+static void still_drop(const struct evidence_of *of)
+{
+	(void)still_set(of->fd, F_UNLCK, STILL_SHARED, STILL_SHARED_N);
+	if (of->shm >= 0)
+		(void)still_set(of->shm, F_UNLCK, STILL_WAL, STILL_WAL_N);
+}
+
+/*
+ * Asked with the reader's lock held. A hot journal stays as it is now, for nobody can play it
+ * back; one of somebody who begins to write after this is not content.
+ */
+static bool still_hot(const struct evidence_of *of)
+{
+	CLEANUP(freep) char *path = fs_path("%s-journal", of->path);
+	CLEANUP(fs_closep)
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+	char first = 0;
+
+	return fd >= 0 && pread(fd, &first, 1, 0) == 1 && first != 0 &&
+	       !still_is_locked(of->fd, STILL_RESERVED);
+}
+
+static bool still_try(struct evidence_of *of)
+{
+	bool shared = still_set(of->fd, F_RDLCK, STILL_PENDING, 1) &&
+		      still_set(of->fd, F_RDLCK, STILL_SHARED, STILL_SHARED_N);
+
+	(void)still_set(of->fd, F_UNLCK, STILL_PENDING, 1);
+	if (shared && (of->shm < 0 || still_set(of->shm, F_WRLCK, STILL_WAL, STILL_WAL_N))) {
+		of->journal = still_hot(of);
+		return true;
+	}
+	still_drop(of);
+	return false;
+}
+
+void evidence_still(struct evidence_of *of, uint64_t until)
+{
+	CLEANUP(freep) char *shm = fs_path("%s-shm", of->path);
+
+	if (shm)
+		of->shm = open(shm, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+	while (!(of->still = still_try(of)) && clock_mono_ms() < until)
+		(void)nanosleep(&(const struct timespec){ .tv_nsec = STILL_TURN_NS }, NULL);
+}
+
+void evidence_of_deinit(struct evidence_of *of)
+{
+	fs_closep(&of->shm); /* the locks go with them */
+	fs_closep(&of->fd);
+}
