@@ -227,6 +227,13 @@ static uint64_t metrics_short(const struct root *root)
 	return n;
 }
 
+static void metrics_state(FILE *out, const struct root *root, const char *state, uint64_t n)
+{
+	(void)fputs("kanband_boards{", out);
+	metrics_label(out, "root", root->path);
+	(void)fprintf(out, ",state=\"%s\"} %" PRIu64 "\n", state, n);
+}
+
 static void metrics_boards(FILE *out, const struct control *c)
 {
 	metrics_head(out, "boards", "gauge", NULL, "Boards by state.");
@@ -241,17 +248,10 @@ static void metrics_boards(FILE *out, const struct control *c)
 			paused += d->held;
 			by[d->board.state] += d->aside == NULL;
 		}
-		for (size_t k = 0; k <= BOARD_QUARANTINED + 2; k++) {
-			(void)fputs("kanband_boards{", out);
-			metrics_label(out, "root", root->path);
-			(void)fprintf(out, ",state=\"%s\"} %" PRIu64 "\n",
-				      k <= BOARD_QUARANTINED       ? board_state_name(k)
-				      : k == BOARD_QUARANTINED + 1 ? "aside"
-								   : "paused",
-				      k <= BOARD_QUARANTINED       ? by[k]
-				      : k == BOARD_QUARANTINED + 1 ? aside
-								   : paused);
-		}
+		for (int k = 0; k <= BOARD_QUARANTINED; k++)
+			metrics_state(out, root, board_state_name((enum board_state)k), by[k]);
+		metrics_state(out, root, "aside", aside);
+		metrics_state(out, root, "paused", paused);
 	}
 }
 

@@ -182,7 +182,9 @@ struct web_answer *web_ask(const char *path, const char *method, const char *url
 	if (body)
 		web_send(fd, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
 			 strlen(body));
-	web_send(fd, "\r\n%s", body ? body : "");
+	web_send(fd, "\r\n");
+	if (body) /* it may be refused, and the connection closed, before all of it was read */
+		(void)web_try_send(fd, body, strlen(body));
 	text = web_read(fd, NULL, WEB_MS);
 	(void)close(fd);
 	return web_answer(text, strlen(text));
