@@ -145,7 +145,6 @@ START_TEST(yaml_words)
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		CLEANUP(freep) char *before = NULL;
 		CLEANUP(freep) char *after = NULL;
 		CLEANUP(freep) char *fix = NULL;
 		struct gate_yaml y;

@@ -35,6 +35,7 @@ _kanbanctl() {
     '--socket[the control socket]:socket:_files'
     '--json[machine-readable output]'
     '(- *)--help[help]'
+    '1:verb:_kanbanctl_verbs' # always there: without it nothing completes behind a verb that takes no argument
   )
   # the verb: the first word that is neither an option nor the value of a global one
   for ((i = 2; i < CURRENT; i++)); do
@@ -45,7 +46,7 @@ _kanbanctl() {
     esac
   done
   case $verb in
-  '') options=('(- *)--version[the version]' '1:verb:_kanbanctl_verbs') ;;
+  '') options=('(- *)--version[the version]') ;;
   init) options=('2:folder:_directories') ;;
   add) options=(
     '--assignee[who does it]:profile:_kanbanctl_profiles' '--body[what is to be done]:text:'

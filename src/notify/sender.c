@@ -124,13 +124,13 @@ static bool sender_is_dropped(const char *entry)
 	return false;
 }
 
-static const char *sender_getenv(char *const *environ, const char *name)
+static const char *sender_getenv(char *const *env, const char *name)
 {
 	size_t n = strlen(name);
 
-	for (; environ && *environ; environ++)
-		if (strncmp(*environ, name, n) == 0 && (*environ)[n] == '=')
-			return *environ + n + 1;
+	for (; env && *env; env++)
+		if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+			return *env + n + 1;
 	return NULL;
 }
 
@@ -171,9 +171,9 @@ static bool sender_runs(const char *file)
 }
 
 /* Which file is the program; relative entries of PATH do not count. */
-static char *sender_find(const char *name, char *const *environ)
+static char *sender_find(const char *name, char *const *env)
 {
-	const char *path = sender_getenv(environ, "PATH");
+	const char *path = sender_getenv(env, "PATH");
 
 	if (strchr(name, '/'))
 		return strdup(name);
@@ -615,7 +615,7 @@ struct notify_sender sender_seam(struct sender *s)
 }
 
 int sender_new(struct sender **out, uv_loop_t *loop, struct jobs *jobs, const char *root,
-	       const char *hermes, char *const *environ)
+	       const char *hermes, char *const *env)
 {
 	CLEANUP(sender_freep) struct sender *s = calloc(1, sizeof(*s));
 
@@ -623,7 +623,7 @@ int sender_new(struct sender **out, uv_loop_t *loop, struct jobs *jobs, const ch
 		return -ENOMEM;
 	s->loop = loop;
 	s->jobs = jobs;
-	s->environ = environ;
+	s->environ = env;
 	s->root = strdup(root);
 	s->hermes = strdup(hermes);
 	if (!s->root || !s->hermes)
