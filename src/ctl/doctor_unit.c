@@ -31,6 +31,20 @@ static int units_try(struct unit_list *list, const struct unit_path *path, const
 	return r == -ENOMEM ? r : 0;
 }
 
+/* The unit whose control group the owner is in: its own, unless somebody who is in a unit of
+ * another kind started it by hand. */
+static int units_try_owner(struct unit_list *list, const struct unit_path *path,
+			   const char *name)
+{
+	CLEANUP(unit_deinit) struct unit unit = { 0 };
+	int r = unit_load(path, name, &unit);
+	const char *exec = r == 0 ? unit_value(&unit, "Service.ExecStart") : NULL;
+
+	if (exec && strstr(exec, "kanband"))
+		r = unit_take(list, &unit);
+	return r == -ENOMEM ? r : 0;
+}
+
 /* Is the owner of the lease a process of a person's own manager */
 static bool owner_is_user(const struct doctor *d)
 {
@@ -57,9 +71,9 @@ static int units_find(const struct doctor *d, struct unit_list *list)
 		r = unit_path_user(&user, d->ctl->env, me, home, true);
 	if (r == 0 && d->lead.kanband && *d->lead.owner.unit) {
 		if (!theirs)
-			r = units_try(list, &system, d->lead.owner.unit);
+			r = units_try_owner(list, &system, d->lead.owner.unit);
 		else if (home)
-			r = units_try(list, &user, d->lead.owner.unit);
+			r = units_try_owner(list, &user, d->lead.owner.unit);
 		if (r < 0 || list->count)
 			return r;
 	}

@@ -83,3 +83,26 @@ sees 'warning +unit kanband.service: its files changed' || fail "stale files: $(
 bash -c "$(doctor | sed -n 's/.*its files changed.*; run: //p')"
 sees 'its files changed' && fail "still: $(doctor)"
 ok "unit files that changed since they were read are told"
+
+# kanband started by hand while its unit does not run.
+timeout 100 systemctl stop "$unit" || fail "stop"
+as_owner kanband --root "$root" >/tmp/outside 2>&1 &
+(wait_for 20 "kanband outside of its unit is not told" sees 'warning +unit kanband.service: it is inactive: kanband runs, but not in its unit') || fail "$(cat /tmp/outside; doctor)"
+timeout 100 bash -c "$(doctor | sed -n 's/.*not in its unit.*; run: //p')"
+sees 'not in its unit' && fail "still: $(doctor)"
+outside=$(kanbanctl --root "$root" leader | grep -oE 'pid [0-9]+' | grep -oE '[0-9]+' | head -n 1)
+[[ $outside != $(main_pid) ]] || fail "the unit's has the lease already"
+kill "$outside"
+wait_for 60 "the unit does not take over" sees "ok +lease: kanband .* pid $(main_pid),"
+ok "a kanband that runs beside its unit is told, and followed by the unit's"
+
+# No unit at all.
+timeout 100 systemctl disable --now "$unit" 2>/dev/null || fail "disable"
+rm -rf /usr/lib/systemd/system/kanband* /usr/lib/systemd/user/kanband* /etc/systemd/system/kanband.service.d
+systemctl daemon-reload
+sees 'warning +unit: kanband has none' || fail "no unit, and not told: $(doctor)"
+remedy=$(doctor | sed -n 's/.*kanband has none.*; run: //p')
+(cd "$top" && timeout 200 bash -c "$remedy") >/dev/null 2>&1 || fail "failed: $remedy"
+sees 'kanband has none' && fail "still: $(doctor)"
+wait_for 60 "kanband does not run: $(doctor)" sees 'ok +lease: kanband'
+ok "where there is no unit, the command installs and starts one"
