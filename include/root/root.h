@@ -78,11 +78,11 @@ struct root {
 	size_t n_boards;
 	struct discovery disc; /* owned by the scan job while scanning */
 	struct job scan;
+	const char *scan_pinned; /* its set.pinned_db; borrowed as that is */
 	bool scanning, rescan, scanned;
 	bool scanned_once;          /* a scan has come to its end, well or not */
 	struct file_stamp profiles; /* of `<root>/profiles` at the last scan; the scan job's */
 	bool profiles_changed;      /* and whether it differs from the one before */
-	const char *scan_pinned;    /* the scan job's set.pinned_db; borrowed as that is */
 	int scan_result;
 	struct error scan_error;
 	bool scan_told; /* the error was logged */

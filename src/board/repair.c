@@ -238,7 +238,7 @@ static char *repair_temp(const char *db_path)
 void repair_forget(const char *db_path)
 {
 	static const char *const parts[] = { "",     "-journal",   "-wal",
-					     "-shm", REPAIR_AGAIN, REPAIR_AGAIN "-journal" };
+					     "-shm", REPAIR_AGAIN, (REPAIR_AGAIN "-journal") };
 	CLEANUP(freep) char *out = repair_temp(db_path);
 
 	for (size_t i = 0; out && i < sizeof(parts) / sizeof(parts[0]); i++) {
