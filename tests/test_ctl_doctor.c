@@ -430,6 +430,86 @@ START_TEST(memory_root)
 }
 END_TEST
 
+/* tests/preload/host.c between kanbanctl and the C library; false: not possible, told. */
+static bool host_preload(enum doctor_id id)
+{
+	static char preload[512];
+	char command[1200];
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	cannot(id, "a sanitizer has to be the first that is preloaded");
+	return false;
+#endif
+	(void)snprintf(preload, sizeof(preload), "LD_PRELOAD=%s/host.so", world_root);
+	(void)snprintf(command, sizeof(command),
+		       "test -r tests/preload/host.c && "
+		       "${CC:-cc} -shared -fPIC -o '%s/host.so' tests/preload/host.c",
+		       world_root);
+	if (system(command) != 0) {
+		cannot(id, "needs the source and a compiler");
+		return false;
+	}
+	world_env(preload);
+	return true;
+}
+
+static void distant_root(enum doctor_id id, const char *type, const char *word)
+{
+	static char root[320], home[320];
+
+	if (!host_preload(id))
+		return;
+	if (!own_var_lib()) {
+		cannot(id, "needs the right to mount");
+		return;
+	}
+	(void)snprintf(home, sizeof(home), "HERMES_KANBAN_HOME=%s/far", world_root);
+	(void)snprintf(root, sizeof(root), "HOST_ROOT=%s/far", world_root);
+	world_env(home);
+	(void)ok("init");
+	(void)ok("add", "a task");
+	world_env(root);
+	ck_assert(!finds("filesystem", "") || !strstr(last_text, word));
+	world_env(type);
+	ck_assert(finds("filesystem", ""));
+	ck_assert_ptr_nonnull(strstr(last_text, word));
+	paste();
+	world_env("HERMES_KANBAN_HOME=/var/lib/hermes"); /* as it was exported in that shell */
+	gone();
+	ck_assert_ptr_nonnull(strstr(ok("list"), "a task"));
+	ck_assert_int_eq(umount("/var/lib"), 0);
+}
+
+START_TEST(network_root)
+{
+	distant_root(DOCTOR_ROOT_NETWORK, "HOST_FS=0x6969", "the root is on NFS");
+}
+END_TEST
+
+START_TEST(fuse_root)
+{
+	distant_root(DOCTOR_ROOT_FUSE, "HOST_FS=0x65735546", "network file system in disguise");
+}
+END_TEST
+
+START_TEST(clock_old)
+{
+	static char file[320];
+	char sets[400];
+
+	if (!host_preload(DOCTOR_CLOCK_OLD))
+		return;
+	(void)snprintf(file, sizeof(file), "HOST_CLOCK=%s/1970", world_root);
+	world_env(file);
+	ck_assert(!finds("clock", ""));
+	put("1970", "");
+	(void)snprintf(sets, sizeof(sets),
+		       "#!/bin/sh\n[ \"$*\" = 'set-ntp true' ] && rm '%s/1970'\n", world_root);
+	program("timedatectl", sets);
+	remedied("clock", "", "it says 1970");
+}
+END_TEST
+
 START_TEST(clock_back)
 {
 	struct timespec ahead[2] = { { .tv_sec = time(NULL) + 3600 },
@@ -752,14 +832,15 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
-		all_well,          stopped,      stranger,    gateway_owns,
-		gateway_waits,     gateway_unit, unseen,      unseen_kanband,
-		file_systems,      wal,          no_hermes,   bad_config,
-		odd_config,        unit,         linger,      memory_root,
-		clock_back,        corrupt,      quarantined, would_lose,
-		suspect,           lost,         schema,      odd_boards,
-		unreadable,        busy,         many,        parked,
-		unreadable_outbox, set_aside,
+		all_well,      stopped,      stranger,   gateway_owns,
+		gateway_waits, gateway_unit, unseen,     unseen_kanband,
+		file_systems,  wal,          no_hermes,  bad_config,
+		odd_config,    unit,         linger,     memory_root,
+		network_root,  fuse_root,    clock_old,  clock_back,
+		corrupt,       quarantined,  would_lose, suspect,
+		lost,          schema,       odd_boards, unreadable,
+		busy,          many,         parked,     unreadable_outbox,
+		set_aside,
 	};
 
 	return doctor_tests("ctl", tests, sizeof(tests) / sizeof(tests[0]));

@@ -51,9 +51,8 @@ static const char *const planters[DOCTOR_IDS] = {
 	[DOCTOR_LINGER_OFF] = "ctl",
 	[DOCTOR_SQLITE_WAL] = "ctl",
 	[DOCTOR_ROOT_UNSEEN] = "the root goes away between two looks",
-	[DOCTOR_ROOT_NETWORK] = "no server here; told and remedied as a root in memory is, and "
-				"known by the numbers in file_systems",
-	[DOCTOR_ROOT_FUSE] = "as that",
+	[DOCTOR_ROOT_NETWORK] = "ctl",
+	[DOCTOR_ROOT_FUSE] = "ctl",
 	[DOCTOR_ROOT_MEMORY] = "ctl",
 	[DOCTOR_ROOT_FULL] = "its command shows what fills it; what may go is for people",
 	[DOCTOR_HERMES_MISSING] = "ctl",
@@ -75,7 +74,7 @@ static const char *const planters[DOCTOR_IDS] = {
 	[DOCTOR_NOTIFY_MORE] = "daemon",
 	[DOCTOR_OUTBOX_UNREADABLE] = "ctl",
 	[DOCTOR_OUTBOX_ASIDE] = "ctl",
-	[DOCTOR_CLOCK_OLD] = "the clock is the host's",
+	[DOCTOR_CLOCK_OLD] = "ctl",
 	[DOCTOR_CLOCK_BACK] = "ctl",
 };
 
