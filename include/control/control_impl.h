@@ -133,6 +133,10 @@ void control_try_free(struct control *c);
 void reply_json(struct request *req, unsigned status, json_t *json);
 /** reply_text() - @text is malloc'd and taken over, NULL: out of memory */
 void reply_text(struct request *req, unsigned status, const char *type, char *text, size_t len);
+/** reply_string() - a text or a path for an answer, repaired where it is no UTF-8; NULL, and
+ * with
+ * @or_null also "", is null. NULL: out of memory */
+json_t *reply_string(const char *text, bool or_null);
 /** reply_problem() - @kind as in conf/openapi.yaml; @remedy may be NULL; @more (taken over) is
  * an object with further members, or NULL */
 void reply_problem(struct request *req, unsigned status, const char *kind, const char *remedy,

@@ -15,7 +15,6 @@
 #include "root/root.h"
 #include "util/fs.h"
 #include "util/job.h"
-#include "util/text.h"
 
 #define COPIES_LIMIT_MS (60 * 60 * 1000)
 
@@ -49,39 +48,27 @@ static void copies_work(struct job *job)
 	s->result = candidates_list(s->db, s->folder, s->deep, &s->list, &s->n, &s->error);
 }
 
-/* A path is bytes; what of it is no UTF-8 is repaired. */
-static json_t *copies_text(const char *text)
-{
-	CLEANUP(freep) char *good = NULL;
-	size_t n;
-
-	if (!*text)
-		return json_null();
-	good = text_repair(text, strlen(text), &n);
-	return good ? json_stringn(good, n) : NULL;
-}
-
 static json_t *copies_json(const struct copies *s)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; list && i < s->n; i++) {
 		const struct candidate *c = &s->list[i];
-		json_t *one =
-			json_pack("{s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path",
-				  copies_text(c->path), "kind", c->kind, "sound", c->sound,
-				  "tasks", (json_int_t)c->tasks, "links", (json_int_t)c->links,
-				  "runs", (json_int_t)c->runs, "events", (json_int_t)c->events,
-				  "newest_event_at", (json_int_t)c->newest_event_at, "size",
-				  (json_int_t)c->size, "why", copies_text(c->why));
+		json_t *one = json_pack(
+			"{s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path",
+			reply_string(c->path, true), "kind", c->kind, "sound", c->sound,
+			"tasks", (json_int_t)c->tasks, "links", (json_int_t)c->links, "runs",
+			(json_int_t)c->runs, "events", (json_int_t)c->events, "newest_event_at",
+			(json_int_t)c->newest_event_at, "size", (json_int_t)c->size, "why",
+			reply_string(c->why, true));
 
 		if (json_array_append_new(list, one) < 0) {
 			json_decref(list);
 			list = NULL;
 		}
 	}
-	return json_pack("{s:s, s:o, s:b, s:o}", "board", s->slug, "root", copies_text(s->root),
-			 "deep", s->deep, "snapshots", list);
+	return json_pack("{s:s, s:o, s:b, s:o}", "board", s->slug, "root",
+			 reply_string(s->root, true), "deep", s->deep, "snapshots", list);
 }
 
 static void copies_done(struct job *job)

@@ -14,7 +14,6 @@
 #include "control/control_impl.h"
 #include "root/errand.h"
 #include "util/log.h"
-#include "util/text.h"
 
 #define MEND_LIMIT_MS (60 * 60 * 1000)
 
@@ -77,28 +76,16 @@ static void mending_work(struct job *job)
 /* ---- answers -------------------------------------------------------------------------------
  */
 
-/* A text of ours or a path: null when empty, repaired where it is no UTF-8. */
-static json_t *mending_text(const char *text)
-{
-	CLEANUP(freep) char *good = NULL;
-	size_t n;
-
-	if (!*text)
-		return json_null();
-	good = text_repair(text, strlen(text), &n);
-	return good ? json_stringn(good, n) : NULL;
-}
-
 static json_t *mending_tables(const struct repair_report *rep)
 {
 	json_t *list = json_array();
 
 	for (unsigned i = 0; list && i < rep->n_tables; i++) {
 		const struct repair_table *t = &rep->tables[i];
-		json_t *one = json_pack("{s:o, s:I, s:I, s:o}", "table", mending_text(t->name),
-					"saved", (json_int_t)t->saved, "filled",
-					(json_int_t)t->filled, "lost",
-					t->lost < 0 ? json_null() : json_integer(t->lost));
+		json_t *one = json_pack(
+			"{s:o, s:I, s:I, s:o}", "table", reply_string(t->name, true), "saved",
+			(json_int_t)t->saved, "filled", (json_int_t)t->filled, "lost",
+			t->lost < 0 ? json_null() : json_integer(t->lost));
 
 		if (json_array_append_new(list, one) < 0) {
 			json_decref(list);
@@ -120,23 +107,24 @@ static json_t *mending_report(const struct mending *m)
 		will = hint;
 	}
 	return json_pack("{s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "well", m->result == 0, "state",
-			 health_state_name(rep->state), "what", mending_text(rep->what), "will",
-			 mending_text(will), "method", mending_text(rep->repair.method),
-			 "tables", mending_tables(&rep->repair), "evidence",
-			 mending_text(rep->health.evidence));
+			 health_state_name(rep->state), "what", reply_string(rep->what, true),
+			 "will", reply_string(will, true), "method",
+			 reply_string(rep->repair.method, true), "tables",
+			 mending_tables(&rep->repair), "evidence",
+			 reply_string(rep->health.evidence, true));
 }
 
 static json_t *mending_json(const struct mending *m)
 {
 	switch (m->verb) {
 	case MEND_RESTORE:
-		return json_pack("{s:o, s:b, s:I}", "from", mending_text(m->path), "restored",
-				 !m->dry_run, "tasks", (json_int_t)m->found.tasks);
+		return json_pack("{s:o, s:b, s:I}", "from", reply_string(m->path, true),
+				 "restored", !m->dry_run, "tasks", (json_int_t)m->found.tasks);
 	case MEND_ACCEPT:
 		return json_pack("{s:b, s:I}", "accepted", 1, "tasks",
 				 (json_int_t)m->found.tasks);
 	case MEND_SNAPSHOT:
-		return json_pack("{s:o}", "snapshot", mending_text(m->path));
+		return json_pack("{s:o}", "snapshot", reply_string(m->path, true));
 	default:
 		return mending_report(m);
 	}
@@ -177,7 +165,7 @@ static void mending_answer(struct mending *m)
 	}
 	json = mending_json(m);
 	head = json_pack("{s:s, s:o}", "board", req->slug, "root",
-			 mending_text(m->errand.dispatch->root->path));
+			 reply_string(m->errand.dispatch->root->path, true));
 	if (head && (!json || json_object_update(head, json) < 0)) {
 		json_decref(head);
 		head = NULL;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/control_impl.h"
+#include "util/text.h"
 
 static const struct {
 	unsigned status;
@@ -135,4 +136,17 @@ void reply_problem(struct request *req, unsigned status, const char *kind, const
 	reply_text(req, status, "application/problem+json", body, body ? strlen(body) : 0);
 	if (req->response && status == 503)
 		reply_header(req, req->response, "Retry-After", "1");
+}
+
+json_t *reply_string(const char *text, bool or_null)
+{
+	CLEANUP(freep) char *good = NULL;
+	size_t n;
+
+	if (!text || (or_null && !*text))
+		return json_null();
+	if (text_is_utf8(text, strlen(text)))
+		return json_string(text);
+	good = text_repair(text, strlen(text), &n);
+	return good ? json_stringn(good, n) : NULL;
 }

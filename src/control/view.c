@@ -15,21 +15,6 @@
 #include "notify/notify.h"
 #include "root/notices.h"
 #include "util/clock.h"
-#include "util/text.h"
-
-/* Text as it is, repaired where it is no UTF-8; "" and NULL are null with @or_null. */
-static json_t *view_text(const char *text, bool or_null)
-{
-	CLEANUP(freep) char *good = NULL;
-	size_t n;
-
-	if (!text || (or_null && !*text))
-		return json_null();
-	if (text_is_utf8(text, strlen(text)))
-		return json_string(text);
-	good = text_repair(text, strlen(text), &n);
-	return good ? json_stringn(good, n) : NULL;
-}
 
 /* A time, or null for never. */
 static json_t *view_time(int64_t at)
@@ -110,11 +95,11 @@ static json_t *view_board_file(const struct dispatch *d, json_t *tasks, const ch
 							    : board_state_name(d->board.state);
 
 	return json_pack("{s:o, s:s, s:o, s:s, s:o, s:b, s:o, s:s?, s:o}", "root",
-			 view_text(d->root->path, false), "slug", place->slug, "db",
-			 view_text(place->db_path, false), "state", state, "error",
-			 view_text(d->board.reason, true), "archived", place->archived,
-			 "duplicate_of", view_text(place->duplicate_of, true), "journal_mode",
-			 mode, "tasks", tasks ? tasks : json_null());
+			 reply_string(d->root->path, false), "slug", place->slug, "db",
+			 reply_string(place->db_path, false), "state", state, "error",
+			 reply_string(d->board.reason, true), "archived", place->archived,
+			 "duplicate_of", reply_string(place->duplicate_of, true),
+			 "journal_mode", mode, "tasks", tasks ? tasks : json_null());
 }
 
 static json_t *view_board_live(const struct dispatch *d)
@@ -131,7 +116,7 @@ static json_t *view_board_live(const struct dispatch *d)
 		(int)view_count_workers(d), "launching", (int)launches_count(d), "waits",
 		view_waits(d->waits), "left", "unassigned", (int)d->left.unassigned,
 		"nonspawnable", (int)d->left.nonspawnable, "scheduled", (int)d->left.scheduled,
-		"guarded", (int)d->left.guarded, "memory", view_text(d->memory, true),
+		"guarded", (int)d->left.guarded, "memory", reply_string(d->memory, true),
 		"visited_at", view_time(d->visited_at), "next_at", view_time(d->deadline_s),
 		"failures", (int)d->failures, "checked_at",
 		mine ? view_time(b->checked_at) : json_null(), "snapshot_at",
@@ -153,18 +138,18 @@ json_t *view_board(const struct dispatch *d)
 
 static json_t *view_record(const struct health *h)
 {
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:I, "
-			 "s:{s:I, s:I, s:I, s:I, s:I, s:o, s:o}}",
-			 "state", health_state_name(h->state), "kind", view_text(h->kind, true),
-			 "reason", view_text(h->reason, true), "evidence",
-			 view_text(h->evidence, true), "first_seen", view_time(h->first_seen),
-			 "last_seen", view_time(h->last_seen), "attempts",
-			 (json_int_t)h->attempts, "retry_at", view_time(h->retry_at),
-			 "last_epoch", (json_int_t)h->last_epoch, "good", "event_seq",
-			 (json_int_t)h->good.event_seq, "tasks", (json_int_t)h->good.tasks,
-			 "links", (json_int_t)h->good.links, "runs", (json_int_t)h->good.runs,
-			 "events", (json_int_t)h->good.events, "at", view_time(h->good.at),
-			 "snapshot", view_text(h->good.snapshot, true));
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:I, "
+		"s:{s:I, s:I, s:I, s:I, s:I, s:o, s:o}}",
+		"state", health_state_name(h->state), "kind", reply_string(h->kind, true),
+		"reason", reply_string(h->reason, true), "evidence",
+		reply_string(h->evidence, true), "first_seen", view_time(h->first_seen),
+		"last_seen", view_time(h->last_seen), "attempts", (json_int_t)h->attempts,
+		"retry_at", view_time(h->retry_at), "last_epoch", (json_int_t)h->last_epoch,
+		"good", "event_seq", (json_int_t)h->good.event_seq, "tasks",
+		(json_int_t)h->good.tasks, "links", (json_int_t)h->good.links, "runs",
+		(json_int_t)h->good.runs, "events", (json_int_t)h->good.events, "at",
+		view_time(h->good.at), "snapshot", reply_string(h->good.snapshot, true));
 }
 
 static json_t *view_boards_of(const struct root *root, const struct look *look, json_t *list)
@@ -231,13 +216,13 @@ json_t *view_leader_of(const struct look *look, const struct root *root)
 	l = l ? l : &none;
 	o = &l->owner;
 	if (l->has_file)
-		owner = json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I}", "epoch",
-				  (json_int_t)o->epoch, "pid", (json_int_t)o->pid, "host",
-				  view_text(o->host, false), "boot_id",
-				  view_text(o->boot_id, false), "unit",
-				  view_text(o->unit, false), "version",
-				  view_text(o->version, false), "socket",
-				  view_text(o->socket, false), "since", (json_int_t)o->since);
+		owner = json_pack(
+			"{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:I}", "epoch",
+			(json_int_t)o->epoch, "pid", (json_int_t)o->pid, "host",
+			reply_string(o->host, false), "boot_id",
+			reply_string(o->boot_id, false), "unit", reply_string(o->unit, false),
+			"version", reply_string(o->version, false), "socket",
+			reply_string(o->socket, false), "since", (json_int_t)o->since);
 	return json_pack("{s:b, s:o, s:b, s:b, s:o}", "held", l->held, "pid",
 			 l->pid > 0 ? json_integer(l->pid) : json_null(), "unseen", l->unseen,
 			 "kanband", l->kanband, "owner", owner);
@@ -293,8 +278,8 @@ static json_t *view_numbers(const struct root *root)
 			 (int)st.retrying, "parked", (int)st.parked, "unserved",
 			 (int)st.unserved, "settling", (int)st.settling, "sent",
 			 (json_int_t)st.sent, "failed", (json_int_t)st.failed, "digests",
-			 (json_int_t)st.digests, "error", view_text(st.error, true), "error_at",
-			 view_time(st.error_at), "unwritten", st.unwritten);
+			 (json_int_t)st.digests, "error", reply_string(st.error, true),
+			 "error_at", view_time(st.error_at), "unwritten", st.unwritten);
 }
 
 /* The statuses that are always there. */
@@ -333,8 +318,8 @@ json_t *view_root(const struct root *root, const struct look *look)
 		       strcmp(ask_query(look->req, "tasks"), "no") != 0;
 
 	return json_pack("{s:o, s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o}", "root",
-			 view_text(root->path, false), "role", view_role(root), "holder",
-			 view_text(root->holder, true), "epoch",
+			 reply_string(root->path, false), "role", view_role(root), "holder",
+			 reply_string(root->holder, true), "epoch",
 			 root->role == ROOT_OWNER ? json_integer(root->epoch) : json_null(),
 			 "well", view_root_well(root, look), "leader",
 			 view_leader_of(look, root), "tasks",
@@ -367,12 +352,12 @@ static json_t *view_daemon(const struct control *c, bool well, json_t *roots)
 		"{s:s, s:i, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:b, s:b, s:o, s:o, "
 		"s:I, s:o, s:o}",
 		"version", KANBAND_VERSION, "pid", (int)getpid(), "host",
-		view_text(env->root_env->host, false), "unit", view_text(env->unit, true),
-		"socket", view_text(control_path(c), false), "uid", (int)geteuid(),
+		reply_string(env->root_env->host, false), "unit", reply_string(env->unit, true),
+		"socket", reply_string(control_path(c), false), "uid", (int)geteuid(),
 		"started_at", (json_int_t)c->started_at, "uptime_s", (json_int_t)(up_ms / 1000),
 		"now", (json_int_t)clock_wall_s(), "well", well, "stopping", *env->stopping,
 		"draining", c->draining ? view_held("operator", c->drain_at) : json_null(),
-		"sentence", view_text(env->sentence(env->arg), false), "rss_bytes",
+		"sentence", reply_string(env->sentence(env->arg), false), "rss_bytes",
 		(json_int_t)metrics_rss(), "limits", view_limits(c), "roots", roots);
 }
 
@@ -416,7 +401,7 @@ static void view_leader_looked(struct request *req, const struct look *look)
 
 			if (look->roots[k].root != root)
 				continue;
-			one = json_pack("{s:o, s:s}", "root", view_text(root->path, false),
+			one = json_pack("{s:o, s:s}", "root", reply_string(root->path, false),
 					"role", view_role(root));
 			one = view_join(one, view_leader_of(look, root));
 			if (json_array_append_new(list, one) < 0) {
@@ -443,8 +428,8 @@ static json_t *view_worker(const struct worker *w)
 	const struct dispatch *d = w->dispatch;
 
 	return json_pack("{s:o, s:s, s:o, s:I, s:i, s:I, s:b, s:b, s:b}", "root",
-			 view_text(d->root->path, false), "board", d->board.place.slug, "task",
-			 view_text(w->task, false), "run", (json_int_t)w->run, "pid",
+			 reply_string(d->root->path, false), "board", d->board.place.slug,
+			 "task", reply_string(w->task, false), "run", (json_int_t)w->run, "pid",
 			 (int)w->pid, "started_at", (json_int_t)w->run_started_at, "child",
 			 w->child, "ending", w->ending, "left", w->left_ms != 0);
 }
@@ -480,12 +465,13 @@ static void view_trouble(void *arg, const struct notify_trouble *t)
 {
 	json_t *one = json_pack(
 		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:i, s:I, s:o}", "board",
-		view_text(t->board, false), "task", view_text(t->key->task, false), "platform",
-		view_text(t->key->platform, false), "chat", view_text(t->key->chat, false),
-		"thread", view_text(t->key->thread ? t->key->thread : "", false), "profile",
-		view_text(t->profile ? t->profile : "", false), "reason",
-		view_text(t->reason ? t->reason : "", false), "parked", t->parked, "failures",
-		(int)t->failures, "since", (json_int_t)t->since, "retry_at",
+		reply_string(t->board, false), "task", reply_string(t->key->task, false),
+		"platform", reply_string(t->key->platform, false), "chat",
+		reply_string(t->key->chat, false), "thread",
+		reply_string(t->key->thread ? t->key->thread : "", false), "profile",
+		reply_string(t->profile ? t->profile : "", false), "reason",
+		reply_string(t->reason ? t->reason : "", false), "parked", t->parked,
+		"failures", (int)t->failures, "since", (json_int_t)t->since, "retry_at",
 		view_time(t->parked ? 0 : t->retry_at));
 
 	(void)json_array_append_new(arg, one); /* short of memory it is not shown */
@@ -494,9 +480,9 @@ static void view_trouble(void *arg, const struct notify_trouble *t)
 static void view_unserved(void *arg, const struct notify_unserved *u)
 {
 	json_t *one = json_pack("{s:o, s:o, s:o, s:i, s:I}", "board",
-				view_text(u->board ? u->board : "", false), "profile",
-				view_text(u->profile ? u->profile : "", false), "reason",
-				view_text(u->reason ? u->reason : "", false), "count",
+				reply_string(u->board ? u->board : "", false), "profile",
+				reply_string(u->profile ? u->profile : "", false), "reason",
+				reply_string(u->reason ? u->reason : "", false), "count",
 				(int)u->count, "oldest", (json_int_t)u->oldest);
 
 	(void)json_array_append_new(arg, one); /* short of memory it is not shown */
@@ -511,10 +497,10 @@ static json_t *view_notify_of(const struct root *root)
 		notify_each_trouble(n, view_trouble, troubles);
 		notify_each_unserved(n, view_unserved, unserved);
 	}
-	return json_pack("{s:o, s:b, s:o, s:o, s:o, s:o}", "root", view_text(root->path, false),
-			 "running", n != NULL, "error", view_text(notices_why(root), true),
-			 "numbers", view_numbers(root), "troubles", troubles, "unserved",
-			 unserved);
+	return json_pack("{s:o, s:b, s:o, s:o, s:o, s:o}", "root",
+			 reply_string(root->path, false), "running", n != NULL, "error",
+			 reply_string(notices_why(root), true), "numbers", view_numbers(root),
+			 "troubles", troubles, "unserved", unserved);
 }
 
 void view_notify(struct request *req)
