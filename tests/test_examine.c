@@ -15,9 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/health.h"
 #include "board/repair.h"
+#include "db/db.h"
 #include "lib/boardkit.h"
 #include "lib/visit.h"
 

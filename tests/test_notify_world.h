@@ -17,10 +17,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "board/db.h"
 #include "board/edit.h"
 #include "board/subs.h"
 #include "board/tick.h"
+#include "db/db.h"
 #include "notify/notify.h"
 #include "test_notify_help.h"
 #include "util/fs.h"

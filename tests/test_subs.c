@@ -15,10 +15,10 @@
 
 #include "lib/suite.h"
 
-#include "board/db.h"
 #include "board/edit.h"
 #include "board/subs.h"
 #include "board/tick.h"
+#include "db/db.h"
 
 #define NOW INT64_C(1800000000)
 

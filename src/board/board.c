@@ -27,8 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/examine.h"
+#include "db/db.h"
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/log.h"

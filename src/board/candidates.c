@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/evidence.h"
 #include "board/repair.h"
 #include "board/repair_parts.h"
+#include "db/db.h"
 #include "util/fs.h"
 
 #define CANDIDATES_MAX 200 /* files looked at; of more, the newest */

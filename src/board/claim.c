@@ -4,10 +4,10 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/failure.h"
 #include "board/history.h"
 #include "board/running.h"
+#include "db/db.h"
 #include "util/log.h"
 
 /* clang-format off */

@@ -19,8 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/edit_txn.h"
+#include "db/db.h"
 #include "util/text.h"
 
 #define EDIT_FIRST_LINE  400 /* characters of a summary that go into an event */

@@ -15,10 +15,10 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "board/db.h"
 #include "board/edit.h"
 #include "board/edit_txn.h"
-#include "board/schema.h"
+#include "db/db.h"
+#include "db/schema.h"
 #include "util/text.h"
 
 #define EDIT_ID_TRIES 16

@@ -7,7 +7,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
+#include "db/db.h"
 #include "util/text.h"
 
 static const char sql_read_task[] =

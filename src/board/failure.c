@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/history.h"
+#include "db/db.h"
 #include "util/log.h"
 
 /* clang-format off */

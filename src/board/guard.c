@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "board/db.h"
 #include "board/running.h"
+#include "db/db.h"
 
 #define GUARD_SUCCESS_S 3600
 #define GUARD_PR_S      86400

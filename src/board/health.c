@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/db.h"
+#include "db/db.h"
 #include "util/digest.h"
 #include "util/fs.h"
 

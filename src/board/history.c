@@ -4,7 +4,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
+#include "db/db.h"
 
 /* clang-format off */
 static const char sql_event[] =

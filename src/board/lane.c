@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "board/claim.h"
-#include "board/db.h"
 #include "board/guard.h"
 #include "board/history.h"
 #include "board/running.h"
+#include "db/db.h"
 #include "util/memory.h"
 
 /* clang-format off */

@@ -10,9 +10,9 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/history.h"
 #include "board/strike.h"
+#include "db/db.h"
 
 /* From this many waiting tasks on it is cheaper to look at all at once. */
 #define PROMOTE_MANY 500

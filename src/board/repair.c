@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/evidence.h"
 #include "board/repair_parts.h"
+#include "db/db.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

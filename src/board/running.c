@@ -4,8 +4,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/history.h"
+#include "db/db.h"
 
 /* clang-format off */
 static const char sql_running[] =

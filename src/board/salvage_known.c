@@ -8,7 +8,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/schema.h"
+#include "db/schema.h"
 #include "salvage_impl.h"
 
 static const char sql_known[] = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql "

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/db.h"
+#include "db/db.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -23,7 +23,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
+#include "db/db.h"
 
 /* Row ids up to here: 8 MiB for a set. */
 #define STRIKE_ROWID_MAX (INT64_C(1) << 26)

@@ -25,9 +25,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/subs_sql.h"
 #include "board/tick.h"
+#include "db/db.h"
 #include "util/text.h"
 
 #define SUBS_BATCH  256

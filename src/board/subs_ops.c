@@ -7,9 +7,9 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 
-#include "board/db.h"
 #include "board/subs_sql.h"
 #include "board/tick.h"
+#include "db/db.h"
 
 /* clang-format off */
 static const char sql_cursor[] =

@@ -8,10 +8,10 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/lane.h"
 #include "board/promote.h"
 #include "board/running.h"
+#include "db/db.h"
 
 /* clang-format off */
 static const char sql_last_event[] =

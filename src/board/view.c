@@ -17,8 +17,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "board/db.h"
 #include "board/edit.h"
+#include "db/db.h"
 #include "util/fs.h"
 #include "util/text.h"
 

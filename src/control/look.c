@@ -13,9 +13,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/view.h"
 #include "control/control_impl.h"
+#include "db/db.h"
 #include "root/errand.h"
 #include "root/root.h"
 #include "util/clock.h"

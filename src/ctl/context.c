@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/view.h"
 #include "ctl/ctl.h"
 #include "daemon/config.h"
+#include "db/db.h"
 #include "util/fs.h"
 
 #define CTL_BUSY_MS      120000 /* the board contract, §3 */

@@ -9,11 +9,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/discover.h"
 #include "ctl/ctl.h"
 #include "ctl/doctor.h"
 #include "ctl/quote.h"
+#include "db/db.h"
 #include "launch/proc.h"
 #include "util/clock.h"
 #include "util/fs.h"

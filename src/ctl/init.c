@@ -15,8 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "ctl/ctl.h"
+#include "db/db.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/view.h"
 #include "ctl/cells.h"
 #include "ctl/ctl.h"
 #include "ctl/table.h"
+#include "db/db.h"
 
 #define SHOW_EVENTS 20 /* newest events, unless told otherwise */
 

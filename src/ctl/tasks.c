@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/view.h"
 #include "ctl/cells.h"
 #include "ctl/ctl.h"
 #include "ctl/table.h"
+#include "db/db.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

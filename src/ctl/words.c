@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "board/view.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
+#include "db/db.h"
 #include "util/fs.h"
 
 #define WORDS_TASKS 500 /* most; who has more types a letter first */

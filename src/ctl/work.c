@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/db.h"
 #include "ctl/ctl.h"
+#include "db/db.h"
 #include "util/clock.h"
 
 #define CTL_CLAIM_TTL_S 900 /* the board contract, §6 */

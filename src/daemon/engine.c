@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "board/db.h"
+#include "db/db.h"
 #include "util/fs.h"
 #include "util/log.h"
 #include "util/memory.h"

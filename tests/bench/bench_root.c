@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "bench.h"
-#include "board/schema.h"
+#include "db/schema.h"
 
 void bench_run(const char *fmt, ...)
 {

@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "bench.h"
-#include "board/db.h"
 #include "board/tick.h"
+#include "db/db.h"
 
 #define TICKS 25
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "board/schema.h"
+#include "db/schema.h"
 
 struct kit kit;
 

@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/db.h"
 #include "board/plan.h"
 #include "board/tick.h"
+#include "db/db.h"
 #include "suite.h"
 #include "util/error.h"
 #include "util/settings.h"

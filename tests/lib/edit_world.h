@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/db.h"
 #include "board/edit.h"
+#include "db/db.h"
 
 #define NOW INT64_C(1800000000)
 

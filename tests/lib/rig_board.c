@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "board/schema.h"
+#include "db/schema.h"
 #include "rig.h"
 #include "rig_internal.h"
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "board/page.h"
-#include "board/schema.h"
+#include "db/schema.h"
 #include "util/error.h"
 
 const char *const kit_tables[KIT_TABLES] = {

@@ -2,7 +2,7 @@
  * Statements of one connection: compiled once, cached by the address of their text, and
  * expanded for the columns that this board has.
  */
-#include "board/db_impl.h"
+#include "db.h"
 
 #include <errno.h>
 #include <stdarg.h>

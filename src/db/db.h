@@ -3,7 +3,7 @@
 
 #include <sqlite3.h>
 
-#include "board/db.h"
+#include "db/db.h"
 
 #define DB_STATEMENT_MAX 96
 

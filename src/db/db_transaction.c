@@ -3,7 +3,7 @@
  * itself; db_rollback() asks sqlite3_get_autocommit() first
  * (https://sqlite.org/c3ref/get_autocommit.html).
  */
-#include "board/db_impl.h"
+#include "db.h"
 
 #include <string.h>
 #include <sys/random.h>

@@ -12,7 +12,7 @@
  * Failure modes: a file system without leases, or a file of another user, leaves the question
  * open; then nothing is changed.
  */
-#include "board/db_impl.h"
+#include "db.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,7 +12,7 @@
  * because closing any descriptor drops the process's POSIX locks on it
  * (https://sqlite.org/howtocorrupt.html, 2.2).
  */
-#include "board/db_impl.h"
+#include "db.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * damaged (corrupt), or to say that it is not a board (schema). It works on extended result
  * codes; messages are for people.
  */
-#include "board/db_impl.h"
+#include "db.h"
 
 #include <errno.h>
 

@@ -3,7 +3,7 @@
  * demo, the benchmarks and the tests. Column order is that of Hermes, because a rebuilt table
  * must be readable by code that counts columns.
  */
-#include "board/schema.h"
+#include "db/schema.h"
 
 const char board_schema_sql[] =
 	"CREATE TABLE IF NOT EXISTS tasks (\n"
