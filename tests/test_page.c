@@ -1,6 +1,6 @@
 /* page: the file format, read from databases that SQLite wrote, and from what is left of them.
  */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <check.h>
 #include <errno.h>

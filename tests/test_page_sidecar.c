@@ -1,5 +1,5 @@
 /* page: what stands beside the file, WAL and journal; and bytes that mean harm. */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <check.h>
 #include <errno.h>

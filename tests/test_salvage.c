@@ -1,6 +1,6 @@
 /* salvage: what is left of a damaged board is saved, all of it and nothing else.
  * test-timeout: 600 */
-#include "board/salvage.h"
+#include "salvage/salvage.h"
 
 #include <check.h>
 #include <errno.h>
@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/page.h"
 #include "lib/dbfile.h"
 #include "lib/salvagekit.h"
 #include "lib/suite.h"
+#include "salvage/page.h"
 #include "util/error.h"
 
 static const struct kit_board boards[] = {

@@ -3,7 +3,7 @@
  * Of every one exactly the rows that are still in its file come back, each as it was. Without
  * the variable there is nothing to do. SALVAGE_TABLE=1 prints what was saved.
  */
-#include "board/salvage.h"
+#include "salvage/salvage.h"
 
 #include <check.h>
 #include <fcntl.h>

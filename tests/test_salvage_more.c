@@ -1,5 +1,5 @@
 /* salvage: sidecars, schemas, deleted rows, unique keys, ends of all kinds; and noise. */
-#include "board/salvage.h"
+#include "salvage/salvage.h"
 
 #include <check.h>
 #include <errno.h>
@@ -8,10 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/page.h"
 #include "lib/dbfile.h"
 #include "lib/salvagekit.h"
 #include "lib/suite.h"
+#include "salvage/page.h"
 #include "util/error.h"
 
 static int64_t out_number(const char *sql)

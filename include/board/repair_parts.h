@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "board/repair.h"
-#include "board/salvage.h"
+#include "salvage/salvage.h"
 
 #define REPAIR_WAIT_MS 5000 /* for the locks of others */
 

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/page.h"
 #include "dbfile.h"
+#include "salvage/page.h"
 
 /** pagekit_open() - page_file_open(), which must succeed; page_file_close() */
 struct page_file pagekit_open(const char *name, bool sidecars);

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/page.h"
 #include "db/schema.h"
+#include "salvage/page.h"
 #include "util/error.h"
 
 const char *const kit_tables[KIT_TABLES] = {

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "board/salvage.h"
 #include "dbfile.h"
+#include "salvage/salvage.h"
 
 enum { KIT_TABLES = 7 };
 extern const char *const kit_tables[KIT_TABLES];

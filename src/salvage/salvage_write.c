@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 #include "util/fs.h"
 
 /* Instructions of SQLite's machine between two looks at the cancel flag. */

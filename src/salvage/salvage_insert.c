@@ -11,7 +11,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 enum insert_outcome { INSERT_DONE, INSERT_ROWID, INSERT_UNIQUE, INSERT_REFUSED };
 

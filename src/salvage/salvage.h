@@ -3,8 +3,8 @@
 
 #include <stdatomic.h>
 
-#include "board/page.h"
-#include "board/salvage.h"
+#include "salvage/page.h"
+#include "salvage/salvage.h"
 
 struct sqlite3;
 struct sqlite3_stmt;

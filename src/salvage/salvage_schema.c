@@ -7,7 +7,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 /* More objects than any board has; a bound on the work that a hostile schema can ask for. */
 #define SALVAGE_OBJECTS_MAX 2000

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 /* SQLite's own trees are at most this deep. */
 #define SALVAGE_DEPTH_MAX 20

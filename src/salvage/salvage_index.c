@@ -7,7 +7,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 static bool index_claim(void *arg, uint32_t pgno)
 {

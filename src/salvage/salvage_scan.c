@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 /* How well a page's cells fit a table. */
 struct scan_fit {

@@ -36,14 +36,14 @@
  * per page and per stray row. A kill leaves a half-built @out_path and nothing else; the caller
  * removes it and starts again.
  */
-#include "board/salvage.h"
+#include "salvage/salvage.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 /* Make room for one more; @array points to the array pointer. */
 int salvage_grow(void *array, size_t n, size_t *cap, size_t size)

@@ -9,7 +9,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 struct lost_walk {
 	struct salvage_work *work;

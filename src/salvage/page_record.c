@@ -1,5 +1,5 @@
 /* Payloads (§1.7) and the records in them (§2.1). */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,7 +4,7 @@
  * page, with a larger one, or with other reserved bytes, the content area does not end where
  * the page does. So it is enough to count.
  */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 /* Longest run of zero bytes in a text that is taken for content (a sector is 512). */
 #define SALVAGE_ZERO_RUN 64

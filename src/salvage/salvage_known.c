@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "db/schema.h"
-#include "salvage_impl.h"
+#include "salvage.h"
 
 static const char sql_known[] = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql "
 				"IS NOT NULL AND name NOT "

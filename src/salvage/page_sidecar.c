@@ -6,7 +6,7 @@
  * A sidecar that is missing, empty, torn before its first commit or not one at all is no
  * failure: the file then stands for itself.
  */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <errno.h>
 #include <fcntl.h>

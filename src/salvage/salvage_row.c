@@ -1,7 +1,7 @@
 /* From a cell to a row that is believed: payload, record, shape, content. */
 #include <errno.h>
 
-#include "salvage_impl.h"
+#include "salvage.h"
 
 /* Does the part of the record that is in the cell itself fit? */
 bool salvage_row_fits(struct salvage *s, const struct salvage_shape *shape,

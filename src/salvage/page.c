@@ -7,7 +7,7 @@
  * up there first. A hot journal comes before a WAL, as only one of them can be meant: SQLite
  * rolls back before it looks at anything else.
  */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * header, pointers, unused gap, cells, freeblocks and up to 60 fragment bytes. That sum is the
  * one checksum that the format has, and page_view_audit() takes it.
  */
-#include "board/page.h"
+#include "salvage/page.h"
 
 #include <string.h>
 
