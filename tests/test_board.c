@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "board/board.h"
-#include "board/repair.h"
 #include "lib/boardkit.h"
 #include "lib/visit.h"
+#include "recovery/repair.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/health.h"
 #include "lib/doctor_world.h"
 #include "notify/outbox.h"
+#include "recovery/health.h"
 #include "util/fs.h"
 
 /* ---- nothing planted ----------------------------------------------------------------------

@@ -10,10 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
-#include "board/snapshot.h"
 #include "lib/boardkit.h"
 #include "lib/files.h"
+#include "recovery/evidence.h"
+#include "recovery/snapshot.h"
 
 static char *keep(const char *text)
 {

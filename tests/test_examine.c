@@ -15,11 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/health.h"
-#include "board/repair.h"
 #include "db/db.h"
 #include "lib/boardkit.h"
 #include "lib/visit.h"
+#include "recovery/health.h"
+#include "recovery/repair.h"
 
 #define N_TASKS 60
 

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "board/health.h"
 #include "lib/boardkit.h"
 #include "lib/files.h"
+#include "recovery/health.h"
 
 static struct health a, b; /* too big for a stack */
 

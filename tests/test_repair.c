@@ -13,9 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
-#include "board/repair.h"
 #include "lib/boardkit.h"
+#include "recovery/evidence.h"
+#include "recovery/repair.h"
 
 #define N_TASKS 60
 #define PAGE    4096

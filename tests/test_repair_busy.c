@@ -16,10 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
 #include "board/mend.h"
 #include "lib/boardkit.h"
 #include "lib/visit.h"
+#include "recovery/evidence.h"
 
 #define N_TASKS 60
 #define PACE_NS 5000000 /* between two commits */

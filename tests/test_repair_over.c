@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
-#include "board/repair.h"
-#include "board/snapshot.h"
 #include "lib/boardkit.h"
+#include "recovery/evidence.h"
+#include "recovery/repair.h"
+#include "recovery/snapshot.h"
 
 #define N_TASKS 60
 

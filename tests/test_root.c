@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "board/board.h"
-#include "board/repair.h"
 #include "lib/boardkit.h"
+#include "recovery/repair.h"
 #include "root/dispatch.h"
 #include "root/root.h"
 #include "util/clock.h"

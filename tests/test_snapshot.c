@@ -9,10 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/snapshot.h"
 #include "lib/boardkit.h"
 #include "lib/faultvfs.h"
 #include "lib/files.h"
+#include "recovery/snapshot.h"
 
 static const struct snapshot_limits limits = { 24, 7, INT64_C(1) << 30 };
 

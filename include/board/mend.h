@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 #include "board/discover.h"
-#include "board/health.h"
-#include "board/repair.h"
-#include "board/snapshot.h"
+#include "recovery/health.h"
+#include "recovery/repair.h"
+#include "recovery/snapshot.h"
 #include "util/error.h"
 
 /* Positive outcomes */

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "board/discover.h"
-#include "board/health.h"
+#include "recovery/health.h"
 #include "root/leader.h"
 #include "util/job.h"
 

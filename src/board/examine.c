@@ -20,11 +20,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/evidence.h"
-#include "board/health.h"
-#include "board/repair.h"
-#include "board/snapshot.h"
 #include "db/db.h"
+#include "recovery/evidence.h"
+#include "recovery/health.h"
+#include "recovery/repair.h"
+#include "recovery/snapshot.h"
 #include "util/clock.h"
 #include "util/log.h"
 

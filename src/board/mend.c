@@ -19,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
 #include "db/db.h"
+#include "recovery/evidence.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

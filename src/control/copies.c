@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "board/snapshot.h"
 #include "control/control_impl.h"
+#include "recovery/snapshot.h"
 #include "root/root.h"
 #include "util/fs.h"
 #include "util/job.h"

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/health.h"
 #include "board/view.h"
 #include "ctl/cells.h"
 #include "ctl/ctl.h"
 #include "ctl/json.h"
 #include "ctl/table.h"
 #include "db/db.h"
+#include "recovery/health.h"
 
 /* ---- from the files ------------------------------------------------------------------------
  */

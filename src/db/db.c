@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "board/health.h"
+#include "recovery/health.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

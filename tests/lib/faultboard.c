@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/health.h"
+#include "recovery/health.h"
 
 #define PAGE    4096
 #define N_TASKS 24

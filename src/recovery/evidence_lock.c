@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "board/evidence_parts.h"
+#include "recovery/evidence_parts.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

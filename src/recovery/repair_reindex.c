@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "board/repair_parts.h"
+#include "recovery.h"
 
 #define REINDEX_MESSAGES 2000 /* more is no sign of indexes alone */
 

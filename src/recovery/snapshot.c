@@ -6,7 +6,7 @@
  * not keep is removed. Failure and kill: nothing half-made has a final name, and the next
  * snapshot removes what a killed process left.
  */
-#include "board/snapshot.h"
+#include "recovery/snapshot.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -35,8 +35,8 @@
 #include <unistd.h>
 
 #include "board/discover.h"
-#include "board/evidence.h"
-#include "board/repair_parts.h"
+#include "recovery.h"
+#include "recovery/evidence.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/repair_parts.h"
+#include "recovery.h"
 #include "util/fs.h"
 
 /* clang-format off */

@@ -4,7 +4,7 @@
  * WAL, or be damaged: each is copied with its sidecars into a private folder and looked at
  * there.
  */
-#include "board/snapshot.h"
+#include "recovery/snapshot.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
-#include "board/repair.h"
-#include "board/repair_parts.h"
 #include "db/db.h"
+#include "recovery.h"
+#include "recovery/evidence.h"
+#include "recovery/repair.h"
 #include "util/fs.h"
 
 #define CANDIDATES_MAX 200 /* files looked at; of more, the newest */

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "board/health.h"
+#include "recovery/health.h"
 #include "util/error.h"
 
 struct db;

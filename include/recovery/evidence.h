@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/health.h"
+#include "recovery/health.h"
 #include "util/error.h"
 
 #define EVIDENCE_MAX_FILES 10

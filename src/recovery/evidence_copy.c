@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
-#include "board/evidence_parts.h"
+#include "recovery/evidence.h"
+#include "recovery/evidence_parts.h"
 #include "util/fs.h"
 
 #define EVIDENCE_CHUNK (1 << 18)

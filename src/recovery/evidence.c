@@ -16,7 +16,7 @@
  * removed by the next; a set that does not hold what its name says (cut short by a crash of the
  * machine) is made anew.
  */
-#include "board/evidence.h"
+#include "recovery/evidence.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/evidence_parts.h"
+#include "recovery/evidence_parts.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -5,7 +5,7 @@
  * written. If others have written to it meanwhile all this is done once more, from what is
  * there then, while they wait.
  */
-#include "board/repair.h"
+#include "recovery/repair.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,9 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/evidence.h"
-#include "board/repair_parts.h"
 #include "db/db.h"
+#include "recovery.h"
+#include "recovery/evidence.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/health.h"
+#include "recovery/health.h"
 #include "util/error.h"
 
 enum repair_policy {

@@ -1,4 +1,4 @@
-#include "board/health.h"
+#include "recovery/health.h"
 
 #include <errno.h>
 #include <fcntl.h>

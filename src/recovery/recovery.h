@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/repair.h"
+#include "recovery/repair.h"
 #include "salvage/salvage.h"
 
 #define REPAIR_WAIT_MS 5000 /* for the locks of others */
