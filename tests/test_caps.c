@@ -1,8 +1,8 @@
 /* The caps, by one board and by eight at a time. */
 #include <pthread.h>
 
-#include "board/caps.h"
 #include "lib/boardkit.h"
+#include "tick/caps.h"
 
 START_TEST(counting)
 {

@@ -1,8 +1,8 @@
 /* Claiming a task, and booking what became of its launch. */
 #include <string.h>
 
-#include "board/claim.h"
 #include "lib/boardkit.h"
+#include "tick/claim.h"
 
 static void try_claim(const char *task, bool review)
 {

@@ -1,8 +1,8 @@
 /* Step 6 of a tick: workers that are gone, by how they ended, alone and in waves. */
 #include <string.h>
 
-#include "board/running.h"
 #include "lib/boardkit.h"
+#include "tick/running.h"
 
 static struct tick_exit exits[16];
 

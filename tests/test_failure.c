@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/failure.h"
 #include "lib/boardkit.h"
+#include "tick/failure.h"
 
 static bool tripped;
 

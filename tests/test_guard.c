@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/guard.h"
 #include "lib/boardkit.h"
+#include "tick/guard.h"
 
 /* ---- words ---------------------------------------------------------------------------------
  */

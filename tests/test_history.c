@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/history.h"
 #include "lib/boardkit.h"
+#include "tick/history.h"
 
 static char *dumped(json_t *v)
 {

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/lane.h"
 #include "lib/boardkit.h"
+#include "tick/lane.h"
 
 /* One tick of the lanes; the claimed tasks in order. */
 static char *dispatch(void)

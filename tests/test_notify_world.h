@@ -19,10 +19,10 @@
 
 #include "board/edit.h"
 #include "board/subs.h"
-#include "board/tick.h"
 #include "db/db.h"
 #include "notify/notify.h"
 #include "test_notify_help.h"
+#include "tick/tick.h"
 #include "util/fs.h"
 
 #define WORLD_BOARDS 2

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "board/plan.h"
 #include "lib/boardkit.h"
+#include "tick/plan.h"
 
 START_TEST(deadlines_keep_the_earliest)
 {

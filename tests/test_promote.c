@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/promote.h"
 #include "lib/boardkit.h"
+#include "tick/promote.h"
 
 #define MAX_TASKS 700
 #define MAX_LINKS 1500

@@ -4,8 +4,8 @@
  */
 #include <string.h>
 
-#include "board/running.h"
 #include "lib/boardkit.h"
+#include "tick/running.h"
 
 /* What is over is no deadline: the loop would tick for ever. */
 static void deadline_ahead(void)

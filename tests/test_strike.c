@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "board/strike.h"
 #include "lib/boardkit.h"
+#include "tick/antijoin.h"
 
 static struct strings ids;
 

@@ -17,8 +17,8 @@
 
 #include "board/edit.h"
 #include "board/subs.h"
-#include "board/tick.h"
 #include "db/db.h"
+#include "tick/tick.h"
 
 #define NOW INT64_C(1800000000)
 

@@ -10,7 +10,7 @@
 
 #include "board/discover.h"
 #include "board/subs.h"
-#include "board/tick.h"
+#include "tick/tick.h"
 #include "util/error.h"
 #include "util/job.h"
 

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 #include <uv.h>
 
-#include "board/caps.h"
 #include "daemon/config.h"
 #include "launch/launch.h"
 #include "root/root.h"
+#include "tick/caps.h"
 #include "util/job.h"
 
 /* A configuration and what was made of it; kept until no job can use it any more. */

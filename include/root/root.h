@@ -8,12 +8,12 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "board/caps.h"
 #include "board/discover.h"
-#include "board/tick.h"
 #include "launch/launch.h"
 #include "root/lease.h"
 #include "root/stats.h"
+#include "tick/caps.h"
+#include "tick/tick.h"
 #include "util/job.h"
 #include "util/settings.h"
 

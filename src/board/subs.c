@@ -25,9 +25,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/subs_sql.h"
-#include "board/tick.h"
+#include "board.h"
 #include "db/db.h"
+#include "tick/tick.h"
 #include "util/text.h"
 
 #define SUBS_BATCH  256

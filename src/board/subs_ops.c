@@ -7,9 +7,9 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 
-#include "board/subs_sql.h"
-#include "board/tick.h"
+#include "board.h"
 #include "db/db.h"
+#include "tick/tick.h"
 
 /* clang-format off */
 static const char sql_cursor[] =

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "board/caps.h"
 #include "control/control_impl.h"
 #include "control/look.h"
 #include "notify/notify.h"
 #include "root/notices.h"
+#include "tick/caps.h"
 #include "util/clock.h"
 
 /* A time, or null for never. */

@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "bench.h"
-#include "board/tick.h"
 #include "db/db.h"
+#include "tick/tick.h"
 
 #define TICKS 25
 

@@ -11,10 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/plan.h"
-#include "board/tick.h"
 #include "db/db.h"
 #include "suite.h"
+#include "tick/plan.h"
+#include "tick/tick.h"
 #include "util/error.h"
 #include "util/settings.h"
 

@@ -1,4 +1,4 @@
-#include "board/history.h"
+#include "tick/history.h"
 
 #include <errno.h>
 #include <sqlite3.h>

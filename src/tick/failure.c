@@ -1,10 +1,10 @@
-#include "board/failure.h"
+#include "tick/failure.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "board/history.h"
 #include "db/db.h"
+#include "tick/history.h"
 #include "util/log.h"
 
 /* clang-format off */

@@ -1,4 +1,4 @@
-#include "board/guard.h"
+#include "tick/guard.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "board/running.h"
 #include "db/db.h"
+#include "tick/running.h"
 
 #define GUARD_SUCCESS_S 3600
 #define GUARD_PR_S      86400

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "board/tick.h"
+#include "tick/tick.h"
 
 /* A running row. Times and pids are clamped to sane ranges when read: rows are hostile. */
 struct running {

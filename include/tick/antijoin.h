@@ -1,7 +1,7 @@
 /* Waiting tasks without an unfinished parent, found for all tasks at once. */
 #pragma once
 
-#include "board/plan.h"
+#include "tick/plan.h"
 #include "util/error.h"
 
 struct db;

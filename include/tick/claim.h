@@ -1,7 +1,7 @@
 /* Claiming a task, and recording what became of its launch. */
 #pragma once
 
-#include "board/tick.h"
+#include "tick/tick.h"
 
 /**
  * claim_task() - claim one task (the board contract, §6 "Claim"), inside the caller's

@@ -1,11 +1,11 @@
-#include "board/running.h"
+#include "tick/running.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/history.h"
 #include "db/db.h"
+#include "tick/history.h"
 
 /* clang-format off */
 static const char sql_running[] =

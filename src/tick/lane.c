@@ -1,4 +1,4 @@
-#include "board/lane.h"
+#include "tick/lane.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "board/claim.h"
-#include "board/guard.h"
-#include "board/history.h"
-#include "board/running.h"
 #include "db/db.h"
+#include "tick/claim.h"
+#include "tick/guard.h"
+#include "tick/history.h"
+#include "tick/running.h"
 #include "util/memory.h"
 
 /* clang-format off */

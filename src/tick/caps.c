@@ -1,4 +1,4 @@
-#include "board/caps.h"
+#include "tick/caps.h"
 
 void caps_init(struct caps *caps, int64_t max)
 {

@@ -1,7 +1,7 @@
 /* Step 8 of a tick: tasks whose parents are done become ready. */
 #pragma once
 
-#include "board/tick.h"
+#include "tick/tick.h"
 
 /**
  * promote_find() - which tasks are to be promoted; reads only

@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/history.h"
-#include "board/running.h"
 #include "db/db.h"
+#include "tick/history.h"
+#include "tick/running.h"
 #include "util/log.h"
 
 /* clang-format off */

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "board/caps.h"
-#include "board/plan.h"
+#include "tick/caps.h"
+#include "tick/plan.h"
 #include "util/error.h"
 #include "util/settings.h"
 

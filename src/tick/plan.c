@@ -1,4 +1,4 @@
-#include "board/plan.h"
+#include "tick/plan.h"
 
 #include <errno.h>
 #include <stdio.h>

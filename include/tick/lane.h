@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "board/tick.h"
+#include "tick/tick.h"
 
 /* What is to be done with one row. */
 enum lane_verdict {

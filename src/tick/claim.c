@@ -1,13 +1,13 @@
-#include "board/claim.h"
+#include "tick/claim.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/failure.h"
-#include "board/history.h"
-#include "board/running.h"
 #include "db/db.h"
+#include "tick/failure.h"
+#include "tick/history.h"
+#include "tick/running.h"
 #include "util/log.h"
 
 /* clang-format off */

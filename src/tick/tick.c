@@ -2,16 +2,16 @@
  * One tick of one board. The idle path only reads: a write transaction is opened for a step
  * when the step has found something to write, and then holds for that step alone.
  */
-#include "board/tick.h"
+#include "tick/tick.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/lane.h"
-#include "board/promote.h"
-#include "board/running.h"
 #include "db/db.h"
+#include "tick/lane.h"
+#include "tick/promote.h"
+#include "tick/running.h"
 
 /* clang-format off */
 static const char sql_last_event[] =

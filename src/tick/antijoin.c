@@ -17,7 +17,7 @@
  * checks each task again before it promotes it, and what is missed is there for the next look,
  * which that commit causes.
  */
-#include "board/strike.h"
+#include "tick/antijoin.h"
 
 #include <errno.h>
 #include <sqlite3.h>

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/tick.h"
+#include "tick/tick.h"
 
 /* A task as the guard sees it. Borrowed. */
 struct guard_task {

@@ -4,15 +4,15 @@
  * What is found is a candidate only: promote_run() asks the exact question of each inside its
  * transaction.
  */
-#include "board/promote.h"
+#include "tick/promote.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/history.h"
-#include "board/strike.h"
 #include "db/db.h"
+#include "tick/antijoin.h"
+#include "tick/history.h"
 
 /* From this many waiting tasks on it is cheaper to look at all at once. */
 #define PROMOTE_MANY 500

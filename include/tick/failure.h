@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "board/tick.h"
+#include "tick/tick.h"
 
 /* One counted failure. Borrowed for the call but @extra. */
 struct failure {

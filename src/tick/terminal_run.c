@@ -7,8 +7,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "board/running.h"
 #include "db/db.h"
+#include "tick/running.h"
 
 #define TERMINAL_AFTER_S 120
 #define TERMINAL_RUNS    500
