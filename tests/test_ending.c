@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 #include <uv.h>
 
+#include "../src/launch/launch.h"
 #include "launch/ending.h"
-#include "launch/parts.h"
 
 #define RUN "HERMES_KANBAN_RUN_ID=7"
 

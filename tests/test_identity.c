@@ -4,7 +4,7 @@
 #include <grp.h>
 
 #include "launch/identity.h"
-#include "launch/proc.h"
+#include "process/proc.h"
 
 #define TASK "HERMES_KANBAN_TASK=t_0000abcd"
 #define RUN  "HERMES_KANBAN_RUN_ID=7"

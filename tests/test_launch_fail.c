@@ -5,7 +5,7 @@
  */
 #include "test_launch_help.h"
 
-#include "launch/parts.h"
+#include "../src/launch/launch.h"
 
 static void setup(void)
 {

@@ -4,7 +4,7 @@
  */
 #include "test_launch_help.h"
 
-#include "launch/parts.h"
+#include "../src/launch/launch.h"
 
 static struct launch_env *env;
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "notify/item.h"
-#include "notify/text.h"
+#include "notify/notify_text.h"
 #include "test_notify_help.h"
 #include "util/text.h"
 

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-#include "launch/parts.h"
+#include "../src/launch/launch.h"
 
 static struct help_launch h;
 static struct launch_env *env;

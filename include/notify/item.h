@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "notify/text.h"
+#include "notify/notify_text.h"
 #include "util/error.h"
 
 struct notify_sub;

@@ -11,7 +11,7 @@
 #include "ctl/doctor.h"
 #include "ctl/json.h"
 #include "ctl/quote.h"
-#include "launch/proc.h"
+#include "process/proc.h"
 #include "util/fs.h"
 
 #define DOCTOR_MANY      20 /* lines about one kind of thing; then one for the rest */

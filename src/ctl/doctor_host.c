@@ -14,7 +14,7 @@
 #include "ctl/doctor.h"
 #include "ctl/quote.h"
 #include "db/db.h"
-#include "launch/proc.h"
+#include "process/proc.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

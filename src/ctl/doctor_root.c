@@ -11,7 +11,7 @@
 #include "ctl/json.h"
 #include "ctl/outbox.h"
 #include "ctl/quote.h"
-#include "launch/proc.h"
+#include "process/proc.h"
 #include "util/fs.h"
 
 #define LEASE_WAITS "kanband waits as standby until it ends"

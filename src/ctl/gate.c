@@ -24,8 +24,8 @@
 #include "ctl/gate_units.h"
 #include "ctl/quote.h"
 #include "ctl/unit_parse.h"
-#include "launch/proc.h"
 #include "notify/gateway.h"
+#include "process/proc.h"
 #include "root/lease.h"
 #include "util/fs.h"
 

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launch/proc.h"
+#include "process/proc.h"
 #include "root/dispatch.h"
 #include "util/fs.h"
 

@@ -7,7 +7,7 @@
  * what is falsy in the list is dropped; numbers and the like become the text that Hermes makes
  * of them.
  */
-#include "launch/parts.h"
+#include "launch.h"
 
 #include <jansson.h>
 #include <stdio.h>

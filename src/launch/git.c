@@ -7,7 +7,7 @@
  * group gets SIGTERM, on which git removes what it had half done, then SIGKILL, and the call
  * says so.
  */
-#include "launch/parts.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "launch/proc.h"
+#include "process/proc.h"
 #include "util/fs.h"
 
 #define IDENTITY_UNVERIFIED "unverified"

@@ -19,9 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "launch/identity.h"
-#include "launch/parts.h"
-#include "launch/proc.h"
+#include "process/proc.h"
 #include "util/fs.h"
 
 int launcher_init(struct launcher *launcher)

@@ -6,7 +6,7 @@
  *
  * A rotation that fails costs no run: the log then grows further.
  */
-#include "launch/parts.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -31,8 +31,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "launch/parts.h"
-#include "launch/proc.h"
+#include "launch.h"
+#include "process/proc.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -7,7 +7,7 @@
  *
  * A relative path is refused: it would be relative to wherever the daemon happens to run.
  */
-#include "launch/parts.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <pwd.h>

@@ -16,7 +16,7 @@
  * after GIT_TIMEOUT_MS it is done without. Others (people, Hermes) do not know that lock: where
  * git says that a lock file is in the way, it is tried again.
  */
-#include "launch/parts.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -36,7 +36,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "notify/notify_impl.h"
+#include "notify.h"
 #include "util/clock.h"
 
 static const char *const state_names[] = {

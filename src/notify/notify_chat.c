@@ -20,7 +20,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "notify/notify_impl.h"
+#include "notify.h"
 
 #define CHAT_MARGIN_MS 2000 /* for the visit that claims again what failed */
 #define CHAT_FORGET_MS (2 * NOTIFY_RETRY_MAX * 1000) /* an empty one, with its failures */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "notify/notify_impl.h"
+#include "notify.h"
 #include "util/log.h"
 
 #define SKIP_FIRST_MS 60000 /* a gateway that has just started has so long */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "notify/notify_impl.h"
+#include "notify.h"
 #include "util/log.h"
 
 #define STORE_LIMIT_MS 60000

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "notify/notify_impl.h"
+#include "notify.h"
 #include "util/log.h"
 
 #define PARK_LOGS_PER_MIN 5

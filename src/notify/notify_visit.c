@@ -6,7 +6,7 @@
 #include <string.h>
 #include <syslog.h>
 
-#include "notify/notify_impl.h"
+#include "notify.h"
 
 int notify_key_order(const struct notify_key *a, const struct notify_key *b)
 {

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "launch/helper.h"
+#include "process/helper.h"
 #include "root/root.h"
 #include "util/log.h"
 

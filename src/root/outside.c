@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launch/helper.h"
 #include "launch/identity.h"
+#include "process/helper.h"
 #include "root/root.h"
 #include "util/fs.h"
 

@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launch/parts.h"
+#include "launch.h"
 #include "util/fs.h"
 
 #ifndef P_PIDFD

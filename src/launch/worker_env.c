@@ -7,14 +7,14 @@
  * and whose other entries point into the prepared environment. The task's variables come first
  * so that a reader of /proc/PID/environ finds them in the first page.
  */
-#include "launch/parts.h"
+#include "launch.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "launch/proc.h"
+#include "process/proc.h"
 
 struct launch_env {
 	char **base;       /* filtered, NULL-terminated; entries and vector are ours */

@@ -2,7 +2,7 @@
  * Message texts. Pure functions: they run on pool threads, inside a claim, as well as on the
  * loop.
  */
-#include "notify/text.h"
+#include "notify/notify_text.h"
 
 #include <errno.h>
 #include <inttypes.h>

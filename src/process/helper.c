@@ -1,4 +1,4 @@
-#include "launch/helper.h"
+#include "process/helper.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launch/parts.h"
+#include "../launch/launch.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

@@ -1,7 +1,7 @@
 /*
  * Reading /proc. A process may end between two reads: every reader takes -ESRCH for an answer.
  */
-#include "launch/proc.h"
+#include "process/proc.h"
 
 #include <dirent.h>
 #include <errno.h>

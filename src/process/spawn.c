@@ -7,7 +7,7 @@
  * step of the set-up can overwrite one that a later step needs, also in a daemon that was
  * started with 0, 1 or 2 closed.
  */
-#include "launch/parts.h"
+#include "../launch/launch.h"
 
 #include <errno.h>
 #include <fcntl.h>
