@@ -56,7 +56,7 @@ PKG_LIBS   = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIB
 ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDHARDEN) $(LDOPT) $(LDFLAGS)
 
-MAINS := src/kanband.c src/ctl/kanbanctl.c
+MAINS := src/daemon/kanband.c src/ctl/kanbanctl.c
 SRCS  := $(filter-out $(MAINS),$(sort $(wildcard src/*/*.c)))
 OBJS  := $(SRCS:%.c=$(OUT)/%.o)
 LIB   := $(OUT)/libkanband.a
@@ -83,7 +83,7 @@ $(LIB): $(OBJS)
 	$(call say,AR)
 	$(Q)$(AR) rcs $@ $^
 
-$(OUT)/kanband: $(OUT)/src/kanband.o $(LIB)
+$(OUT)/kanband: $(OUT)/src/daemon/kanband.o $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 $(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(LIB)

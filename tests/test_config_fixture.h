@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../src/daemon/daemon.h"
 #include "daemon/config.h"
-#include "daemon/config_impl.h"
 #include "util/fs.h"
 
 static char *dir;               /* absolute and resolved; the working folder of the case */

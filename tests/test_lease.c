@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "../src/root/lease_internal.h"
+#include "../src/root/root.h"
 #include "lib/lease_world.h"
 #include "util/clock.h"
 

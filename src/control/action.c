@@ -10,8 +10,8 @@
 
 #include "control/control_impl.h"
 #include "notify/notify.h"
-#include "root/errand.h"
 #include "root/notices.h"
+#include "root/operation.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -16,7 +16,7 @@
 #include "board/view.h"
 #include "control/control_impl.h"
 #include "db/db.h"
-#include "root/errand.h"
+#include "root/operation.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/fs.h"

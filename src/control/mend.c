@@ -12,7 +12,7 @@
 
 #include "board/mend.h"
 #include "control/control_impl.h"
-#include "root/errand.h"
+#include "root/operation.h"
 #include "util/log.h"
 
 #define MEND_LIMIT_MS (60 * 60 * 1000)

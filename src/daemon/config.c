@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 int config_warn(struct config *config, const char *fmt, ...)
 {

@@ -3,7 +3,7 @@
  * root, the place of kanband.conf and the default socket. The environment is handed in, never
  * read from environ, so that a reload and a test see exactly what they were given.
  */
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -13,7 +13,7 @@
  * The first fault ends the reading: kanband.conf is right or it is refused as a whole, so that
  * a reload with a mistake in it changes nothing.
  */
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/config_impl.h"
+#include "daemon.h"
 #include "util/memory.h"
 
 /* Does it have one per root? What only a board may say is told with the boards. */

@@ -3,7 +3,7 @@
  *
  * Keys that config.yaml has too bear the same name here, so that nobody has to learn two.
  */
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 #include <stddef.h>
 #include <string.h>

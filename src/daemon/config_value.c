@@ -3,7 +3,7 @@
  * messages here say only what is wrong with the value; the readers put the file, the line and
  * the key before it.
  */
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -12,7 +12,7 @@
  * cannot be read or is not YAML gives one warning and no value at all, whatever stood above the
  * fault; auto_decompose, which costs money, is then off, as the board contract wants it (§10).
  */
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -22,8 +22,8 @@
 #include <string.h>
 
 #include "root/dispatch_impl.h"
-#include "root/errand.h"
 #include "root/notices.h"
+#include "root/operation.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/log.h"

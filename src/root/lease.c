@@ -36,7 +36,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lease_internal.h"
+#include "root.h"
 #include "util/fs.h"
 #include "util/log.h"
 

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "lease_internal.h"
+#include "root.h"
 #include "util/fs.h"
 
 #define LEASE_LOCKS_MAX_BYTES ((size_t)8 * 1024 * 1024)

@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lease_internal.h"
+#include "root.h"
 #include "util/fs.h"
 
 int lease_paths_init(struct lease_paths *paths, const char *root)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lease_internal.h"
+#include "root.h"
 #include "util/clock.h"
 #include "util/fs.h"
 

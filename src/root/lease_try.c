@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "lease_internal.h"
+#include "root.h"
 #include "util/fs.h"
 
 #define LEASE_TRIES 16 /* while the file is being replaced */

@@ -23,7 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "lease_internal.h"
+#include "root.h"
 #include "util/fs.h"
 
 #define LEASE_SIGNAL      SIGRTMIN

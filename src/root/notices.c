@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "launch/launch.h"
-#include "root/notices_impl.h"
+#include "notices.h"
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/log.h"

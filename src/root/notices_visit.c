@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "root/notices_impl.h"
+#include "notices.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -20,8 +20,8 @@
 
 #include "root/decompose.h"
 #include "root/dispatch.h"
-#include "root/errand.h"
 #include "root/notices.h"
+#include "root/operation.h"
 #include "root/watchdir.h"
 #include "util/clock.h"
 #include "util/fs.h"

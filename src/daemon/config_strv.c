@@ -2,7 +2,7 @@
  * Lists of strings, and a command line split into words without a shell: what [worker] command
  * says becomes an argument vector here and is never seen by anything that would interpret it.
  */
-#include "daemon/config_impl.h"
+#include "daemon.h"
 
 #include <errno.h>
 #include <stdio.h>

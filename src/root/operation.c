@@ -3,7 +3,7 @@
  * next visit, so that a busy board cannot keep an operator waiting for ever, and one at a time,
  * so that the board is visited in between.
  */
-#include "root/errand.h"
+#include "root/operation.h"
 
 #include <string.h>
 

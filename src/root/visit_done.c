@@ -5,8 +5,8 @@
 
 #include "root/decompose.h"
 #include "root/dispatch_impl.h"
-#include "root/errand.h"
 #include "root/notices.h"
+#include "root/operation.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/log.h"
