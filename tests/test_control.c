@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "control/events.h"
+#include "control/event_ring.h"
 #include "control/listen.h"
 #include "control/peer.h"
 

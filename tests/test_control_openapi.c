@@ -7,7 +7,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "control/control_impl.h"
+#include "../src/control/control.h"
 #include "lib/rig.h"
 #include "lib/web.h"
 

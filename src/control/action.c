@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 #include "notify/notify.h"
 #include "root/notices.h"
 #include "root/operation.h"

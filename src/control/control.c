@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "control/control_impl.h"
-#include "control/look.h"
+#include "control.h"
+#include "control/survey.h"
 #include "util/clock.h"
 #include "util/log.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 #include "notify/notify.h"
 #include "root/notices.h"
 #include "util/clock.h"

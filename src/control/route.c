@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 #include "util/fs.h"
 
 static const char *const no_words[] = { NULL };

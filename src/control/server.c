@@ -23,7 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 #include "util/fs.h"
 #include "util/log.h"
 

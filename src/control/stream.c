@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 
 struct stream {
 	struct stream *next;

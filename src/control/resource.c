@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "control/control_impl.h"
-#include "control/look.h"
+#include "control.h"
+#include "control/survey.h"
 #include "notify/notify.h"
 #include "root/notices.h"
 #include "tick/caps.h"

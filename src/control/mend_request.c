@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "board/mend.h"
-#include "control/control_impl.h"
+#include "control.h"
 #include "root/operation.h"
 #include "util/log.h"
 

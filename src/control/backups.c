@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 #include "recovery/snapshot.h"
 #include "root/root.h"
 #include "util/fs.h"

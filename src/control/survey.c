@@ -8,13 +8,13 @@
  *
  * Only boards that are healthy, or that nobody dispatches and nobody found bad, are counted.
  */
-#include "control/look.h"
+#include "control/survey.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "board/view.h"
-#include "control/control_impl.h"
+#include "control.h"
 #include "db/db.h"
 #include "root/operation.h"
 #include "root/root.h"

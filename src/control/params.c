@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "control/control_impl.h"
+#include "control.h"
 
 const char *ask_query(const struct request *req, const char *name)
 {

@@ -1,4 +1,4 @@
-#include "control/events.h"
+#include "control/event_ring.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -8,7 +8,7 @@
 
 #include "board/discover.h"
 #include "control/control.h"
-#include "control/events.h"
+#include "control/event_ring.h"
 #include "control/listen.h"
 #include "control/mhd.h"
 #include "control/peer.h"
