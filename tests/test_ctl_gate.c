@@ -11,10 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl/gate.h"
-#include "ctl/gate_yaml.h"
 #include "ctl/quote.h"
-#include "ctl/unit.h"
+#include "gateway/gateway_scan.h"
+#include "gateway/gateway_yaml.h"
+#include "gateway/unit_file.h"
 #include "lib/ctl_world.h"
 #include "util/fs.h"
 

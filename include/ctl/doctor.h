@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "ctl/gate.h"
 #include "ctl/lead.h"
+#include "gateway/gateway_scan.h"
 #include "util/error.h"
 #include "util/settings.h"
 

@@ -11,9 +11,9 @@
 
 #include "ctl/ctl.h"
 #include "ctl/doctor.h"
-#include "ctl/manager.h"
 #include "ctl/quote.h"
-#include "ctl/unit.h"
+#include "gateway/manager.h"
+#include "gateway/unit_file.h"
 #include "util/fs.h"
 
 #define DOCTOR_LINGER "/var/lib/systemd/linger"

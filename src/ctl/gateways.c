@@ -17,10 +17,10 @@
 
 #include "ctl/cells.h"
 #include "ctl/ctl.h"
-#include "ctl/gate.h"
 #include "ctl/json.h"
 #include "ctl/quote.h"
 #include "ctl/table.h"
+#include "gateway/gateway_scan.h"
 #include "root/lease.h"
 #include "util/fs.h"
 

@@ -2,7 +2,7 @@
  * Properties of a unit by sd-bus, as `systemctl show` has them. A container has no manager,
  * and a person's manager is not reached from another account: both are an answer, no failure.
  */
-#include "ctl/manager.h"
+#include "gateway/manager.h"
 
 #include <errno.h>
 #include <stdio.h>

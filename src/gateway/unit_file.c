@@ -4,7 +4,7 @@
  * the stronger folder holds, and `a-b-c.service` also takes the drop-ins of `a-b-.service.d`,
  * `a-.service.d` and `service.d`.
  */
-#include "ctl/unit.h"
+#include "gateway/unit_file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "ctl/unit_parse.h"
+#include "gateway/unit_parse.h"
 #include "util/fs.h"
 
 #define UNIT_FILE_MAX   ((size_t)256 << 10)

@@ -3,7 +3,7 @@
  * sections, comments, lines that go on behind a backslash, words in quotes. Specifiers are
  * filled in as far as they can be known without a manager: %h, %n, %i, %%.
  */
-#include "ctl/unit_parse.h"
+#include "gateway/unit_parse.h"
 
 #include <errno.h>
 #include <math.h>

@@ -7,7 +7,7 @@
  * The lock is looked at as the notifier looks: /proc/locks first, which disturbs nobody; only
  * where that shows nothing a shared lock is tried, for a holder in a container.
  */
-#include "ctl/gate.h"
+#include "gateway/gateway_scan.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,9 +21,9 @@
 #include <unistd.h>
 
 #include "ctl/ctl.h"
-#include "ctl/gate_units.h"
 #include "ctl/quote.h"
-#include "ctl/unit_parse.h"
+#include "gateway.h"
+#include "gateway/unit_parse.h"
 #include "notify/gateway.h"
 #include "process/proc.h"
 #include "root/lease.h"

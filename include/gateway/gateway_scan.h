@@ -11,8 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "ctl/gate_yaml.h"
-#include "ctl/unit.h"
+#include "gateway/gateway_yaml.h"
+#include "gateway/unit_file.h"
 #include "util/error.h"
 
 struct ctl;

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ctl/unit.h"
+#include "gateway/unit_file.h"
 #include "util/error.h"
 
 struct manager_unit {

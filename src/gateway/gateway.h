@@ -3,7 +3,7 @@
 
 #include <sys/types.h>
 
-#include "ctl/gate.h"
+#include "gateway/gateway_scan.h"
 
 #define GATE_VARIABLE "HERMES_KANBAN_DISPATCH_IN_GATEWAY"
 

@@ -6,7 +6,7 @@
  * Hermes takes the value as Python takes a YAML 1.1 value: a text in quotes is a text, and any
  * text but "" is true.
  */
-#include "ctl/gate_yaml.h"
+#include "gateway/gateway_yaml.h"
 
 #include <errno.h>
 #include <string.h>

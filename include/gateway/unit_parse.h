@@ -1,7 +1,7 @@
 /* Between the files of ctl/unit*.c only: from text to lines, from lines to an environment. */
 #pragma once
 
-#include "ctl/unit.h"
+#include "gateway/unit_file.h"
 
 /** unit_parse() - append what a file says to unit->lines; 0 or -ENOMEM */
 MUST_CHECK int unit_parse(struct unit *unit, const char *text, size_t len);

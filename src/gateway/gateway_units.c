@@ -4,7 +4,7 @@
  * not ~/.hermes puts a hash in place of the name. So the name is the last thing that is asked:
  * first `--profile` of the command, then HERMES_HOME of its environment.
  */
-#include "ctl/gate_units.h"
+#include "gateway.h"
 
 #include <errno.h>
 #include <pwd.h>
