@@ -11,12 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl/quote.h"
 #include "gateway/gateway_scan.h"
 #include "gateway/gateway_yaml.h"
 #include "gateway/unit_file.h"
 #include "lib/ctl_world.h"
 #include "util/fs.h"
+#include "util/quote.h"
 
 static char unit_path[320];
 

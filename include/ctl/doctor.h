@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "ctl/lead.h"
+#include "ctl/leader_view.h"
 #include "gateway/gateway_scan.h"
 #include "util/error.h"
 #include "util/settings.h"

@@ -11,12 +11,12 @@
 #include <string.h>
 
 #include "board/view.h"
+#include "ctl.h"
 #include "ctl/cells.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
 #include "ctl/table.h"
 #include "db/db.h"
 #include "recovery/health.h"
+#include "util/json.h"
 
 /* ---- from the files ------------------------------------------------------------------------
  */

@@ -16,13 +16,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "ctl/curl.h"
-#include "ctl/json.h"
 #include "ctl/progress.h"
 #include "ctl/sse.h"
 #include "root/lease.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 #define CLIENT_BODY_MAX   ((size_t)64 << 20)
 #define CLIENT_CONNECT_MS 2000L

@@ -12,13 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
-#include "ctl/quote.h"
 #include "ctl/table.h"
 #include "daemon/config.h"
 #include "util/fs.h"
+#include "util/json.h"
+#include "util/quote.h"
 
 static const char *const doctor_words[] = { "ok", "warning", "error" };
 

@@ -6,13 +6,13 @@
 #include <sys/sysmacros.h>
 
 #include "board/discover.h"
+#include "ctl.h"
 #include "ctl/boards.h"
-#include "ctl/ctl.h"
 #include "ctl/doctor.h"
-#include "ctl/json.h"
-#include "ctl/quote.h"
 #include "process/proc.h"
 #include "util/fs.h"
+#include "util/json.h"
+#include "util/quote.h"
 
 #define DOCTOR_MANY      20 /* lines about one kind of thing; then one for the rest */
 #define DOCTOR_LOCKS_MAX ((size_t)8 << 20)

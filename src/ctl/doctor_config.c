@@ -13,11 +13,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "ctl/doctor.h"
-#include "ctl/quote.h"
 #include "daemon/config.h"
 #include "util/fs.h"
+#include "util/quote.h"
 
 #define FAULT_FILE_MAX ((size_t)1 << 20)
 

@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "board/discover.h"
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "ctl/doctor.h"
-#include "ctl/quote.h"
 #include "db/db.h"
 #include "process/proc.h"
 #include "util/clock.h"
 #include "util/fs.h"
+#include "util/quote.h"
 
 #define DOCTOR_CLOCK_S   120        /* how far off stamps may be between processes */
 #define DOCTOR_CLOCK_MIN 1735689600 /* 2025-01-01: no kanband is as old as that */

@@ -6,13 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "ctl/doctor.h"
-#include "ctl/json.h"
-#include "ctl/outbox.h"
-#include "ctl/quote.h"
+#include "ctl/outbox_view.h"
 #include "process/proc.h"
 #include "util/fs.h"
+#include "util/json.h"
+#include "util/quote.h"
 
 #define LEASE_WAITS "kanband waits as standby until it ends"
 #define DOCTOR_MANY 20 /* lines about one kind of thing; then one for the rest */

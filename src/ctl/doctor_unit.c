@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "ctl/doctor.h"
-#include "ctl/quote.h"
 #include "gateway/manager.h"
 #include "gateway/unit_file.h"
 #include "util/fs.h"
+#include "util/quote.h"
 
 #define DOCTOR_LINGER "/var/lib/systemd/linger"
 

@@ -9,12 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
 #include "ctl/events.h"
-#include "ctl/json.h"
 #include "ctl/table.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 #define EVENTS_WAIT_S 60 /* so long a daemon that went away is waited for */
 

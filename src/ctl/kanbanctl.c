@@ -1,7 +1,7 @@
 /* kanbanctl: looks at kanban roots and changes them, with or without a daemon. */
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 
 int main(int argc, char **argv)
 {

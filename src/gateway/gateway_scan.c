@@ -20,14 +20,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
-#include "ctl/quote.h"
+#include "../ctl/ctl.h"
 #include "gateway.h"
 #include "gateway/unit_parse.h"
 #include "notify/gateway.h"
 #include "process/proc.h"
 #include "root/lease.h"
 #include "util/fs.h"
+#include "util/quote.h"
 
 #define GATE_PROFILES_MAX 4096
 #define GATE_DOTENV_MAX   ((size_t)1 << 20)

@@ -13,7 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "../ctl/ctl.h"
 #include "notify/gateway.h"
 #include "util/fs.h"
 #include "util/text.h"

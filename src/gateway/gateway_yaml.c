@@ -13,8 +13,8 @@
 #include <strings.h>
 #include <yaml.h>
 
-#include "ctl/quote.h"
 #include "util/fs.h"
+#include "util/quote.h"
 
 #define GATE_FILE_MAX ((size_t)4 << 20)
 

@@ -2,15 +2,15 @@
  * Who dispatches, without asking a daemon. The kernel says it (the lock and /proc/locks); the
  * owner file only adds a name to the number.
  */
-#include "ctl/lead.h"
+#include "ctl/leader_view.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-#include "ctl/ctl.h"
-#include "ctl/json.h"
+#include "ctl.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 int lead_look(const struct ctl *ctl, const char *root, struct leader *l)
 {

@@ -3,7 +3,7 @@
  * pastes it, so a folder with a blank, a quote or a `$(…)` in its name must stay a name. A
  * control character cannot be pasted at all: it is shown as what it is by whoever prints.
  */
-#include "ctl/quote.h"
+#include "util/quote.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "db/db.h"
 #include "util/clock.h"
 #include "util/fs.h"

@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include "board/view.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
+#include "ctl.h"
 #include "db/db.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 #define WORDS_TASKS 500 /* most; who has more types a letter first */
 #define WORDS_TITLE 60  /* characters of a title */

@@ -13,17 +13,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "ctl/boards.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
 #include "ctl/events.h"
-#include "ctl/json.h"
-#include "ctl/lead.h"
+#include "ctl/leader_view.h"
 #include "ctl/table.h"
 #include "ctl/terminal.h"
-#include "ctl/workers.h"
+#include "ctl/workers_table.h"
 #include "util/clock.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 #define TOP_EVENTS   200  /* remembered for the lower part */
 #define TOP_EVERY_MS 1000 /* drawn at least so often */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "board/view.h"
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "daemon/config.h"
 #include "db/db.h"
 #include "util/fs.h"

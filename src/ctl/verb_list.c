@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "board/view.h"
+#include "ctl.h"
 #include "ctl/cells.h"
-#include "ctl/ctl.h"
 #include "ctl/table.h"
 #include "db/db.h"
 #include "util/clock.h"

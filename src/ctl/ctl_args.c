@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "board/edit_txn.h"
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "util/text.h"
 
 #define CTL_OPTION_COLUMNS 26 /* of the options in a help text */

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl.h"
 #include "ctl/cells.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
-#include "ctl/outbox.h"
+#include "ctl/outbox_view.h"
 #include "ctl/table.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 /* ---- from the outbox -----------------------------------------------------------------------
  */

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl.h"
 #include "ctl/cells.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
 #include "ctl/table.h"
-#include "ctl/workers.h"
+#include "ctl/workers_table.h"
+#include "util/json.h"
 
 struct remote {
 	struct ctl *ctl;

@@ -13,15 +13,15 @@
 #include <unistd.h>
 
 #include "board/mend.h"
+#include "ctl.h"
 #include "ctl/cells.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
 #include "ctl/progress.h"
 #include "ctl/table.h"
 #include "daemon/config.h"
 #include "root/lease.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 /* The board a verb is about, and who does the work: the daemon, or we under the lease. */
 struct mend {

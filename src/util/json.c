@@ -1,4 +1,4 @@
-#include "ctl/json.h"
+#include "util/json.h"
 
 #include <string.h>
 

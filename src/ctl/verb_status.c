@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl.h"
 #include "ctl/boards.h"
 #include "ctl/client.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
-#include "ctl/lead.h"
+#include "ctl/leader_view.h"
 #include "ctl/table.h"
+#include "util/json.h"
 
 /* The root that a verb is about, and who knows about it. */
 struct state {

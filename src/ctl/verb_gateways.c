@@ -15,14 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "ctl/cells.h"
-#include "ctl/ctl.h"
-#include "ctl/json.h"
-#include "ctl/quote.h"
 #include "ctl/table.h"
 #include "gateway/gateway_scan.h"
 #include "root/lease.h"
 #include "util/fs.h"
+#include "util/json.h"
+#include "util/quote.h"
 
 #define GATEWAYS_FILE_MAX ((size_t)64 << 10)
 

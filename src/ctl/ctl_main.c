@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "util/text.h"
 
 /* In the order of the help text: making, working, looking, mending, the daemon, the host. */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ctl/ctl.h"
+#include "ctl.h"
 #include "db/db.h"
 #include "util/clock.h"
 
