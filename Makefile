@@ -62,9 +62,9 @@ OBJS  := $(SRCS:%.c=$(OUT)/%.o)
 LIB   := $(OUT)/libkanband.a
 PROGS := $(OUT)/kanband $(OUT)/kanbanctl
 
-TEST_SRCS := $(sort $(wildcard tests/test_*.c))
-TEST_LIB  := $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard tests/lib/*.c)))
-TESTS     := $(TEST_SRCS:tests/%.c=$(OUT)/tests/%)
+TEST_SRCS := $(sort $(wildcard tests/*/test_*.c))
+TEST_LIB  := $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard tests/kit/*.c)))
+TESTS     := $(addprefix $(OUT)/tests/,$(basename $(notdir $(TEST_SRCS))))
 
 .PHONY: all
 all: $(PROGS) ## build kanband and kanbanctl
@@ -73,6 +73,7 @@ all: $(PROGS) ## build kanband and kanbanctl
 Q = $(if $(V),,@)
 say = $(if $(V),,@printf '%-4s %s\n' $(1) $@)
 
+$(OUT)/tests/%.o: STD += -Itests
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -90,9 +91,13 @@ $(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
-$(OUT)/tests/test_%: $(OUT)/tests/test_%.o $(TEST_LIB) $(LIB)
-	$(call say,LD)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs check) $(PKG_LIBS) -lpthread
+# A program stands beside the others whatever the folder of its source, so that its name alone tells it.
+define test_program
+$(OUT)/tests/$(basename $(notdir $(1))): $(OUT)/$(1:.c=.o) $(TEST_LIB) $(LIB)
+	$$(call say,LD)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(shell $$(PKG_CONFIG) --libs check) $$(PKG_LIBS) -lpthread
+endef
+$(foreach source,$(TEST_SRCS),$(eval $(call test_program,$(source))))
 
 -include $(OBJS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(TEST_LIB:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
 

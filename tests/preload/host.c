@@ -1,6 +1,6 @@
 /*
  * What no test can have for real, put between a program and the C library: a root on a network
- * file system, and a host whose clock is years behind. For tests/test_ctl_doctor.c, which
+ * file system, and a host whose clock is years behind. For tests/ctl/test_ctl_doctor.c, which
  * builds it and sets
  *
  *   HOST_ROOT, HOST_FS   statfs(2) of that path tells that type

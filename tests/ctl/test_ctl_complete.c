@@ -1,0 +1,264 @@
+/* Completion: bash, fish and zsh really complete; and nothing is left out. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kit/ctl.h"
+#include "util/fs.h"
+
+#define FOLDER "conf/completions/"
+
+static char here[1024];
+
+static void setup(void)
+{
+	ck_assert_ptr_nonnull(getcwd(here, sizeof(here) - 128));
+	world_setup();
+	(void)ok("init");
+	ck_assert_int_eq(fs_mkdir_p(world_path("profiles/ann"), 0755), 0);
+	ck_assert_int_eq(fs_mkdir_p(world_path("bin"), 0755), 0);
+	ck_assert_int_eq(symlink(world_binary(), world_path("bin/kanbanctl")), 0);
+}
+
+/* Not where the source is not at hand, or that shell is not installed. */
+static bool has(const char *shell, const char *file)
+{
+	char command[64];
+
+	(void)snprintf(command, sizeof(command), "command -v %s >/dev/null", shell);
+	if (access(file, R_OK) == 0 && system(command) == 0)
+		return true;
+	printf("SKIP: %s is not installed, or %s is not here\n", shell, file);
+	return false;
+}
+
+/* What @argv prints, without its last newline; static. */
+static const char *run(const char *const *argv)
+{
+	static char out[65536];
+	int ends[2], status;
+	size_t used = 0;
+	ssize_t n;
+	pid_t pid;
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		char path[4096];
+
+		(void)snprintf(path, sizeof(path), "%s/bin:%s", world_root, getenv("PATH"));
+		(void)setenv("PATH", path, 1);
+		(void)setenv("HERMES_KANBAN_HOME", world_root, 1);
+		(void)setenv("HOME", world_root, 1);
+		if (dup2(ends[1], 1) < 0)
+			_exit(126);
+		(void)execvp(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	close(ends[1]);
+	while ((n = read(ends[0], out + used, sizeof(out) - 1 - used)) > 0)
+		used += (size_t)n;
+	close(ends[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(status == 0, "%s: %x", argv[0], status);
+	while (used > 0 && out[used - 1] == '\n')
+		used--;
+	out[used] = '\0';
+	return out;
+}
+
+/* What bash offers for @line, whose words are separated by blanks; joined by blanks. */
+static const char *bash(const char *line)
+{
+	static const char script[] = "source \"$1\"\n"
+				     "complete -p kanbanctl >/dev/null || exit 9\n"
+				     "read -ra COMP_WORDS <<<\"$2\"\n"
+				     "[[ $2 == *' ' ]] && COMP_WORDS+=('')\n"
+				     "COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n"
+				     "_kanbanctl\n"
+				     "echo \"${COMPREPLY[*]}\"\n";
+	char file[1200];
+
+	(void)snprintf(file, sizeof(file), "%s/" FOLDER "kanbanctl.bash", here);
+	return run((const char *const[]){ "bash", "--norc", "-c", script, "bash", file, line,
+					  NULL });
+}
+
+START_TEST(in_bash)
+{
+	CLEANUP(freep) char *id = NULL;
+	CLEANUP(freep) char *blocked = NULL;
+
+	if (!has("bash", FOLDER "kanbanctl.bash"))
+		return;
+	(void)ok("--board", "work", "init");
+	id = strdup(ok("add", "one"));
+	blocked = strdup(ok("add", "two"));
+	(void)ok("block", blocked);
+	ck_assert_ptr_nonnull(strstr(bash("kanbanctl "), "init add list show"));
+	ck_assert_str_eq(bash("kanbanctl re"), "repair restore resume reload");
+	ck_assert_str_eq(bash("kanbanctl repair "), "default work");
+	ck_assert_str_eq(bash("kanbanctl repair w"), "work");
+	ck_assert_str_eq(bash("kanbanctl repair default "), "");
+	ck_assert_str_eq(bash("kanbanctl --board "), "default work");
+	ck_assert_str_eq(bash("kanbanctl --board = w"), "work");
+	ck_assert_str_eq(bash("kanbanctl --board work show "), "");
+	ck_assert_ptr_nonnull(strstr(bash("kanbanctl show t_"), id));
+	ck_assert_str_eq(bash("kanbanctl unblock "), blocked);
+	ck_assert_str_eq(bash("kanbanctl list --status bl"), "blocked");
+	ck_assert_str_eq(bash("kanbanctl add --assignee "), "default ann");
+	ck_assert_str_eq(bash("kanbanctl add --body x"), "");
+	ck_assert_str_eq(bash("kanbanctl gateways --f"), "--fix");
+	ck_assert_str_eq(bash("kanbanctl notify "), "retry");
+	ck_assert_str_eq(bash("kanbanctl restore work /nonexis"), "");
+	/* without a root: nothing, and no noise */
+	ck_assert_str_eq(bash("kanbanctl --root /nonexistent check "), "");
+}
+END_TEST
+
+/* Ids and titles are anybody's text. */
+START_TEST(hostile)
+{
+	const char *words;
+
+	(void)ok("add", "a $(touch x) `y` ;z");
+	(void)world_sql(
+		"kanban.db",
+		"INSERT INTO tasks (id, title, status, created_at) VALUES"
+		" ('$(touch x)', 't', 'ready', 1), ('-rf', 't', 'ready', 1),"
+		" ('a b', 't', 'ready', 1), ('t_ok', 'x' || char(10) || char(27) || '[2J',"
+		" 'ready', 1), ('', 't', 'ready', 1)");
+	words = ok("words", "tasks");
+	ck_assert_ptr_null(strstr(words, "$(touch x)\t"));
+	ck_assert_ptr_null(strstr(words, "-rf"));
+	ck_assert_ptr_null(strstr(words, "a b"));
+	ck_assert_ptr_null(strchr(words, '\033'));
+	ck_assert_ptr_nonnull(strstr(words, "t_ok\tx\\n"));
+	if (has("bash", FOLDER "kanbanctl.bash")) {
+		ck_assert_ptr_null(strchr(bash("kanbanctl show "), '$'));
+		ck_assert_int_ne(access("x", F_OK), 0);
+	}
+}
+END_TEST
+
+START_TEST(words)
+{
+	ck_assert_ptr_nonnull(strstr(ok("words", "verbs"), "init\tmake"));
+	ck_assert_str_eq(ok("words", "profiles"), "default\nann");
+	ck_assert_str_eq(ok("words", "boards"), "default");
+	ck_assert_str_eq(ok("words", "tasks", "blocked"), "");
+	fails(64, "there are verbs", "words", "secrets");
+	fails(64, "one argument too many", "words", "boards", "x");
+	fails(64, "missing", "words");
+}
+END_TEST
+
+static const char *fish(const char *line)
+{
+	char command[2048];
+
+	(void)snprintf(command, sizeof(command),
+		       "source %s/" FOLDER "kanbanctl.fish; complete -C '%s'", here, line);
+	return run((const char *const[]){ "fish", "--no-config", "-c", command, NULL });
+}
+
+START_TEST(in_fish)
+{
+	if (!has("fish", FOLDER "kanbanctl.fish"))
+		return;
+	(void)ok("--board", "work", "init");
+	ck_assert_ptr_nonnull(strstr(fish("kanbanctl resto"), "restore\tbring a board back"));
+	ck_assert_str_eq(fish("kanbanctl repair w"), "work");
+	ck_assert_int_eq(strncmp(fish("kanbanctl --board wo"), "work", 4), 0);
+	ck_assert_ptr_nonnull(strstr(fish("kanbanctl gateways --f"), "--fix"));
+	ck_assert_ptr_null(strstr(fish("kanbanctl status --f"), "--fix"));
+}
+END_TEST
+
+static const char *zsh(const char *line)
+{
+	char script[1200], file[1200];
+
+	(void)snprintf(script, sizeof(script), "%s/tests/kit/complete.zsh", here);
+	(void)snprintf(file, sizeof(file), "%s/" FOLDER "kanbanctl.zsh", here);
+	return run((const char *const[]){ "zsh", "-f", script, file, line, NULL });
+}
+
+START_TEST(in_zsh)
+{
+	if (!has("zsh", FOLDER "kanbanctl.zsh"))
+		return;
+	(void)ok("--board", "work", "init");
+	ck_assert_int_eq(setenv("HOME", world_path("home"), 1), 0);
+	ck_assert_int_eq(fs_mkdir_p(world_path("home"), 0755), 0);
+	ck_assert_str_eq(zsh("kanbanctl resto"), "kanbanctl restore ");
+	ck_assert_str_eq(zsh("kanbanctl repair w"), "kanbanctl repair work ");
+	ck_assert_str_eq(zsh("kanbanctl --board wo"), "kanbanctl --board work ");
+	ck_assert_str_eq(zsh("kanbanctl list --status bl"), "kanbanctl list --status blocked ");
+	ck_assert_str_eq(zsh("kanbanctl gateways --f"), "kanbanctl gateways --fix ");
+	ck_assert_str_eq(zsh("kanbanctl status --f"), "kanbanctl status --f");
+}
+END_TEST
+
+/* Every verb and every option that --help names. */
+START_TEST(complete_completions)
+{
+	static const char *const files[] = { FOLDER "kanbanctl.bash", FOLDER "kanbanctl.fish",
+					     FOLDER "kanbanctl.zsh" };
+	CLEANUP(freep) char *verbs = strdup(ok("words", "verbs"));
+	char *save = NULL;
+
+	for (char *line = strtok_r(verbs, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		const char *help;
+
+		line[strcspn(line, "\t")] = '\0';
+		for (size_t i = 0; i < 3; i++) {
+			CLEANUP(freep) char *text = NULL;
+
+			if (fs_read_file(files[i], 1 << 20, &text, NULL) < 0)
+				return; /* run from elsewhere than the top of the source */
+			help = ok(line, "--help");
+			while ((help = strstr(help, "\n  --")) != NULL) {
+				char option[64];
+
+				(void)snprintf(option, sizeof(option), "%s%.*s",
+					       i == 1 ? "-l " : "--",
+					       (int)strcspn(help + 5, " \n"), help + 5);
+				ck_assert_msg(strstr(text, option) != NULL, "%s: no %s of %s",
+					      files[i], option, line);
+				help += 5;
+			}
+		}
+	}
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = { in_bash, hostile, words,
+				       in_fish, in_zsh,  complete_completions };
+	Suite *s = suite_create("ctl_complete");
+	SRunner *r;
+	int failed;
+
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		TCase *tc = tcase_create(tests[i]->name);
+
+		tcase_set_timeout(tc, 60);
+		tcase_add_checked_fixture(tc, setup, world_teardown);
+		tcase_add_test(tc, tests[i]);
+		suite_add_tcase(s, tc);
+	}
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,170 @@
+/* kanbanctl init: roots and boards. */
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "kit/ctl.h"
+#include "util/fs.h"
+
+/* A root with the default board. */
+static void with_root(void)
+{
+	(void)ok("init");
+}
+
+static const char *text_of(const json_t *json, const char *key)
+{
+	const char *s = json_string_value(json_object_get(json, key));
+
+	ck_assert_msg(s != NULL, "no text %s", key);
+	return s;
+}
+
+/* ---- init ---------------------------------------------------------------------------------
+ */
+
+START_TEST(init_root)
+{
+	char deep[300];
+	json_t *j;
+
+	(void)snprintf(deep, sizeof(deep), "%s/a/b/c//", world_root);
+	j = parsed(0, "init", deep);
+	ck_assert(json_is_true(json_object_get(j, "created")));
+	ck_assert_str_eq(text_of(j, "journal_mode"), "delete");
+	ck_assert_str_eq(text_of(j, "db"), world_path("a/b/c/kanban.db"));
+	json_decref(j);
+	ck_assert_str_eq(world_sql("a/b/c/kanban.db", "PRAGMA integrity_check"), "ok");
+	ck_assert(fs_is_dir(world_path("a/b/c/kanban/logs")));
+	ck_assert(fs_is_dir(world_path("a/b/c/kanban/workspaces")));
+	ck_assert(fs_is_dir(world_path("a/b/c/kanban/boards/default")));
+	(void)ok("--root", deep, "add", "x");
+	/* again: nothing changes */
+	j = parsed(0, "init", deep);
+	ck_assert(json_is_false(json_object_get(j, "created")));
+	json_decref(j);
+	ck_assert_str_eq(world_sql("a/b/c/kanban.db", "SELECT COUNT(*) FROM tasks"), "1");
+}
+END_TEST
+
+START_TEST(init_board)
+{
+	CLEANUP(freep) char *text = NULL;
+	json_t *meta;
+
+	(void)ok("--board", "my-first_board", "init");
+	ck_assert_int_eq(fs_read_file(world_path("kanban/boards/my-first_board/board.json"),
+				      4096, &text, NULL),
+			 0);
+	meta = json_loads(text, 0, NULL);
+	ck_assert_str_eq(text_of(meta, "slug"), "my-first_board");
+	ck_assert_str_eq(text_of(meta, "name"), "My First Board");
+	ck_assert(json_is_false(json_object_get(meta, "archived")));
+	ck_assert(json_is_null(json_object_get(meta, "default_workdir")));
+	ck_assert_uint_eq(json_object_size(meta), 9);
+	json_decref(meta);
+	ck_assert(fs_is_dir(world_path("kanban/boards/my-first_board/logs")));
+	ck_assert_int_ne(access(world_path("kanban.db"), F_OK), 0);
+	(void)ok("--board", "my-first_board", "add", "x");
+	ck_assert_str_eq(world_sql("kanban/boards/my-first_board/kanban.db",
+				   "SELECT COUNT(*) FROM tasks"),
+			 "1");
+}
+END_TEST
+
+START_TEST(init_leaves_alone)
+{
+	unsigned long long before;
+
+	/* not a database: not ours */
+	world_put("kanban.db", "something", 9);
+	with_root();
+	before = world_sum();
+	with_root();
+	ck_assert_uint_eq(world_sum(), before);
+	/* an empty file is a fresh board */
+	world_put("kanban/boards/b/kanban.db", "", 0);
+	(void)ok("--board", "b", "init");
+	(void)ok("--board", "b", "add", "x");
+	/* a journal beside nothing: the board has lost its file */
+	world_put("kanban/boards/c/kanban.db-wal", "frames", 6);
+	fails(1, "lost its file", "--board", "c", "init");
+	ck_assert_int_ne(access(world_path("kanban/boards/c/kanban.db"), F_OK), 0);
+}
+END_TEST
+
+START_TEST(init_errors)
+{
+	world_put("file", "x", 1);
+	fails(64, "two roots", "--root", "/a", "init", "/b");
+	fails(64, "board name", "--board", "No", "init");
+	fails(74, "cannot make the folder", "init", world_path("file/root"));
+	fails(74, "cannot make the folder", "init", world_path("file"));
+}
+END_TEST
+
+START_TEST(init_lock_is_respected)
+{
+	int fd;
+
+	world_put("kanban.db.init.lock", "", 0);
+	fd = open(world_path("kanban.db.init.lock"), O_RDWR | O_CLOEXEC);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	world_env("HERMES_KANBAN_BUSY_TIMEOUT_MS=200"); /* else it waits for 10 s */
+	fails(75, "try again", "init");
+	ck_assert_int_ne(access(world_path("kanban.db"), F_OK), 0);
+	close(fd);
+	with_root();
+}
+END_TEST
+
+START_TEST(init_many_at_once)
+{
+	struct world_child c[6];
+	int made = 0;
+
+	for (size_t i = 0; i < 6; i++)
+		c[i] = world_start((const char *const[]){ "init", NULL });
+	for (size_t i = 0; i < 6; i++) {
+		const struct ctl_result *r = world_wait(c[i]);
+
+		ck_assert_msg(r->exit == 0, "%s", r->err);
+		made += strncmp(r->out, "made", 4) == 0;
+	}
+	ck_assert_int_eq(made, 1);
+	ck_assert_str_eq(world_sql("kanban.db", "PRAGMA integrity_check"), "ok");
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		init_root,
+		init_board,
+		init_leaves_alone,
+		init_errors,
+		init_lock_is_respected,
+		init_many_at_once,
+	};
+	Suite *s = suite_create("ctl_init");
+	SRunner *r;
+	int failed;
+
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		TCase *tc = tcase_create(tests[i]->name);
+
+		tcase_set_timeout(tc, 120);
+		tcase_add_checked_fixture(tc, world_setup, world_teardown);
+		tcase_add_test(tc, tests[i]);
+		suite_add_tcase(s, tc);
+	}
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

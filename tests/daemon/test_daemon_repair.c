@@ -1,0 +1,122 @@
+/*
+ * The daemon and a board that it repairs: a stop waits for it and says so, and what is only in
+ * the way is not told as a new damage.
+ */
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kit/rig.h"
+
+#define B "default"
+
+static unsigned count_of(const char *text, const char *word)
+{
+	unsigned n = 0;
+
+	for (; text && (text = strstr(text, word)); text++)
+		n++;
+	return n;
+}
+
+static unsigned errors(const struct rig_daemon *d, const char *word)
+{
+	return count_of(rig_read(d->err_path), word);
+}
+
+/* A row without an index entry. */
+static void break_index(void)
+{
+	char *sql = rig_list(B, "SELECT sql FROM sqlite_schema WHERE name='idx_events_task'");
+	int64_t root =
+		rig_int(B, "SELECT rootpage FROM sqlite_schema WHERE name='idx_events_task'");
+
+	rig_sql(B, "PRAGMA writable_schema=ON;"
+		   "DELETE FROM sqlite_schema WHERE name='idx_events_task'");
+	rig_sql(B, "INSERT INTO task_events(task_id, kind, created_at)"
+		   " VALUES('t_00000001', 'unseen', 1)");
+	rig_sql(B,
+		"PRAGMA writable_schema=ON;"
+		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
+		" VALUES('index', 'idx_events_task', 'task_events', %lld, %Q)",
+		(long long)root, sql);
+}
+
+/* Reads the board until it is closed: nobody gets the exclusive lock. */
+static sqlite3 *reader(void)
+{
+	sqlite3 *db = NULL;
+
+	ck_assert_int_eq(sqlite3_open(rig_db(B), &db), SQLITE_OK);
+	ck_assert_int_eq(
+		sqlite3_exec(db, "BEGIN; SELECT count(*) FROM tasks", NULL, NULL, NULL),
+		SQLITE_OK);
+	return db;
+}
+
+/* The repair waits for a lock; the stop for the repair; the service manager for the stop. */
+START_TEST(test_stop_during_a_repair)
+{
+	struct rig_daemon *d;
+	sqlite3 *db;
+
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .status = "done");
+	break_index();
+	db = reader();
+	d = rig_start();
+	RIG_UNTIL(strstr(rig_read("root/kanban.db.health.json")
+				 ? rig_read("root/kanban.db.health.json")
+				 : "",
+			 "repairing"),
+		  10000);
+	rig_notices(d);
+	ck_assert_uint_eq(count_of(d->all, "EXTEND_TIMEOUT_USEC"), 0); /* not while it runs */
+	ck_assert_int_eq(kill(d->pid, SIGTERM), 0);
+	RIG_UNTIL((rig_notices(d), count_of(d->all, "EXTEND_TIMEOUT_USEC=15000000") >= 2),
+		  20000);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	RIG_UNTIL(rig_ended(d), 20000);
+	ck_assert(WIFEXITED(d->wait_status) && WEXITSTATUS(d->wait_status) == 0);
+	/* and the next start takes it up */
+	d = rig_start();
+	RIG_UNTIL(strcmp(rig_list(B, "PRAGMA integrity_check"), "ok") == 0, 20000);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
+START_TEST(test_told_once)
+{
+	struct rig_daemon *d;
+	sqlite3 *db;
+
+	rig_config("dispatch_interval_seconds: 1");
+	rig_write("kanband.conf", "[health]\nrepair_policy = never\n");
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .status = "done");
+	break_index();
+	d = rig_start("--config", rig_path("kanband.conf"));
+	RIG_UNTIL(errors(d, "is quarantined") == 1, 10000);
+	/* its bytes look changed, and somebody has it locked when it is looked at */
+	ck_assert_int_eq(sqlite3_open(rig_db(B), &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	rig_shell("touch root/kanban.db");
+	RIG_UNTIL(errors(d, "trying again") == 1, 40000);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	RIG_UNTIL(rig_status_has(d, "1 not dispatched"), 40000);
+	ck_assert_int_eq(rig_stop(d), 0);
+	ck_assert_uint_eq(errors(d, "is quarantined"), 1);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = rig_tcase("repair", 120);
+
+	tcase_add_test(tcase, test_stop_during_a_repair);
+	tcase_add_test(tcase, test_told_once);
+	return rig_main("daemon_repair", tcase, NULL);
+}

@@ -1,0 +1,228 @@
+/*
+ * The daemon between its sweeps: everything here happens at an interval of ten minutes, so what
+ * is seen is what woke it. Deadlines of the tests are wide, for machines that have other things
+ * to do; the benchmark measures.
+ */
+#include <poll.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kit/rig.h"
+
+#define B    "default"
+#define T    "t_00000001"
+#define SOON 8000 /* ms */
+
+static bool status_is(const char *slug, const char *task, const char *status)
+{
+	return !strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id=%Q", task), status);
+}
+
+/* At least one sweep is over: its first task runs. */
+static struct rig_daemon *start(const char *line)
+{
+	struct rig_daemon *d;
+
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_config("dispatch_interval_seconds: 600", line ? line : "failure_limit: 2");
+	rig_board(B, 0);
+	rig_add(B, .id = "t_0000000f", .assignee = "franky");
+	d = rig_start();
+	RIG_UNTIL(status_is(B, "t_0000000f", "running"), 10000);
+	return d;
+}
+
+START_TEST(test_a_new_task)
+{
+	(void)start(NULL);
+	rig_add(B, .id = T);
+	RIG_UNTIL(status_is(B, T, "running"), SOON);
+}
+END_TEST
+
+START_TEST(test_a_new_task_in_wal_mode)
+{
+	rig_board("garden", RIG_WAL);
+	(void)start(NULL);
+	/* Somebody has it open, as a gateway does: the -wal is there all the time. */
+	rig_writer("garden", "UPDATE tasks SET title=title", false);
+	rig_add("garden", .id = T);
+	RIG_UNTIL(status_is("garden", T, "running"), SOON);
+}
+END_TEST
+
+/* SQLite's sync, as on a slow disk: the library finds this one in place of libc's. */
+static int sync_takes_ms;
+
+int fdatasync(int fd)
+{
+	(void)poll(NULL, 0, sync_takes_ms);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* All that wakes us comes before the sync of a commit, and what it wrote is seen after it. */
+START_TEST(test_a_slow_disk)
+{
+	sqlite3 *db = NULL;
+
+	rig_board("garden", RIG_WAL);
+	/* the notifier's own visits would find it */
+	rig_write("kanband.conf", "[kanband]\nmemory_guard = no\n[notify]\nnotify = off\n");
+	(void)start(NULL);
+	ck_assert_int_eq(sqlite3_open(rig_db("garden"), &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "PRAGMA synchronous = FULL", NULL, NULL, NULL), 0);
+	sync_takes_ms = 150;
+	ck_assert_int_eq(sqlite3_exec(db,
+				      "INSERT INTO tasks (id, title, assignee, status, "
+				      "created_at) VALUES ('" T
+				      "', 'slow', 'jimmy', 'ready', 1)",
+				      NULL, NULL, NULL),
+			 0);
+	sync_takes_ms = 0;
+	RIG_UNTIL(rig_ran_count(T) == 1, SOON); /* a look at the board would wake it */
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+END_TEST
+
+START_TEST(test_a_burst)
+{
+	(void)start(NULL);
+	for (int i = 0; i < 40; i++)
+		rig_add(B, .id = rig_printf("t_%08d", i + 100));
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM tasks WHERE status='running'") == 41,
+		  2 * SOON);
+	ck_sql(B, "1",
+	       "SELECT max(n) FROM (SELECT count(*) AS n FROM task_runs GROUP BY task_id)");
+}
+END_TEST
+
+START_TEST(test_a_parent_is_done)
+{
+	rig_do("t_00000002", "wait go\ndone\n");
+	(void)start(NULL);
+	rig_link(B, "t_00000002", T);
+	rig_add(B, .id = "t_00000002");
+	rig_add(B, .id = T, .status = "todo");
+	RIG_UNTIL(status_is(B, "t_00000002", "running"), SOON);
+	ck_assert(status_is(B, T, "todo"));
+	rig_write("go", "");
+	RIG_UNTIL(status_is(B, T, "running"), SOON);
+	RIG_UNTIL(!strcmp(rig_kinds(B, T), "promoted,claimed,spawned"), SOON);
+}
+END_TEST
+
+START_TEST(test_a_worker_crashes)
+{
+	rig_do(T, "exit 4\n");
+	(void)start(NULL);
+	rig_add(B, .id = T);
+	RIG_UNTIL(status_is(B, T, "blocked"), SOON);
+	ck_assert_uint_eq(rig_ran_count(T), 2);
+}
+END_TEST
+
+/* A place becomes free on one board; the task that waits for it is on another. */
+START_TEST(test_a_place_becomes_free)
+{
+	rig_do("t_00000002", "wait go\ndone\n");
+	rig_board("garden", 0);
+	(void)start("max_in_progress: 2");
+	rig_add(B, .id = "t_00000002");
+	RIG_UNTIL(status_is(B, "t_00000002", "running"), SOON);
+	rig_add("garden", .id = T);
+	rig_write("go", "");
+	RIG_UNTIL(status_is("garden", T, "running"), SOON);
+	ck_assert(status_is(B, "t_00000002", "done"));
+}
+END_TEST
+
+/* ---- deadlines ------------------------------------------------------------------------- */
+
+START_TEST(test_the_cooldown_ends)
+{
+	rig_env("HERMES_KANBAN_RATE_LIMIT_COOLDOWN_SECONDS", "2");
+	rig_do(T, "exit 75\n");
+	(void)start(NULL);
+	rig_add(B, .id = T);
+	RIG_UNTIL(rig_ran_count(T) == 2, SOON);
+	ck_assert_int_ge(rig_int(B,
+				 "SELECT max(started_at) - min(ended_at) FROM task_runs WHERE "
+				 "task_id=%Q",
+				 T),
+			 2);
+}
+END_TEST
+
+START_TEST(test_the_time_of_a_task_is_over)
+{
+	(void)start(NULL);
+	rig_add(B, .id = T, .set = "max_runtime_seconds=1, max_retries=1");
+	RIG_UNTIL(status_is(B, T, "blocked"), SOON);
+	rig_json_is(json_object_get(rig_event(B, T, "gave_up"), "trigger_outcome"),
+		    "\"timed_out\"", "trigger_outcome");
+}
+END_TEST
+
+START_TEST(test_a_claim_expires)
+{
+	(void)start(NULL);
+	(void)rig_running(B, .id = T, .assignee = "jimmy", .lock = "elsewhere:7",
+			  .expires_in = 2);
+	RIG_UNTIL(rig_ran_count(T) == 1, SOON);
+	RIG_UNTIL(!strcmp(rig_kinds(B, T), "claimed,reclaimed,claimed,spawned"), SOON);
+}
+END_TEST
+
+START_TEST(test_a_claim_is_kept)
+{
+	pid_t pid;
+
+	rig_env("HERMES_KANBAN_CLAIM_TTL_SECONDS", "1");
+	(void)start(NULL);
+	rig_add(B, .id = T);
+	(void)rig_ran(T);
+	pid = (pid_t)json_integer_value(json_object_get(rig_ran(T), "pid"));
+	RIG_UNTIL(rig_int(B,
+			  "SELECT count(*) FROM task_events WHERE task_id=%Q AND "
+			  "kind='claim_extended'",
+			  T) >= 2,
+		  2 * SOON);
+	ck_assert(rig_alive(pid));
+	ck_assert_uint_eq(rig_ran_count(T), 1);
+	ck_assert(status_is(B, T, "running"));
+}
+END_TEST
+
+START_TEST(test_a_schedule_comes_due)
+{
+	(void)start(NULL);
+	rig_sql(B, "ALTER TABLE tasks ADD COLUMN scheduled_at INTEGER");
+	rig_add(B, .id = T, .set = rig_printf("scheduled_at=%lld", (long long)rig_now() + 3));
+	rig_add(B, .id = "t_00000002");
+	RIG_UNTIL(status_is(B, "t_00000002", "running"), SOON);
+	RIG_UNTIL(status_is(B, T, "running"), SOON);
+}
+END_TEST
+
+int main(void)
+{
+	TCase *news = rig_tcase("news", 60);
+	TCase *time = rig_tcase("deadlines", 60);
+
+	tcase_add_test(news, test_a_new_task);
+	tcase_add_test(news, test_a_new_task_in_wal_mode);
+	tcase_add_test(news, test_a_slow_disk);
+	tcase_add_test(news, test_a_burst);
+	tcase_add_test(news, test_a_parent_is_done);
+	tcase_add_test(news, test_a_worker_crashes);
+	tcase_add_test(news, test_a_place_becomes_free);
+	tcase_add_test(time, test_the_cooldown_ends);
+	tcase_add_test(time, test_the_time_of_a_task_is_over);
+	tcase_add_test(time, test_a_claim_expires);
+	tcase_add_test(time, test_a_claim_is_kept);
+	tcase_add_test(time, test_a_schedule_comes_due);
+	return rig_main("daemon: wake", news, time, NULL);
+}

@@ -1,0 +1,459 @@
+/*
+ * Boards of a case: made with the published schema, filled and read by plain SQL. A connection
+ * lives for one call, so that the test never holds a lock while a program runs.
+ */
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "db/schema.h"
+#include "kit.h"
+#include "rig.h"
+
+/* First release: what later releases added is dropped, two columns had other names. */
+static const char sql_legacy[] =
+	"ALTER TABLE tasks RENAME COLUMN consecutive_failures TO spawn_failures;"
+	"ALTER TABLE tasks RENAME COLUMN last_failure_error TO last_spawn_error;"
+	"DROP INDEX idx_tasks_session_id;"
+	"ALTER TABLE tasks DROP COLUMN branch_name;"
+	"ALTER TABLE tasks DROP COLUMN project_id;"
+	"ALTER TABLE tasks DROP COLUMN model_override;"
+	"ALTER TABLE tasks DROP COLUMN provider_override;"
+	"ALTER TABLE tasks DROP COLUMN reasoning_effort;"
+	"ALTER TABLE tasks DROP COLUMN max_retries;"
+	"ALTER TABLE tasks DROP COLUMN goal_mode;"
+	"ALTER TABLE tasks DROP COLUMN goal_max_turns;"
+	"ALTER TABLE tasks DROP COLUMN session_id;"
+	"ALTER TABLE tasks DROP COLUMN block_kind;"
+	"ALTER TABLE tasks DROP COLUMN block_recurrences;"
+	"ALTER TABLE kanban_notify_subs DROP COLUMN chat_type;"
+	"ALTER TABLE kanban_notify_subs DROP COLUMN notifier_profile;"
+	"ALTER TABLE kanban_notify_subs DROP COLUMN delivery_mode;"
+	"ALTER TABLE kanban_notify_subs DROP COLUMN delivery_metadata;"
+	"DROP TABLE task_attachments;";
+
+static const char sql_august[] = "ALTER TABLE tasks DROP COLUMN worker_started_at;"
+				 "ALTER TABLE task_runs DROP COLUMN worker_started_at;";
+
+char *rig_db(const char *slug)
+{
+	if (!strcmp(slug, "default"))
+		return rig_printf("%s/kanban.db", rig.root);
+	return rig_printf("%s/kanban/boards/%s/kanban.db", rig.root, slug);
+}
+
+static sqlite3 *rig_open(const char *slug, int flags)
+{
+	sqlite3 *db = NULL;
+
+	ck_assert_msg(sqlite3_open_v2(rig_db(slug), &db, flags, NULL) == SQLITE_OK, "%s: %s",
+		      rig_db(slug), sqlite3_errmsg(db));
+	(void)sqlite3_busy_timeout(db, 20000);
+	/* Nothing here has to survive a power cut. */
+	(void)sqlite3_exec(db, "PRAGMA synchronous=OFF", NULL, NULL, NULL);
+	return db;
+}
+
+static void rig_exec(sqlite3 *db, const char *sql)
+{
+	char *message = NULL;
+	const int rc = sqlite3_exec(db, sql, NULL, NULL, &message);
+
+	ck_assert_msg(rc == SQLITE_OK, "%s: %s", sql, message ? message : "?");
+}
+
+void rig_board(const char *slug, unsigned flags)
+{
+	sqlite3 *db;
+
+	if (strcmp(slug, "default"))
+		rig_mkdir(rig_printf("root/kanban/boards/%s", slug));
+	db = rig_open(slug, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+	if (flags & RIG_WAL)
+		rig_exec(db, "PRAGMA journal_mode=WAL");
+	rig_exec(db, "BEGIN");
+	rig_exec(db, board_schema_sql);
+	if (flags & RIG_LEGACY)
+		rig_exec(db, sql_legacy);
+	if (flags & (RIG_AUGUST | RIG_LEGACY))
+		rig_exec(db, sql_august);
+	rig_exec(db, "COMMIT");
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* ---- SQL ------------------------------------------------------------------------------- */
+
+void rig_sql(const char *slug, const char *fmt, ...)
+{
+	sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
+	va_list ap;
+	char *sql;
+
+	va_start(ap, fmt);
+	sql = sqlite3_vmprintf(fmt, ap);
+	va_end(ap);
+	ck_assert_ptr_nonnull(sql);
+	rig_exec(db, sql);
+	sqlite3_free(sql);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+/* Rows as text: columns joined by '|', rows by @between, NULL as "-". */
+static char *rig_rows(const char *slug, const char *sql, char between)
+{
+	sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
+	sqlite3_stmt *stmt = NULL;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	int rc;
+
+	ck_assert_ptr_nonnull(out);
+	rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
+	ck_assert_msg(rc == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
+	for (bool first = true; (rc = sqlite3_step(stmt)) == SQLITE_ROW; first = false) {
+		if (!first)
+			(void)fputc(between, out);
+		for (int i = 0; i < sqlite3_column_count(stmt); i++) {
+			const unsigned char *value = sqlite3_column_text(stmt, i);
+
+			(void)fprintf(out, "%s%s", i ? "|" : "",
+				      value ? (const char *)value : "-");
+		}
+	}
+	ck_assert_msg(rc == SQLITE_DONE, "%s: %s", sql, sqlite3_errmsg(db));
+	(void)sqlite3_finalize(stmt);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	ck_assert_int_eq(fclose(out), 0);
+	return rig_keep(text);
+}
+
+int64_t rig_int(const char *slug, const char *fmt, ...)
+{
+	va_list ap;
+	char *sql, *text;
+
+	va_start(ap, fmt);
+	sql = sqlite3_vmprintf(fmt, ap);
+	va_end(ap);
+	ck_assert_ptr_nonnull(sql);
+	text = rig_rows(slug, sql, ',');
+	ck_assert_msg(text[0] && strcmp(text, "-"), "no number: %s", sql);
+	sqlite3_free(sql);
+	return atoll(text);
+}
+
+char *rig_list(const char *slug, const char *fmt, ...)
+{
+	va_list ap;
+	char *sql, *text;
+
+	va_start(ap, fmt);
+	sql = sqlite3_vmprintf(fmt, ap);
+	va_end(ap);
+	ck_assert_ptr_nonnull(sql);
+	text = rig_rows(slug, sql, ',');
+	sqlite3_free(sql);
+	return text;
+}
+
+void rig_writer(const char *slug, const char *sql, bool die)
+{
+	static unsigned serial;
+	char *name = rig_printf("writer%u", serial++);
+	const pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
+
+		rig_exec(db, "PRAGMA wal_autocheckpoint=0");
+		rig_exec(db, sql);
+		rig_write(name, "");
+		while (!die && !rig_exists("stop"))
+			rig_pause();
+		_exit(0);
+	}
+	RIG_UNTIL(rig_exists(name), 5000);
+	if (die)
+		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+char *rig_dump(const char *slug)
+{
+	char *names = rig_rows(slug,
+			       "SELECT name FROM sqlite_master WHERE type='table' AND name NOT "
+			       "LIKE 'sqlite_%' ORDER BY name",
+			       '\n');
+	char *text = rig_printf("%s", "");
+
+	for (char *name; (name = strsep(&names, "\n"));)
+		text = rig_printf("%s== %s\n%s\n", text, name,
+				  rig_rows(slug,
+					   rig_printf("SELECT * FROM %s ORDER BY rowid", name),
+					   '\n'));
+	return text;
+}
+
+/* ---- filling --------------------------------------------------------------------------- */
+
+static const char *rig_or(const char *value, const char *otherwise)
+{
+	return value ? value : otherwise;
+}
+
+/* RIG_NOBODY is how a caller says NULL where NULL means the default. */
+static const char *rig_or_null(const char *value, const char *otherwise)
+{
+	const char *v = rig_or(value, otherwise);
+
+	return *v ? v : NULL;
+}
+
+static bool rig_is_legacy(const char *slug)
+{
+	return rig_int(slug, "SELECT count(*) FROM pragma_table_info('tasks') "
+			     "WHERE name='spawn_failures'") > 0;
+}
+
+/* The statements of a task; with those of a claim they are one transaction, because a daemon
+ * that runs may look at any moment. */
+static char *rig_task_sql(const char *slug, const struct rig_task *t)
+{
+	const bool legacy = rig_is_legacy(slug);
+	char *sql = sqlite3_mprintf(
+		"INSERT INTO tasks (id, title, assignee, status, priority, created_at, "
+		"workspace_kind, workspace_path, %s, %s) VALUES (%Q, %Q, %Q, %Q, %lld, %lld, "
+		"%Q, %Q, %Q, %lld);",
+		legacy ? "last_spawn_error" : "last_failure_error",
+		legacy ? "spawn_failures" : "consecutive_failures", t->id,
+		rig_or(t->title, rig_printf("title of %s", t->id)),
+		rig_or_null(t->assignee, "jimmy"), rig_or(t->status, "ready"), t->priority,
+		t->created_at ? t->created_at : 1770000000,
+		rig_or(t->workspace_kind, "scratch"), t->workspace_path, t->last_failure_error,
+		t->failures);
+
+	if (sql && t->branch_name)
+		sql = sqlite3_mprintf("%z UPDATE tasks SET branch_name=%Q WHERE id=%Q;", sql,
+				      t->branch_name, t->id);
+	if (sql && t->set)
+		sql = sqlite3_mprintf("%z UPDATE tasks SET %s WHERE id=%Q;", sql, t->set,
+				      t->id);
+	ck_assert_ptr_nonnull(sql);
+	return sql;
+}
+
+static void rig_transaction(const char *slug, char *sql)
+{
+	rig_sql(slug, "BEGIN IMMEDIATE; %z COMMIT", sql);
+}
+
+void rig_add_task(const char *slug, const struct rig_task *t)
+{
+	rig_transaction(slug, rig_task_sql(slug, t));
+}
+
+/* What stands on task and run alike. */
+static char *rig_both(char *sql, const char *task, const char *set)
+{
+	sql = sqlite3_mprintf(
+		"%z UPDATE tasks SET %s WHERE id=%Q; UPDATE task_runs SET %s WHERE "
+		"id=(SELECT current_run_id FROM tasks WHERE id=%Q);",
+		sql, set, task, set, task);
+	ck_assert_ptr_nonnull(sql);
+	return sql;
+}
+
+static char *rig_claim_sql(const char *slug, const struct rig_claim *c)
+{
+	const int64_t now = rig_now(), age = c->age ? c->age : 1000;
+	const int64_t expires = now + (c->expires_in ? c->expires_in : 600);
+	const char *lock = rig_or_null(c->lock, rig_printf("%s:123", rig.host));
+	const struct rig_task task = { .id = c->id,
+				       .assignee = rig_or(c->assignee, "nemo"),
+				       .status = "running",
+				       .failures = c->failures,
+				       .set = c->set };
+
+	return sqlite3_mprintf(
+		"%z INSERT INTO task_runs (task_id, profile, status, claim_lock, "
+		"claim_expires, started_at) VALUES (%Q, %Q, 'running', %Q, %lld, %lld);"
+		"UPDATE tasks SET claim_lock=%Q, claim_expires=%lld, started_at=%lld, "
+		"current_run_id=(SELECT max(id) FROM task_runs) WHERE id=%Q;"
+		"INSERT INTO task_events (task_id, run_id, kind, payload, created_at) SELECT "
+		"id, current_run_id, 'claimed', '{\"lock\": \"%q\", \"expires\": %lld, "
+		"\"run_id\": ' || current_run_id || '%s}', %lld FROM tasks WHERE id=%Q;",
+		rig_task_sql(slug, &task), c->id, task.assignee, lock, expires, now - age, lock,
+		expires, now - (c->task_age ? c->task_age : age), c->id, rig_or(lock, "-"),
+		expires,
+		c->from && !strcmp(c->from, "review") ? ", \"source_status\": \"review\"" : "",
+		now - age, c->id);
+}
+
+int64_t rig_add_claim(const char *slug, const struct rig_claim *c)
+{
+	char *sql = rig_claim_sql(slug, c);
+
+	if (c->pid)
+		sql = rig_both(sql, c->id, rig_printf("worker_pid=%lld", (long long)c->pid));
+	if (c->heartbeat_age)
+		sql = rig_both(sql, c->id,
+			       rig_printf("last_heartbeat_at=%lld",
+					  (long long)(rig_now() - c->heartbeat_age)));
+	if (c->max_runtime)
+		sql = rig_both(
+			sql, c->id,
+			rig_printf("max_runtime_seconds=%lld", (long long)c->max_runtime));
+	if (c->started)
+		sql = rig_both(sql, c->id, rig_printf("worker_started_at='%s'", c->started));
+	if (c->set_run)
+		sql = sqlite3_mprintf(
+			"%z UPDATE task_runs SET %s WHERE id=(SELECT max(id) FROM "
+			"task_runs);",
+			sql, c->set_run);
+	rig_transaction(slug, sql);
+	return rig_int(slug, "SELECT max(id) FROM task_runs WHERE task_id=%Q", c->id);
+}
+
+int64_t rig_add_run(const char *slug, const char *task, const char *outcome, int64_t ended_ago)
+{
+	const int64_t now = rig_now();
+
+	rig_sql(slug,
+		"INSERT INTO task_runs (task_id, profile, status, started_at, ended_at, "
+		"outcome) VALUES (%Q, 'jimmy', %Q, %lld, %lld, %Q)",
+		task, strcmp(outcome, "completed") ? outcome : "done", now - ended_ago - 60,
+		now - ended_ago, outcome);
+	return rig_int(slug, "SELECT max(id) FROM task_runs");
+}
+
+void rig_add_event(const char *slug, const char *task, const char *kind, const char *payload,
+		   int64_t ago)
+{
+	rig_sql(slug,
+		"INSERT INTO task_events (task_id, kind, payload, created_at) VALUES (%Q, %Q, "
+		"%Q, %lld)",
+		task, kind, payload, rig_now() - ago);
+}
+
+void rig_add_comment(const char *slug, const char *task, const char *body, int64_t ago)
+{
+	rig_sql(slug,
+		"INSERT INTO task_comments (task_id, author, body, created_at) VALUES (%Q, "
+		"'jimmy', %Q, %lld)",
+		task, body, rig_now() - ago);
+}
+
+void rig_link(const char *slug, const char *parent, const char *child)
+{
+	rig_sql(slug, "INSERT INTO task_links (parent_id, child_id) VALUES (%Q, %Q)", parent,
+		child);
+}
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+char *rig_kinds(const char *slug, const char *task)
+{
+	return rig_list(slug, "SELECT kind FROM task_events WHERE task_id=%Q ORDER BY id",
+			task);
+}
+
+json_t *rig_event(const char *slug, const char *task, const char *kind)
+{
+	char *payload = rig_list(slug,
+				 "SELECT payload FROM task_events WHERE task_id=%Q AND kind=%Q "
+				 "ORDER BY id DESC LIMIT 1",
+				 task, kind);
+
+	ck_assert_msg(payload[0], "%s has no event %s, only %s", task, kind,
+		      rig_kinds(slug, task));
+	return strcmp(payload, "-") ? rig_json(payload) : json_null();
+}
+
+int64_t rig_event_run(const char *slug, const char *task, const char *kind)
+{
+	return rig_int(slug,
+		       "SELECT coalesce(run_id, 0) FROM task_events WHERE task_id=%Q AND "
+		       "kind=%Q ORDER BY id DESC LIMIT 1",
+		       task, kind);
+}
+
+void rig_invariant(const char *slug)
+{
+	ck_sql(slug, "",
+	       "SELECT id FROM tasks t WHERE current_run_id IS NOT NULL AND NOT EXISTS (SELECT "
+	       "1 "
+	       "FROM task_runs r WHERE r.id=t.current_run_id AND r.task_id=t.id AND r.ended_at "
+	       "IS NULL)");
+	ck_sql(slug, "",
+	       "SELECT r.id FROM task_runs r WHERE ended_at IS NULL AND NOT EXISTS (SELECT 1 "
+	       "FROM "
+	       "tasks t WHERE t.id=r.task_id AND t.current_run_id=r.id AND "
+	       "t.status='running')");
+	ck_sql(slug, "",
+	       "SELECT id FROM tasks WHERE status<>'running' AND (claim_lock IS NOT NULL OR "
+	       "claim_expires IS NOT NULL OR worker_pid IS NOT NULL)");
+	ck_sql(slug, "",
+	       "SELECT id FROM task_runs WHERE ended_at IS NOT NULL AND (claim_lock IS NOT "
+	       "NULL OR "
+	       "claim_expires IS NOT NULL OR worker_pid IS NOT NULL OR outcome IS NULL)");
+}
+
+/* ---- JSON ------------------------------------------------------------------------------ */
+
+json_t *rig_json(const char *text)
+{
+	json_error_t e;
+	json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
+
+	ck_assert_msg(value != NULL, "not JSON: %s: %.400s", e.text, text);
+	ck_assert_int_eq(json_array_append_new(rig.kept_json, value), 0);
+	return value;
+}
+
+char *rig_json_text(json_t *value)
+{
+	return rig_keep(json_dumps(value, JSON_ENCODE_ANY));
+}
+
+static bool rig_json_like(json_t *got, json_t *want)
+{
+	const char *wild = json_string_value(want), *key;
+	json_t *value;
+	size_t i;
+
+	if (wild && !strcmp(wild, "ANY"))
+		return got != NULL;
+	if (wild && !strcmp(wild, "INT"))
+		return json_is_integer(got);
+	if (wild && !strcmp(wild, "TEXT"))
+		return json_is_string(got);
+	if (json_typeof(want) != (got ? json_typeof(got) : (json_type)-1))
+		return false;
+	if (json_is_object(want)) {
+		if (json_object_size(want) != json_object_size(got))
+			return false;
+		json_object_foreach(want, key,
+				    value) if (!rig_json_like(json_object_get(got, key),
+							      value)) return false;
+		return true;
+	}
+	if (json_is_array(want)) {
+		if (json_array_size(want) != json_array_size(got))
+			return false;
+		json_array_foreach(want, i, value) if (!rig_json_like(json_array_get(got, i),
+								      value)) return false;
+		return true;
+	}
+	return json_equal(got, want);
+}
+
+void rig_json_is(json_t *got, const char *expected, const char *what)
+{
+	ck_assert_msg(rig_json_like(got, rig_json(expected)), "%s is %s, not %s", what,
+		      got ? rig_json_text(got) : "not there", expected);
+}

@@ -1,0 +1,291 @@
+/*
+ * One tick and the claim itself: what stands on the board after a task was started, what a
+ * claim refuses, and what it tidies up. At the end: the same tick again changes nothing.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kit/rig.h"
+
+#define B "default"
+#define T "t_00000001"
+
+START_TEST(test_rows_after_a_start)
+{
+	const int64_t before = rig_now();
+	json_t *board, *spawned;
+	int64_t run, expires, started;
+	pid_t pid;
+	char *lock;
+
+	rig_board(B, 0);
+	rig_add(B, .id = T,
+		.set = "current_step_key='draft', max_runtime_seconds=1800, "
+		       "last_heartbeat_at=17, consecutive_failures=1, "
+		       "last_failure_error='was so'");
+	board = rig_tick(B);
+	spawned = json_array_get(json_object_get(board, "spawned"), 0);
+	pid = (pid_t)json_integer_value(json_object_get(rig_ran(T), "pid"));
+	run = rig_int(B, "SELECT id FROM task_runs");
+	rig_json_is(spawned,
+		    rig_printf("{\"task\":\"" T "\",\"run\":%lld,\"assignee\":\"jimmy\","
+			       "\"workspace\":\"%s/kanban/workspaces/" T "\",\"pid\":%d}",
+			       (long long)run, rig.root, (int)pid),
+		    "spawned");
+
+	/* The lock is ours: host and the dispatcher's pid, which is no longer there. */
+	lock = rig_list(B, "SELECT claim_lock FROM tasks");
+	ck_assert_int_eq(strncmp(lock, rig_printf("%s:", rig.host), strlen(rig.host) + 1), 0);
+	ck_assert_int_gt(atoi(lock + strlen(rig.host) + 1), 1);
+	ck_assert(!rig_alive(atoi(lock + strlen(rig.host) + 1)));
+	expires = rig_int(B, "SELECT claim_expires FROM tasks");
+	ck_assert_int_ge(expires, before + 900);
+	ck_assert_int_le(expires, rig_now() + 900);
+	started = rig_int(B, "SELECT started_at FROM tasks");
+	ck_assert(started >= before && started <= rig_now());
+	ck_sql(B,
+	       rig_printf("running|%lld|%d|%s/kanban/workspaces/" T "|17|1|was so|-|%s",
+			  (long long)run, (int)pid, rig.root, rig_started(pid)),
+	       "SELECT status, current_run_id, worker_pid, workspace_path, last_heartbeat_at, "
+	       "consecutive_failures, last_failure_error, completed_at, worker_started_at FROM "
+	       "tasks");
+	ck_sql(B,
+	       rig_printf(T "|jimmy|draft|running|%s|%lld|%d|1800|-|-|-|-|-|-|%s", lock,
+			  (long long)expires, (int)pid, rig_started(pid)),
+	       "SELECT task_id, profile, step_key, status, claim_lock, claim_expires, "
+	       "worker_pid, "
+	       "max_runtime_seconds, last_heartbeat_at, ended_at, outcome, summary, metadata, "
+	       "error, worker_started_at FROM task_runs");
+	ck_assert_int_ge(rig_int(B, "SELECT started_at FROM task_runs"), before);
+
+	ck_assert_str_eq(rig_kinds(B, T), "claimed,tip_scratch_workspace,spawned");
+	ck_event(B, T, "claimed", "{\"lock\":\"%s\",\"expires\":%lld,\"run_id\":%lld}", lock,
+		 (long long)expires, (long long)run);
+	ck_event(B, T, "spawned", "{\"pid\":%d}", (int)pid);
+	ck_assert_int_eq(rig_event_run(B, T, "claimed"), run);
+	ck_assert_int_eq(rig_event_run(B, T, "spawned"), run);
+	ck_assert_int_eq(rig_event_run(B, T, "tip_scratch_workspace"), 0);
+	rig_invariant(B);
+}
+END_TEST
+
+START_TEST(test_started_at_is_kept)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = T, .set = "started_at=1234567");
+	ck_spawned(rig_tick(B), T);
+	ck_sql(B, "1234567", "SELECT started_at FROM tasks");
+	ck_assert_int_gt(rig_int(B, "SELECT started_at FROM task_runs"), 1234567);
+}
+END_TEST
+
+START_TEST(test_ttl_of_the_environment)
+{
+	rig_env("HERMES_KANBAN_CLAIM_TTL_SECONDS", "5000");
+	rig_board(B, 0);
+	rig_add(B, .id = T);
+	ck_spawned(rig_tick(B), T);
+	ck_assert_int_ge(rig_int(B, "SELECT claim_expires FROM tasks"), rig_now() + 4900);
+	ck_assert_int_ge(rig_int(B, "SELECT claim_expires FROM task_runs"), rig_now() + 4900);
+}
+END_TEST
+
+/* ---- the tip --------------------------------------------------------------------------- */
+
+START_TEST(test_tip_once_per_root)
+{
+	rig_board(B, 0);
+	rig_board("other", 0);
+	rig_add(B, .id = "t_00000001");
+	rig_add(B, .id = "t_00000002");
+	rig_add("other", .id = "t_00000003");
+	(void)rig_once();
+	ck_assert(rig_exists("root/.scratch_tip_shown"));
+	ck_assert_int_eq(
+		rig_int(B, "SELECT count(*) FROM task_events WHERE kind GLOB 'tip_*'") +
+			rig_int("other",
+				"SELECT count(*) FROM task_events WHERE kind GLOB 'tip_*'"),
+		1);
+}
+END_TEST
+
+START_TEST(test_no_tip_when_it_was_shown)
+{
+	rig_write("root/.scratch_tip_shown", "");
+	rig_board(B, 0);
+	rig_add(B, .id = T);
+	ck_spawned(rig_tick(B), T);
+	ck_assert_str_eq(rig_kinds(B, T), "claimed,spawned");
+}
+END_TEST
+
+START_TEST(test_tip_for_scratch_with_a_path)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = T, .workspace_path = rig_path("elsewhere"));
+	ck_spawned(rig_tick(B), T);
+	ck_assert_str_eq(rig_kinds(B, T), "claimed,tip_scratch_workspace,spawned");
+}
+END_TEST
+
+START_TEST(test_no_tip_for_a_folder)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = T, .workspace_kind = "dir", .workspace_path = rig_path("elsewhere"));
+	ck_spawned(rig_tick(B), T);
+	ck_assert_str_eq(rig_kinds(B, T), "claimed,spawned");
+	ck_assert(!rig_exists("root/.scratch_tip_shown"));
+}
+END_TEST
+
+/* ---- refused --------------------------------------------------------------------------- */
+
+START_TEST(test_unfinished_parent_rejects)
+{
+	json_t *board;
+
+	rig_board(B, 0);
+	rig_add(B, .id = "t_0000000a", .status = "triage");
+	rig_add(B, .id = T);
+	rig_link(B, "t_0000000a", T);
+	board = rig_tick(B);
+	ck_spawned(board, "");
+	ck_sql(B, "todo|-|-|-",
+	       "SELECT status, claim_lock, current_run_id, started_at FROM tasks "
+	       "WHERE id=%Q",
+	       T);
+	ck_assert_str_eq(rig_kinds(B, T), "claim_rejected");
+	ck_event(B, T, "claim_rejected", "{\"reason\":\"parents_not_done\"}");
+	ck_sql(B, "0", "SELECT count(*) FROM task_runs");
+	/* And there it stays. */
+	ck_count(rig_tick(B), "promoted", 0);
+	ck_assert_str_eq(rig_kinds(B, T), "claim_rejected");
+}
+END_TEST
+
+START_TEST(test_finished_and_missing_parents_do_not)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = "t_0000000a", .status = "done");
+	rig_add(B, .id = "t_0000000b", .status = "archived");
+	rig_add(B, .id = T);
+	rig_link(B, "t_0000000a", T);
+	rig_link(B, "t_0000000b", T);
+	rig_link(B, "t_deadbeef", T);
+	ck_spawned(rig_tick(B), T);
+}
+END_TEST
+
+/* ---- a leaked run ---------------------------------------------------------------------- */
+
+static void leak_run(const char *summary)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = T);
+	rig_sql(B,
+		"INSERT INTO task_runs (id, task_id, profile, status, claim_lock, "
+		"claim_expires, "
+		"worker_pid, started_at, summary) VALUES (7, %Q, 'jimmy', 'running', 'x:1', "
+		"17, "
+		"%d, 18, %Q); UPDATE tasks SET current_run_id=7",
+		T, (int)rig_dead_pid(), summary);
+}
+
+START_TEST(test_leaked_run_is_closed)
+{
+	leak_run(NULL);
+	ck_spawned(rig_tick(B), T);
+	ck_sql(B, "reclaimed|reclaimed|invariant recovery on re-claim|-|-|-|-",
+	       "SELECT status, outcome, summary, error, claim_lock, claim_expires, worker_pid "
+	       "FROM task_runs WHERE id=7");
+	ck_assert_int_ge(rig_int(B, "SELECT ended_at FROM task_runs WHERE id=7"),
+			 rig_now() - 10);
+	ck_assert_int_gt(rig_int(B, "SELECT current_run_id FROM tasks"), 7);
+	rig_invariant(B);
+}
+END_TEST
+
+START_TEST(test_leaked_run_keeps_its_summary)
+{
+	leak_run("half done");
+	ck_spawned(rig_tick(B), T);
+	ck_sql(B, "half done", "SELECT summary FROM task_runs WHERE id=7");
+}
+END_TEST
+
+START_TEST(test_only_the_named_run_is_closed)
+{
+	leak_run(NULL);
+	rig_sql(B,
+		"INSERT INTO task_runs (id, task_id, profile, status, started_at) VALUES (5, "
+		"%Q, 'jimmy', 'running', 17)",
+		T);
+	ck_spawned(rig_tick(B), T);
+	ck_sql(B, "running|-", "SELECT status, ended_at FROM task_runs WHERE id=5");
+}
+END_TEST
+
+/* ---- again ----------------------------------------------------------------------------- */
+
+/* A board with some of everything; one tick, and a second one that finds nothing to do. */
+START_TEST(test_the_same_again_changes_nothing)
+{
+	char *before;
+	json_t *board;
+
+	rig_board(B, 0);
+	rig_config("max_spawn: 6");
+	for (int i = 0; i < 12; i++)
+		rig_add(B, .id = rig_printf("t_0000001%c", 'a' + i),
+			.status = i < 4 ? "ready" : "todo");
+	for (int i = 1; i < 12; i++)
+		rig_link(B, rig_printf("t_0000001%c", 'a' + i - 1),
+			 rig_printf("t_0000001%c", 'a' + i));
+	rig_add(B, .id = "t_00000020", .assignee = RIG_NOBODY);
+	rig_add(B, .id = "t_00000021", .assignee = "orion-cc");
+	rig_add(B, .id = "t_00000022", .last_failure_error = "quota exceeded");
+	rig_add(B, .id = "t_00000023", .status = "blocked", .failures = 2);
+	rig_add(B, .id = "t_00000024", .status = "todo");
+	(void)rig_running(B, .id = "t_00000025", .pid = rig_dead_pid());
+	(void)rig_running(B, .id = "t_00000026", .expires_in = -50, .pid = rig_dead_pid());
+	(void)rig_running(B, .id = "t_00000027", .lock = "elsewhere:7");
+	board = rig_tick(B);
+	ck_ids(board, "crashed", "t_00000025");
+	ck_count(board, "reclaimed", 1);
+	ck_assert_int_gt(json_array_size(json_object_get(board, "spawned")), 0);
+	rig_invariant(B);
+
+	before = rig_dump(B);
+	board = rig_tick(B);
+	ck_assert_str_eq(rig_dump(B), before);
+	ck_spawned(board, "");
+	ck_count(board, "promoted", 0);
+	ck_count(board, "reclaimed", 0);
+	ck_ids(board, "respawn_guarded", "t_00000022");
+}
+END_TEST
+
+int main(void)
+{
+	TCase *rows = rig_tcase("rows", 30);
+	TCase *tip = rig_tcase("tip", 30);
+	TCase *refused = rig_tcase("refused", 30);
+	TCase *leaked = rig_tcase("leaked run", 30);
+	TCase *again = rig_tcase("again", 30);
+
+	tcase_add_test(rows, test_rows_after_a_start);
+	tcase_add_test(rows, test_started_at_is_kept);
+	tcase_add_test(rows, test_ttl_of_the_environment);
+	tcase_add_test(tip, test_tip_once_per_root);
+	tcase_add_test(tip, test_no_tip_when_it_was_shown);
+	tcase_add_test(tip, test_tip_for_scratch_with_a_path);
+	tcase_add_test(tip, test_no_tip_for_a_folder);
+	tcase_add_test(refused, test_unfinished_parent_rejects);
+	tcase_add_test(refused, test_finished_and_missing_parents_do_not);
+	tcase_add_test(leaked, test_leaked_run_is_closed);
+	tcase_add_test(leaked, test_leaked_run_keeps_its_summary);
+	tcase_add_test(leaked, test_only_the_named_run_is_closed);
+	tcase_add_test(again, test_the_same_again_changes_nothing);
+	return rig_main("once: claim", rows, tip, refused, leaked, again, NULL);
+}
