@@ -14,3 +14,6 @@ uint64_t clock_mono_ms(void);
 
 /** clock_mono_us() - CLOCK_MONOTONIC in microseconds */
 uint64_t clock_mono_us(void);
+
+/** clock_span() - so many seconds: "42s", "5min 10s", "3h 2min", "2d 4h" */
+void clock_span(int64_t seconds, char out[32]);

@@ -24,6 +24,9 @@
 		steal_;                                                                        \
 	})
 
+/* The structure that has @ptr as its @member. */
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
 /* Define x_freep() for CLEANUP() from a destructor that takes NULL. */
 #define DEFINE_FREEP(type, fn)                                                                 \
 	static inline void fn##p(type **p)                                                     \
@@ -47,16 +50,17 @@ static inline void freep(void *p)
 struct error {
 	int code;                  /* 0, -errno, or a positive outcome of the module */
 	char text[ERROR_TEXT_MAX]; /* never NULL; "" when there is nothing to say */
+	int cause;                 /* -errno that led to a positive @code, 0 not known */
 };
 
 #define ERROR_NULL                                                                             \
 	{                                                                                      \
-		0, ""                                                                          \
+		0, "", 0                                                                       \
 	}
 
 /**
  * error_tidy() - make any bytes fit for a terminal, a log, a status line and JSON: one line of
- * valid UTF-8 without control characters (each bad byte becomes '?')
+ * valid UTF-8 without control and direction characters (each bad byte becomes '?')
  * @text: changed in place; if it fills @size - 1 bytes it was cut, and a half character at its
  *        end is dropped
  */
@@ -80,6 +84,13 @@ int error_set(struct error *e, int code, const char *fmt, ...) PRINTF(3, 4);
 		(void)(error_set)((e), error_code_, __VA_ARGS__);                              \
 		error_code_;                                                                   \
 	})
+
+/** error_cause() - note the -errno that leads to the positive outcome that is set next */
+static inline void error_cause(struct error *e, int cause)
+{
+	if (e)
+		e->cause = cause;
+}
 
 /**
  * error_prefix() - put context in front of a recorded failure ("board x: " …)

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -14,6 +15,25 @@ static inline void fs_closep(int *fd)
 		(void)close(*fd);
 	*fd = -1;
 }
+
+/* What a file looked like; all 0 when there is none. Equal stamps: the same content. */
+struct fs_stamp {
+	uint64_t dev;     /* device and inode: which file */
+	uint64_t ino;     /* … */
+	uint64_t size;    /* bytes */
+	int64_t mtime_ns; /* last write, ns since 1970 */
+	int64_t ctime_ns; /* last change of anything, ns since 1970 */
+};
+
+/** fs_stamp_at() - the stamp of @path (relative to @dir), following symbolic links; false and
+ * all 0 if there is nothing */
+bool fs_stamp_at(int dir, const char *path, struct fs_stamp *stamp);
+
+/** fs_stamp_of() - the same of a path alone */
+struct fs_stamp fs_stamp_of(const char *path);
+
+/** fs_stamp_equal() - is it the same content as far as the file system tells */
+bool fs_stamp_equal(const struct fs_stamp *a, const struct fs_stamp *b);
 
 /**
  * fs_path() - printf into a fresh string
@@ -42,16 +62,20 @@ MUST_CHECK int fs_read_file(const char *path, size_t max, char **data, size_t *l
 MUST_CHECK int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
 /**
- * fs_copy() - copy a regular file, sharing its blocks where the file system can
- * @to:      replaced if it is there; not through a symbolic link
- * @durable: fsync it
- * Return: 0; -ENOENT no @from; -EISDIR, -EINVAL it is no regular file; other -errno (@to may
- * then be half-written: a temp name, please).
+ * fs_write_soon() - the same without a sync: whole or not at all for other processes, and on
+ * the disk when the kernel writes it. Does not wait for a disk.
  */
-MUST_CHECK int fs_copy(const char *from, const char *to, bool durable);
+MUST_CHECK int fs_write_soon(const char *path, const void *data, size_t len, mode_t mode);
 
-/** fs_copy_fd() - the same of a file that is open and stays so; its offset is not used */
-MUST_CHECK int fs_copy_fd(int in, const char *to, bool durable);
+/**
+ * fs_copy() - copy a regular file that is open and stays so, sharing its blocks where the file
+ * system can; holes stay holes, and nothing is begun for which there is no room (-ENOSPC)
+ * @in: its offset moves
+ * @to: replaced if it is there; not through a symbolic link
+ * Return: 0; -EISDIR, -EINVAL it is no regular file; other -errno (@to may then be
+ * half-written: a temp name, please).
+ */
+MUST_CHECK int fs_copy(int in, const char *to);
 
 /** fs_uri() - a file: URI for SQLite: @path with everything special escaped, then @query.
  * malloc'd */
@@ -70,7 +94,8 @@ MUST_CHECK int fs_mkdir_p(const char *path, mode_t mode);
 
 /**
  * fs_lock_open() - open or create a lock file, close-on-exec, without touching its content
- * @path: the lock file; its folder must exist
+ * @path: the lock file; its folder must exist. Whoever may not write that may not read the file
+ * either, since that would be enough to hold the lock; an older one of ours is set right.
  * Return: a descriptor, or -errno.
  */
 MUST_CHECK int fs_lock_open(const char *path);

@@ -37,6 +37,7 @@ struct log_about {
 #define LOG_ID_RECLAIMED     "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10a"
 #define LOG_ID_STUCK_READY   "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10b"
 #define LOG_ID_CONFIG        "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10c"
+#define LOG_ID_ADOPTED       "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10f"
 #define LOG_ID_REPAIRED      "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10e"
 #define LOG_ID_OVERDUE       "5f1c7b1d0c2e4f0d9a61f5f0a3c3d10d"
 #define LOG_ID_PARKED        "5f1c7b1d0c2e4f0d9a61f5f0a3c3d120"
@@ -57,8 +58,16 @@ void log_set_level(int level);
 typedef void (*log_hook_fn)(void *arg, int priority, const struct log_about *about,
 			    const char *text);
 
-/** log_set_hook() - who else is told (one; NULL: nobody); loop thread */
-void log_set_hook(log_hook_fn fn, void *arg);
+/* Who reads along. */
+struct log_hook {
+	struct log_hook *next; /* of log.c */
+	log_hook_fn fn;
+	void *arg;
+};
+
+/** log_join(), log_leave() - read along, and no more; @hook is lent meanwhile; loop thread */
+void log_join(struct log_hook *hook);
+void log_leave(struct log_hook *hook);
 
 /** log_level_from_text() - "error", "warning", "notice", "info", "debug" → LOG_*, or -1 */
 int log_level_from_text(const char *text);

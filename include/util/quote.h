@@ -5,7 +5,8 @@
 
 /**
  * quote_command() - a command line
- * @fmt: %q: a text as one word of the shell; %d: an int; %%
+ * @fmt: %q: a text as one word of the shell; %s: a text as it is, a prefix or a number of ours;
+ *       %d: an int; %%
  * Return: malloc'd; NULL when out of memory.
  */
 MUST_CHECK char *quote_command(const char *fmt, ...);

@@ -17,9 +17,6 @@
  */
 size_t text_decode(const char *s, size_t len, uint32_t *cp);
 
-/** text_encode() - @cp as UTF-8 into @out; returns the number of bytes, no NUL is added */
-size_t text_encode(uint32_t cp, char out[4]);
-
 /** text_is_utf8() - is all of it valid; NUL is a character like any other */
 bool text_is_utf8(const char *s, size_t len);
 

@@ -1,3 +1,4 @@
+/* SHA-256 in lower-case hexadecimal digits. */
 #include "util/digest.h"
 
 #include <stdint.h>

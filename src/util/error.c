@@ -1,8 +1,15 @@
+/*
+ * Fills and prefixes the one message that goes up with an error code; what it quotes is made
+ * printable.
+ */
 #include "util/error.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "util/printable.h"
+#include "util/text.h"
 
 /*
  * Bytes of the well-formed UTF-8 sequence at @s: 0 if there is none, -1 if the end of the text
@@ -34,13 +41,15 @@ void error_tidy(char *text, size_t size)
 	text[n] = '\0';
 	for (size_t i = 0; i < n;) {
 		int len = error_utf8(s + i);
-		bool control = s[i] < 0x20 || s[i] == 0x7F || (s[i] == 0xC2 && s[i + 1] < 0xA0);
+		uint32_t c = 0;
 
 		if (len < 0 && n == size - 1) {
 			text[i] = '\0'; /* what was too long was cut inside a character */
 			return;
 		}
-		if (len > 0 && !control) {
+		if (len > 0)
+			(void)text_decode(text + i, (size_t)len, &c);
+		if (len > 0 && !printable_hidden(c)) {
 			i += (size_t)len;
 			continue;
 		}
@@ -56,6 +65,8 @@ static void PRINTF(3, 0) error_vset(struct error *e, int code, const char *fmt, 
 		text[0] = '\0';
 	error_tidy(text, sizeof(text));
 	e->code = code;
+	if (code <= 0)
+		e->cause = code;
 	memcpy(e->text, text, strlen(text) + 1);
 }
 

@@ -1,3 +1,7 @@
+/*
+ * Files and paths: reads with a limit, writes that are there as a whole or not at all, copies,
+ * folders and lock files.
+ */
 #include "util/fs.h"
 
 #include <errno.h>
@@ -8,9 +12,11 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define FS_COPY_CHUNK (1 << 18)
+#define FS_SPARE      (1 << 20) /* bytes that a copy leaves free */
 
 char *fs_path(const char *fmt, ...)
 {
@@ -22,6 +28,38 @@ char *fs_path(const char *fmt, ...)
 	n = vasprintf(&s, fmt, ap);
 	va_end(ap);
 	return n < 0 ? NULL : s;
+}
+
+bool fs_stamp_at(int dir, const char *path, struct fs_stamp *stamp)
+{
+	struct stat st;
+
+	if (fstatat(dir, path, &st, 0) < 0) {
+		*stamp = (struct fs_stamp){ 0 };
+		return false;
+	}
+	*stamp = (struct fs_stamp){
+		.dev = (uint64_t)st.st_dev,
+		.ino = (uint64_t)st.st_ino,
+		.size = (uint64_t)st.st_size,
+		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+		.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
+	};
+	return true;
+}
+
+struct fs_stamp fs_stamp_of(const char *path)
+{
+	struct fs_stamp stamp;
+
+	(void)fs_stamp_at(AT_FDCWD, path, &stamp); /* nothing there is an answer too */
+	return stamp;
+}
+
+bool fs_stamp_equal(const struct fs_stamp *a, const struct fs_stamp *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	       a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
 int fs_read_file(const char *path, size_t max, char **data, size_t *len)
@@ -128,7 +166,7 @@ int fs_sync_parent(const char *path)
 	return 0;
 }
 
-int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
+static int fs_replace(const char *path, const void *data, size_t len, mode_t mode, bool durable)
 {
 	CLEANUP(freep) char *tmp = NULL;
 	CLEANUP(fs_closep) int fd = -1;
@@ -149,7 +187,7 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 	if (fd < 0)
 		return -errno;
 	r = fs_write_all(fd, data, len);
-	if (r == 0 && fsync(fd) < 0)
+	if (r == 0 && durable && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && rename(tmp, path) < 0)
 		r = -errno;
@@ -157,21 +195,27 @@ int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 		(void)unlink(tmp);
 		return r;
 	}
-	return fs_sync_parent(path);
+	return durable ? fs_sync_parent(path) : 0;
 }
 
-static int fs_copy_bytes(int in, int out)
+int fs_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 {
-	CLEANUP(freep) char *buf = NULL;
-	off_t at = 0;
-	ssize_t n;
+	return fs_replace(path, data, len, mode, true);
+}
 
-	if (ioctl(out, FICLONE, in) == 0)
-		return 0; /* the file system shares the blocks */
-	buf = malloc(FS_COPY_CHUNK);
-	if (!buf)
-		return -ENOMEM;
-	while ((n = pread(in, buf, FS_COPY_CHUNK, at)) > 0) {
+int fs_write_soon(const char *path, const void *data, size_t len, mode_t mode)
+{
+	return fs_replace(path, data, len, mode, false);
+}
+
+static int fs_copy_range(int in, int out, char *buf, off_t at, off_t end)
+{
+	while (at < end) {
+		size_t want = end - at < FS_COPY_CHUNK ? (size_t)(end - at) : FS_COPY_CHUNK;
+		ssize_t n = pread(in, buf, want, at);
+
+		if (n <= 0) /* cut meanwhile: what was there is copied */
+			return n < 0 ? -errno : 0;
 		for (ssize_t done = 0; done < n;) {
 			ssize_t w = pwrite(out, buf + done, (size_t)(n - done), at + done);
 
@@ -181,24 +225,54 @@ static int fs_copy_bytes(int in, int out)
 		}
 		at += n;
 	}
-	return n < 0 ? -errno : 0;
+	return 0;
 }
 
-int fs_copy(const char *from, const char *to, bool durable)
+/* Holes stay holes. */
+static int fs_copy_bytes(int in, int out, off_t size)
 {
-	CLEANUP(fs_closep) int in = -1;
+	CLEANUP(freep) char *buf = malloc(FS_COPY_CHUNK);
+	off_t at = 0, end;
+	int r = 0;
 
-	in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOATIME);
-	if (in < 0 && errno == EPERM) /* O_NOATIME is for the owner of the file alone */
-		in = open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	return in < 0 ? -errno : fs_copy_fd(in, to, durable);
+	if (!buf)
+		return -ENOMEM;
+	while (r == 0 && at < size) {
+		off_t data = lseek(in, at, SEEK_DATA);
+
+		if (data < 0 && errno == ENXIO)
+			break; /* a hole up to the end */
+		end = data < 0 ? size : lseek(in, data, SEEK_HOLE);
+		if (data < 0) /* a file system that does not tell */
+			data = at;
+		if (end < data)
+			end = size;
+		r = fs_copy_range(in, out, buf, data, end);
+		at = end;
+	}
+	if (r == 0 && ftruncate(out, size) < 0)
+		r = -errno;
+	return r;
 }
 
-int fs_copy_fd(int in, const char *to, bool durable)
+/* Is there room for what @st has, and some to spare for those who go on working? */
+static int fs_room(int out, const struct stat *st)
+{
+	struct statvfs fs;
+	uint64_t need = (uint64_t)st->st_blocks * 512 + FS_SPARE, room;
+
+	if (fstatvfs(out, &fs) < 0)
+		return -errno;
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
+	/* some file systems tell nothing */
+	return fs.f_blocks > 0 && need > room ? -ENOSPC : 0;
+}
+
+int fs_copy(int in, const char *to)
 {
 	CLEANUP(fs_closep) int out = -1;
 	struct stat st;
-	int r;
+	int r = 0;
 
 	if (fstat(in, &st) < 0)
 		return -errno;
@@ -207,9 +281,11 @@ int fs_copy_fd(int in, const char *to, bool durable)
 	out = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (out < 0)
 		return -errno;
-	r = fs_copy_bytes(in, out);
-	if (r == 0 && durable && fsync(out) < 0)
-		r = -errno;
+	if (ioctl(out, FICLONE, in) < 0) { /* else the file system shares the blocks */
+		r = fs_room(out, &st);
+		if (r == 0)
+			r = fs_copy_bytes(in, out, st.st_size);
+	}
 	return r;
 }
 
@@ -239,11 +315,36 @@ int fs_mkdir_p(const char *path, mode_t mode)
 	return 0;
 }
 
+/* Who may write the folder may lock its files, and nobody else: to hold a lock, reading is
+ * enough. */
+static mode_t fs_lock_mode(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	CLEANUP(freep)
+	char *dir =
+		slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	mode_t mode = 0600;
+	struct stat st;
+
+	if (!dir || stat(dir, &st) < 0)
+		return mode;
+	mode |= (mode_t)(st.st_mode & S_IWGRP ? 0060 : 0);
+	mode |= (mode_t)(st.st_mode & S_IWOTH ? 0006 : 0);
+	return mode;
+}
+
 int fs_lock_open(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, 0644);
+	mode_t mode = fs_lock_mode(path);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW, mode);
+	struct stat st;
 
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	/* one of ours from before, or Hermes's: others may wait for it, not hold it */
+	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 0077 & ~mode))
+		(void)fchmod(fd, st.st_mode & 07777 & ~(0077 & ~mode));
+	return fd;
 }
 
 int fs_lock_try(int fd)

@@ -1,3 +1,7 @@
+/*
+ * Writes log lines: to the journal with fields when stderr is the journal, else as text on
+ * stderr.
+ */
 #include "util/log.h"
 
 #include <inttypes.h>
@@ -14,9 +18,8 @@
 static struct {
 	int level;
 	bool journal;
-	log_hook_fn hook;
-	void *hook_arg;
-} log_sink = { LOG_INFO, false, NULL, NULL };
+	struct log_hook *hooks;
+} log_sink = { LOG_INFO, false, NULL };
 
 /* Is stderr the stream that systemd connected to the journal (systemd.exec(5))? */
 static bool log_stderr_is_journal(void)
@@ -41,10 +44,19 @@ void log_set_level(int level)
 	log_sink.level = level;
 }
 
-void log_set_hook(log_hook_fn fn, void *arg)
+void log_join(struct log_hook *hook)
 {
-	log_sink.hook = fn;
-	log_sink.hook_arg = arg;
+	hook->next = log_sink.hooks;
+	log_sink.hooks = hook;
+}
+
+void log_leave(struct log_hook *hook)
+{
+	for (struct log_hook **p = &log_sink.hooks; *p; p = &(*p)->next)
+		if (*p == hook) {
+			*p = hook->next;
+			return;
+		}
 }
 
 int log_level_from_text(const char *text)
@@ -147,7 +159,7 @@ static void log_to_stderr(int priority, const struct log_about *a, const char *t
 void log_about(int priority, const struct log_about *about, const char *fmt, ...)
 {
 	char text[ERROR_TEXT_MAX];
-	bool hook = log_sink.hook && about && about->id;
+	bool hook = log_sink.hooks && about && about->id;
 	va_list ap;
 
 	if (priority > log_sink.level && !hook)
@@ -157,8 +169,8 @@ void log_about(int priority, const struct log_about *about, const char *fmt, ...
 		text[0] = '\0';
 	va_end(ap);
 	error_tidy(text, sizeof(text)); /* one line, whatever is in it */
-	if (hook)
-		log_sink.hook(log_sink.hook_arg, priority, about, text);
+	for (struct log_hook *h = hook ? log_sink.hooks : NULL; h; h = h->next)
+		h->fn(h->arg, priority, about, text);
 	if (priority > log_sink.level)
 		return;
 	if (log_sink.journal)

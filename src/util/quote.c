@@ -47,6 +47,8 @@ char *quote_command(const char *fmt, ...)
 		fmt++;
 		if (*fmt == 'q')
 			quote_word(out, va_arg(ap, const char *));
+		else if (*fmt == 's')
+			(void)fputs(va_arg(ap, const char *), out);
 		else if (*fmt == 'd')
 			(void)fprintf(out, "%d", va_arg(ap, int));
 		else

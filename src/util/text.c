@@ -1,3 +1,4 @@
+/* UTF-8 from outside: decoded strictly, counted, cut between characters, repaired. */
 #include "util/text.h"
 
 #include <string.h>
@@ -31,7 +32,8 @@ size_t text_decode(const char *s, size_t len, uint32_t *cp)
 	return n;
 }
 
-size_t text_encode(uint32_t cp, char out[4])
+/* @cp as UTF-8 into @out; returns the number of bytes, no NUL is added */
+static size_t text_encode(uint32_t cp, char out[4])
 {
 	if (cp < 0x80) {
 		out[0] = (char)cp;
