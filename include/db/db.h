@@ -23,6 +23,7 @@ enum db_outcome {
 	DB_CONFLICT,   /* a compare-and-swap found the row changed by somebody else */
 	DB_TRANSIENT,  /* BUSY, LOCKED, INTERRUPT, NOMEM, FULL, CANTOPEN, PROTOCOL, SCHEMA,
 			* IOERR:  back off, copy nothing */
+	DB_OVERRUN,    /* it took longer than it may: the board is left alone for a while */
 	DB_MISSING,    /* no file, or a zero-length one: a fresh board, nothing to dispatch */
 	DB_SCHEMA_BAD, /* a table or column that must be there is not */
 	DB_LOST,       /* sound, but it went back in time (health.h) */
@@ -38,14 +39,20 @@ enum db_feature {
 	DB_HAS_MAX_RETRIES = 1 << 4,  /* tasks.max_retries */
 };
 
+/* How long a board may take; waiting for the locks of others does not count. */
+#define DB_STATEMENT_MS 30000  /* one statement */
+#define DB_CHECK_MS     300000 /* a check of the whole board */
+
 struct db_options {
 	const char *path;    /* resolved path of the database; borrowed for the call */
 	int busy_timeout_ms; /* CONTRACT §3; 0 is allowed */
-	bool create;         /* make the file if missing; kanbanctl init only */
-	bool integrity;      /* run integrity_check before use: first open, after corruption */
-	bool examined; /* the caller knows the health record: open also what it says is damaged
-			*/
-	bool *ioerr;   /* out: it failed because of an I/O error; or NULL */
+	int tries;      /* of BEGIN and COMMIT where it is busy; 0: as the contract has it */
+	bool create;    /* make the file if missing; kanbanctl init only */
+	bool integrity; /* run integrity_check before use: first open, after corruption */
+	bool *ioerr;    /* out: it failed because of an I/O error; or NULL */
+	bool *busy;     /* out: it failed because another process has its lock; or NULL */
+	bool immutable; /* a file that never changes: no locks, no sidecars, nothing written */
+	int statement_ms;          /* for one statement; 0 = DB_STATEMENT_MS */
 	const atomic_bool *cancel; /* or NULL: true ends long statements and busy waits */
 };
 
@@ -60,14 +67,13 @@ void db_library_init(void);
  * db_open() - open a board
  * @out: out; owned by the caller, db_free() closes it
  * @e:   filled on any result but 0
- * A board that its health record calls damaged, and whose bytes are still those, is refused
- * without opening a file of it, unless the caller is about to examine it. What is opened and
- * found damaged is closed as it was: no checkpoint of its WAL.
- * Checks the 16-byte header (a non-file, a FIFO, a symbolic link to one is refused), sets the
- * pragmas of CONTRACT §3 without ever setting journal_mode, reads the features, and checks that
- * tasks, task_runs, task_events and the columns the dispatcher writes are there.
- * Thread: any.  Blocks: yes.
- * Return: 0; DB_MISSING; DB_SCHEMA_BAD; DB_CORRUPT; DB_TRANSIENT; -errno.
+ * Whether the board's health record speaks against it is not asked: door_open() does. What is
+ * opened and found damaged is closed as it was: no checkpoint of its WAL.
+ * Looks at all its files and the header first (db_probe.h), trusts nothing in its schema
+ * (db_guard.h, db_open.c), sets the pragmas of CONTRACT §3 without ever setting journal_mode,
+ * reads the features, and checks that tasks, task_runs, task_events and the columns the
+ * dispatcher writes are there. Thread: any.  Blocks: yes. Return: 0; DB_MISSING; DB_SCHEMA_BAD;
+ * DB_CORRUPT; DB_TRANSIENT; -errno.
  */
 MUST_CHECK int db_open(struct db **out, const struct db_options *opt, struct error *e);
 
@@ -180,12 +186,27 @@ MUST_CHECK int db_data_version(struct db *db, int64_t *version, struct error *e)
  */
 MUST_CHECK int db_checkpoint(struct db *db, struct error *e);
 
+/** db_integrity_check() - PRAGMA integrity_check; as db_quick_check() */
+MUST_CHECK int db_integrity_check(struct db *db, struct error *e);
+
 /** db_quick_check() - PRAGMA quick_check. Return: 0; DB_CORRUPT (@e: what it says); as
  * db_step() */
 MUST_CHECK int db_quick_check(struct db *db, struct error *e);
 
+/** db_is_torn() - its -shm was cut while it was in use: close it, and open it anew */
+bool db_is_torn(const struct db *db);
+
 /** db_was_ioerr() - was the last failure of this connection an I/O error */
 bool db_was_ioerr(const struct db *db);
+
+/** db_was_busy() - was it that another process has the lock */
+bool db_was_busy(const struct db *db);
+
+/**
+ * db_writing() - is another connection in the middle of a write transaction
+ * Of a WAL database only, else false. Takes the writer lock for an instant, waits for nothing.
+ */
+bool db_writing(struct db *db);
 
 /** db_drop_cache() - give the memory of pages that were read back */
 void db_drop_cache(struct db *db);

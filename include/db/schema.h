@@ -2,5 +2,5 @@
  */
 #pragma once
 
-/** board_schema_sql - every CREATE statement, idempotent (IF NOT EXISTS) */
-extern const char board_schema_sql[];
+/** schema_board_sql - every CREATE statement, idempotent (IF NOT EXISTS) */
+extern const char schema_board_sql[];

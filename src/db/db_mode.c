@@ -12,20 +12,21 @@
  * Failure modes: a file system without leases, or a file of another user, leaves the question
  * open; then nothing is changed.
  */
-#include "db.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "db.h"
+#include "db/db_registry.h"
 #include "util/fs.h"
 
 /* This process has no connection to the file. */
 static int db_mode_alone(const char *path, struct error *e)
 {
-	CLEANUP(fs_closep) int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	CLEANUP(db_registry_closep)
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return error_errno(e, -errno, "cannot open %s", path);
@@ -67,9 +68,7 @@ static int db_mode_pragma(struct db *db, const char *mode, struct error *e)
 
 int db_mode_change(const char *path, bool wal, int busy_timeout_ms, struct error *e)
 {
-	struct db_options opt = { .path = path,
-				  .busy_timeout_ms = busy_timeout_ms,
-				  .examined = true };
+	struct db_options opt = { .path = path, .busy_timeout_ms = busy_timeout_ms };
 	CLEANUP(db_freep) struct db *db = NULL;
 	int r = wal ? db_mode_alone(path, e) : 0;
 

@@ -2,12 +2,12 @@
  * Statements of one connection: compiled once, cached by the address of their text, and
  * expanded for the columns that this board has.
  */
-#include "db.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "db.h"
 
 /* Expand one {…} of a statement's text into @out; see db_prepare(). */
 static void db_expand_one(const struct db *db, const char *token, size_t len, FILE *out)
@@ -83,6 +83,7 @@ int db_prepare(struct db *db, const char *sql, sqlite3_stmt **stmt, struct error
 	sqlite3_stmt *s = NULL;
 	int rc;
 
+	db_spend(db, db->statement_ms);
 	for (size_t i = 0; i < db->n_statements; i++)
 		if (db->statements[i].sql == sql) {
 			s = db->statements[i].stmt;
@@ -225,4 +226,18 @@ int db_changes(struct db *db)
 int64_t db_last_id(struct db *db)
 {
 	return sqlite3_last_insert_rowid(db->sqlite);
+}
+
+void db_drop_cache(struct db *db)
+{
+	(void)sqlite3_db_release_memory(db->sqlite); /* always SQLITE_OK */
+}
+
+void db_trim(struct db *db)
+{
+	for (size_t i = 0; i < db->n_statements; i++)
+		(void)sqlite3_finalize(db->statements[i].stmt); /* repeats an old error */
+	db->n_statements = 0;
+	if (db->sqlite)
+		db_drop_cache(db);
 }

@@ -3,13 +3,11 @@
  * itself; db_rollback() asks sqlite3_get_autocommit() first
  * (https://sqlite.org/c3ref/get_autocommit.html).
  */
-#include "db.h"
-
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
-#define DB_BEGIN_TRIES 5
+#include "db.h"
 
 static void db_jitter(void)
 {
@@ -24,16 +22,18 @@ static void db_jitter(void)
 
 static bool db_busy_code(const struct db *db, int rc)
 {
-	return (rc & 0xFF) == SQLITE_BUSY && !(db->cancel && atomic_load(db->cancel));
+	return (rc & 0xFF) == SQLITE_BUSY &&
+	       !(db->budget.cancel && atomic_load(db->budget.cancel));
 }
 
 int db_begin(struct db *db, struct error *e)
 {
 	int rc = SQLITE_OK;
 
-	for (int i = 0; i < DB_BEGIN_TRIES; i++) {
+	for (int i = 0; i < db->tries; i++) {
 		if (i > 0)
 			db_jitter();
+		db_spend(db, db->statement_ms);
 		rc = sqlite3_exec(db->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 		if (!db_busy_code(db, rc))
 			break;
@@ -45,9 +45,10 @@ int db_commit(struct db *db, struct error *e)
 {
 	int rc = SQLITE_OK, r;
 
-	for (int i = 0; i < DB_BEGIN_TRIES; i++) {
+	for (int i = 0; i < db->tries; i++) {
 		if (i > 0)
 			db_jitter();
+		db_spend(db, db->statement_ms);
 		rc = sqlite3_exec(db->sqlite, "COMMIT", NULL, NULL, NULL);
 		if (!db_busy_code(db, rc))
 			break;
@@ -67,6 +68,23 @@ void db_rollback(struct db *db)
 int db_data_version(struct db *db, int64_t *version, struct error *e)
 {
 	return db_one_int(db, e, version, 0, "PRAGMA data_version", "");
+}
+
+bool db_writing(struct db *db)
+{
+	int rc, timeout = db->busy_timeout_ms;
+	bool interrupt = db->busy_interrupt;
+
+	if (!db->wal || !sqlite3_get_autocommit(db->sqlite))
+		return false;
+	db->busy_timeout_ms = 0;
+	db->busy_interrupt = false;
+	db_spend(db, db->statement_ms);
+	rc = sqlite3_exec(db->sqlite, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+	db_rollback(db);
+	db->busy_timeout_ms = timeout;
+	db->busy_interrupt = interrupt;
+	return (rc & 0xFF) == SQLITE_BUSY;
 }
 
 /* Another process may have changed it since the file was opened. */
@@ -98,6 +116,7 @@ int db_checkpoint(struct db *db, struct error *e)
 	 * first page is written.
 	 */
 	db->busy_interrupt = true;
+	db_spend(db, DB_CHECK_MS);
 	rc = sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
 				       NULL);
 	db->busy_interrupt = false;

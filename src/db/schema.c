@@ -5,7 +5,7 @@
  */
 #include "db/schema.h"
 
-const char board_schema_sql[] =
+const char schema_board_sql[] =
 	"CREATE TABLE IF NOT EXISTS tasks (\n"
 	"  id TEXT PRIMARY KEY,\n"
 	"  title TEXT NOT NULL,\n"
@@ -44,7 +44,8 @@ const char board_schema_sql[] =
 	"  session_id TEXT,\n"
 	"  block_kind TEXT,\n"
 	"  block_recurrences INTEGER NOT NULL DEFAULT 0,\n"
-	"  worker_started_at TEXT\n"
+	"  worker_started_at TEXT,\n"
+	"  completion_contract TEXT\n"
 	");\n"
 	"CREATE TABLE IF NOT EXISTS task_links (\n"
 	"  parent_id TEXT NOT NULL,\n"
