@@ -18,21 +18,23 @@
 #include "util/error.h"
 
 #define EVIDENCE_MAX_FILES 10
-#define EVIDENCE_MAX_BYTES (INT64_C(1) << 30)
+#define EVIDENCE_MAX_BYTES (INT64_C(1) << 30) /* where nobody says max_evidence_bytes */
 
 /**
  * evidence_keep() - make sure that the bytes of @db_path are kept
  * This process has no connection to the file; others that write to it wait for as long as the
  * copying takes. Reflinks where the file system can, else copies;
  * temp, fsync, rename, fsync of the folder. Afterwards at most EVIDENCE_MAX_FILES sets and
- * EVIDENCE_MAX_BYTES are kept beside the board, never removing the oldest or the newest.
+ * @max bytes are kept beside the board, never removing the oldest or the newest.
+ * @max:   bytes; 0: EVIDENCE_MAX_BYTES
  * @print: out: with sha256
  * @path:  out, at least HEALTH_PATH_MAX bytes: the evidence file
  * Return: 0 also when it was there already; -ENOENT no database; -EAGAIN somebody went on
- * writing it: later; other -errno (then nothing half-made is left).
+ * writing it: later; -EFBIG it is larger than @max; other -errno (then nothing half-made is
+ * left).
  */
-MUST_CHECK int evidence_keep(const char *db_path, struct health_print *print, char *path,
-			     struct error *e);
+MUST_CHECK int evidence_keep(const char *db_path, int64_t max, struct health_print *print,
+			     char *path, struct error *e);
 
 /**
  * evidence_keep_locked() - the same while this process has SQLite's exclusive lock on it
@@ -41,13 +43,17 @@ MUST_CHECK int evidence_keep(const char *db_path, struct health_print *print, ch
  * @fd: the database, opened by the caller after SQLite has opened it, who closes it after
  * SQLite has closed it: closing it drops the lock
  */
-MUST_CHECK int evidence_keep_locked(const char *db_path, int fd, struct health_print *print,
-				    char *path, struct error *e);
+MUST_CHECK int evidence_keep_locked(const char *db_path, int fd, int64_t max,
+				    struct health_print *print, char *path, struct error *e);
 
-/** evidence_matches() - does the set hold what the database has now, -wal and -journal with it;
- * this process has no connection to the file */
-bool evidence_matches(const char *db_path, const char *evidence);
+/** evidence_copy() - a private copy of a database with its sidecars, as db_file_copy(), of at
+ * most @max bytes (as in evidence_keep()) */
+MUST_CHECK int evidence_copy(const char *from, const char *to, int64_t max);
 
 /** evidence_same() - do two files hold the same bytes; one that is not there is as good as an
  * empty one. Return: 1, 0 or -errno. */
 MUST_CHECK int evidence_same(const char *a, const char *b);
+
+/** evidence_used() - what all evidence of the board takes on the disk, in bytes, Hermes's own
+ * copies included. Blocks: one listing of the folder. */
+int64_t evidence_used(const char *db_path);

@@ -123,7 +123,8 @@ MUST_CHECK int health_sequence(struct db *db, int64_t *event_seq, struct error *
 
 /**
  * health_went_back() - does what is there contradict what was known to be good: event sequence
- * below the recorded one, or no task where there were some
+ * below the recorded one, or no task where there were some and what belongs to tasks is there
+ * still
  * @found: of health_count(), or zeroed for a missing or empty file
  * @e: filled when it does: both numbers, and since when
  */

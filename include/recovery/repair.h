@@ -23,7 +23,7 @@ enum repair_outcome {
 	REPAIR_BUSY,           /* another process holds the board, or wrote to it: soon again */
 };
 
-#define REPAIR_TABLES 16
+#define REPAIR_TABLES 64 /* told one by one; of more, the last stands for all others */
 /*
  * Who writes to a board waits for SQLite's lock, two minutes by Hermes's default, then fails.
  * So a rebuild is made without the lock. Only when the board is found changed, it is made once
@@ -40,10 +40,13 @@ struct repair_table {
 };
 
 struct repair_report {
-	char method[16]; /* "reindex", "rebuild", "check": sound after all, "": nothing done */
+	char method[16]; /* "header", "reindex", "rebuild", "check": sound after all, "":
+			    nothing */
 	struct repair_table tables[REPAIR_TABLES];
 	unsigned n_tables;
-	bool written;              /* the live file was changed */
+	unsigned objects_lost; /* tables, indexes, views, triggers that could not be made again
+				*/
+	bool written;          /* the live file was changed */
 	char text[ERROR_TEXT_MAX]; /* one sentence for the log and for kanbanctl */
 };
 
@@ -55,6 +58,7 @@ struct repair_options {
 				     * it is locked. NULL: then it is REPAIR_BUSY */
 	const struct health_good *good; /* what was known to be good; snapshot path in it */
 	enum repair_policy policy;
+	int64_t max_bytes;         /* of evidence, as in evidence_keep() */
 	bool dry_run;              /* say what would be saved and lost, write nothing */
 	const atomic_bool *cancel; /* or NULL */
 	/* asked at last before anything is written, or NULL: may this process still do it? */

@@ -1,7 +1,6 @@
 /*
- * Snapshots: consistent, verified copies of a sound board, and what a lost board can be
- * restored from. `<board folder>/snapshots/<UTC time>.db`, published by rename, never changed
- * afterwards.
+ * Snapshots: consistent, verified copies of a sound board. `<board folder>/snapshots/<UTC
+ * time>.db`, published by rename, never changed afterwards.
  */
 #pragma once
 
@@ -10,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "recovery/candidates.h"
 #include "recovery/health.h"
 #include "util/error.h"
 
@@ -41,35 +41,5 @@ MUST_CHECK int snapshot_take(struct db *db, const char *folder,
  */
 int64_t snapshot_newest(const char *folder, char *path);
 
-/* A file that a board can be restored from. */
-struct candidate {
-	char *path;
-	char kind[16]; /* "snapshot", "backup" (Hermes's *.bak and *.corrupt.* files) */
-	bool sound;    /* integrity_check ok (of a copy) and it is a board */
-	int64_t tasks, links, runs, events, event_seq, newest_event_at;
-	int64_t size;
-	char why[128]; /* not sound: why */
-};
-
-/**
- * candidates_list() - snapshots and Hermes's backups beside the board, newest content first
- * Backups (`<db name>*.bak`, `<db name>.corrupt.*`, our evidence files too) are examined on
- * private copies together with their sidecars; nothing beside the board is opened by SQLite in
- * place.
- * @deep: integrity_check each (restore does), else only count
- * Return: 0 or -errno.
- */
-MUST_CHECK int candidates_list(const char *db_path, const char *folder, bool deep,
-			       struct candidate **list, size_t *n, struct error *e);
-void candidates_free(struct candidate *list, size_t n);
-
-/**
- * snapshot_restore() - make the board's content that of @from
- * What is there now is kept as evidence first (so a restore can be undone by another), @from is
- * verified on a copy, then written back by repair_write_back(). The caller holds the lease and
- * both locks and has no connection to the board.
- * @found: out: what the board has now, for health->good
- * Return: 0; REPAIR_BUSY (repair.h); -EBADMSG when @from is not sound; other -errno.
- */
-MUST_CHECK int snapshot_restore(const char *db_path, const char *from,
-				struct health_good *found, struct error *e);
+/** snapshot_at() - the same of the newest one that is not from after @at (Unix seconds) */
+int64_t snapshot_at(const char *folder, int64_t at, char *path);

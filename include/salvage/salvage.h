@@ -1,7 +1,8 @@
 /*
  * Every row that is left in a damaged copy of a board, written into a fresh database. Reads the
- * copy with our own reader (board/page.h); SQLite only writes the result. Works on any database
- * of rowid tables, and knows the shapes of a board's tables where the schema itself is lost.
+ * copy with our own reader (salvage/page.h); SQLite only writes the result. Works on any
+ * database of rowid tables, and knows the shapes of a board's tables where the schema itself is
+ * lost.
  */
 #pragma once
 
@@ -130,6 +131,3 @@ static inline uint64_t salvage_table_rows(const struct salvage_table *t)
 {
 	return t->tree + t->stray + t->carved;
 }
-
-/** salvage_reason_text() - a few words for a sentence */
-const char *salvage_reason_text(enum salvage_reason reason);

@@ -4,23 +4,29 @@
  * WAL, or be damaged: each is copied with its sidecars into a private folder and looked at
  * there.
  */
-#include "recovery/snapshot.h"
+#include "recovery/candidates.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <sqlite3.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "db/db.h"
+#include "db/db_file.h"
+#include "db/db_probe.h"
 #include "recovery.h"
 #include "recovery/evidence.h"
 #include "recovery/repair.h"
+#include "util/clock.h"
 #include "util/fs.h"
+#include "util/list.h"
 
-#define CANDIDATES_MAX 200 /* files looked at; of more, the newest */
+#define CANDIDATES_MAX  200   /* files looked at; of more, the newest */
+#define EXTRACT_BUSY_MS 1000  /* nobody else has it open */
+#define CANDIDATES_MS   60000 /* for all of them, where they are only counted */
 
 /* clang-format off */
 static const char sql_counts[] =
@@ -30,46 +36,21 @@ static const char sql_counts[] =
 	" (SELECT coalesce(max(created_at), 0) FROM task_events)";
 /* clang-format on */
 
-static const char *const sidecars[] = { "", "-wal", "-journal" };
-
 /* ---- looking at one ------------------------------------------------------------------------
  */
 
-static bool candidate_check(sqlite3 *db, struct candidate *c)
+static int candidate_count(struct db *db, struct candidate *c, struct error *e)
 {
-	sqlite3_stmt *s = NULL;
-	bool ok = false;
+	int64_t n[6] = { 0 };
+	int r = db_row_ints(db, e, n, 6, sql_counts, "");
 
-	if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &s, NULL) == SQLITE_OK &&
-	    sqlite3_step(s) == SQLITE_ROW) {
-		const char *text = (const char *)sqlite3_column_text(s, 0);
-
-		ok = text && strcmp(text, "ok") == 0;
-		if (!ok)
-			(void)snprintf(c->why, sizeof(c->why), "%.120s",
-				       text ? text : "damaged");
-	} else {
-		(void)snprintf(c->why, sizeof(c->why), "%.120s", sqlite3_errmsg(db));
-	}
-	(void)sqlite3_finalize(s); /* repeats the error of the step */
-	return ok;
-}
-
-static bool candidate_count(sqlite3 *db, struct candidate *c)
-{
-	int64_t *out[] = { &c->tasks,  &c->links,     &c->runs,
-			   &c->events, &c->event_seq, &c->newest_event_at };
-	sqlite3_stmt *s = NULL;
-	bool ok;
-
-	ok = sqlite3_prepare_v2(db, sql_counts, -1, &s, NULL) == SQLITE_OK &&
-	     sqlite3_step(s) == SQLITE_ROW;
-	for (int i = 0; ok && i < 6; i++)
-		*out[i] = sqlite3_column_int64(s, i);
-	if (!ok)
-		(void)snprintf(c->why, sizeof(c->why), "%.120s", sqlite3_errmsg(db));
-	(void)sqlite3_finalize(s); /* repeats the error of the step */
-	return ok;
+	c->tasks = n[0];
+	c->links = n[1];
+	c->runs = n[2];
+	c->events = n[3];
+	c->event_seq = n[4];
+	c->newest_event_at = n[5];
+	return r;
 }
 
 /* A copy of which only the indexes are damaged is as good as a sound one, once they are made
@@ -85,62 +66,79 @@ static void candidate_reindex(struct candidate *c, const char *file)
 	}
 }
 
-/* @file is ours alone, or never changes (@immutable). */
-static void candidate_look(struct candidate *c, const char *file, bool immutable, bool deep)
+static bool candidates_cancelled(const atomic_bool *cancel)
 {
-	CLEANUP(freep) char *uri = NULL;
-	sqlite3 *db = NULL;
-	int rc;
+	return cancel && atomic_load(cancel);
+}
 
-	/* %3f and the like: SQLite decodes them in a URI, and '?' would end the path */
-	uri = fs_uri(file, immutable ? "?mode=ro&immutable=1" : "?mode=rw");
-	rc = uri ? sqlite3_open_v2(uri, &db,
-				   (immutable ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) |
-					   SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
-				   NULL)
-		 : SQLITE_NOMEM;
-	if (rc != SQLITE_OK)
-		(void)snprintf(c->why, sizeof(c->why), "%.120s", sqlite3_errstr(rc));
-	else
-		c->sound = candidate_count(db, c) && (!deep || candidate_check(db, c));
-	(void)sqlite3_close(db); /* no statement is left */
-	if (deep && !immutable && !c->sound && c->tasks > 0)
+/* @file is ours alone, or never changes (@immutable). */
+static void candidate_look(struct candidate *c, const char *file, bool immutable, bool deep,
+			   const atomic_bool *cancel)
+{
+	const struct db_options opt = { .path = file,
+					.immutable = immutable,
+					.cancel = cancel };
+	CLEANUP(db_freep) struct db *db = NULL;
+	struct error e = ERROR_NULL;
+	int r = db_open(&db, &opt, &e);
+
+	if (r == 0)
+		r = candidate_count(db, c, &e);
+	if (r == 0 && deep)
+		r = db_integrity_check(db, &e);
+	c->sound = r == 0;
+	if (r != 0)
+		(void)snprintf(c->why, sizeof(c->why), "%.120s", e.text);
+	db = db_free(db);
+	if (r == DB_CORRUPT && deep && !immutable && c->tasks > 0)
 		candidate_reindex(c, file);
 }
 
-static int candidate_copy(const char *from, const char *to)
+/* Whatever lies beside a board: looked at where it is if it is complete in itself, and there is
+ * no need to change anything of it; else on a copy. */
+static void candidate_backup(struct candidate *c, const char *copy, bool deep, int64_t max,
+			     const atomic_bool *cancel)
 {
-	for (size_t i = 0; i < 3; i++) {
-		CLEANUP(freep) char *f = fs_path("%s%s", from, sidecars[i]);
-		CLEANUP(freep) char *t = fs_path("%s%s", to, sidecars[i]);
-		int r = f && t ? fs_copy(f, t, false) : -ENOMEM;
+	struct error e = ERROR_NULL;
+	struct db_probe look;
+	int r = db_probe(c->path, &look, &e);
 
-		if (r < 0 && (i == 0 || r != -ENOENT))
-			return r;
+	if (r != 0) {
+		(void)snprintf(c->why, sizeof(c->why), "%.120s", e.text);
+		return;
 	}
-	return 0;
-}
-
-static void candidate_remove(const char *copy)
-{
-	static const char *const all[] = { "", "-wal", "-journal", "-shm" };
-
-	for (size_t i = 0; i < 4; i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", copy, all[i]);
-
-		if (path)
-			(void)unlink(path); /* mostly not there */
+	if (!deep && !look.hot) {
+		candidate_look(c, c->path, true, deep, cancel);
+		return;
 	}
+	r = evidence_copy(c->path, copy, max);
+	if (r == 0)
+		candidate_look(c, copy, false, deep, cancel);
+	else
+		(void)snprintf(c->why, sizeof(c->why), "cannot be copied: %s", strerror(-r));
+	db_file_remove(copy);
 }
 
 /* ---- the list ------------------------------------------------------------------------------
  */
 
 struct candidate_list {
+	const atomic_bool *cancel; /* or NULL */
+	uint64_t until_ms;         /* then no more are looked at; 0 = never */
+	int64_t max;               /* of a copy */
 	struct candidate *v;
 	size_t n;
 	bool oom;
 };
+
+/* Somebody waits for a list that is only counted. */
+static bool candidates_late(const struct candidate_list *l, struct candidate *c)
+{
+	if (l->until_ms == 0 || clock_mono_ms() < l->until_ms)
+		return false;
+	(void)snprintf(c->why, sizeof(c->why), "not looked at: the others took too long");
+	return true;
+}
 
 static struct candidate *candidate_add(struct candidate_list *l, const char *path,
 				       const char *kind)
@@ -148,8 +146,8 @@ static struct candidate *candidate_add(struct candidate_list *l, const char *pat
 	struct candidate *more;
 	struct stat st;
 
-	if (l->n >= CANDIDATES_MAX || stat(path, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    st.st_size == 0)
+	if (l->n >= CANDIDATES_MAX || candidates_cancelled(l->cancel) || stat(path, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || st.st_size == 0)
 		return NULL;
 	more = reallocarray(l->v, l->n + 1, sizeof(*more));
 	if (!more) {
@@ -181,8 +179,8 @@ static void candidates_snapshots(struct candidate_list *l, const char *folder, b
 		    strcmp(entry->d_name + n - 3, ".db") != 0)
 			continue;
 		c = candidate_add(l, path, "snapshot");
-		if (c)
-			candidate_look(c, path, true, deep);
+		if (c && !candidates_late(l, c))
+			candidate_look(c, path, true, deep, l->cancel);
 	}
 	if (dir)
 		(void)closedir(dir);
@@ -214,6 +212,7 @@ static int backup_newer(const void *a, const void *b)
 static size_t backups_scan(DIR *dir, const char *base, struct backup_name **list, bool *oom)
 {
 	struct dirent *entry;
+	struct backup_name *one;
 	struct stat st;
 	size_t n = 0;
 
@@ -221,19 +220,13 @@ static size_t backups_scan(DIR *dir, const char *base, struct backup_name **list
 		if (!candidate_is_backup(entry->d_name, base) ||
 		    fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
 			continue;
-		if ((n & (n - 1)) == 0) { /* room up to the next power of two */
-			struct backup_name *more =
-				reallocarray(*list, n ? n * 2 : 1, sizeof(*more));
-
-			if (!more) {
-				*oom = true;
-				break;
-			}
-			*list = more;
+		one = list_grow((void **)list, &n, sizeof(*one));
+		if (!one) {
+			*oom = true;
+			break;
 		}
-		(void)snprintf((*list)[n].name, sizeof((*list)[n].name), "%s", entry->d_name);
-		(*list)[n++].mtime_ns =
-			(int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+		(void)snprintf(one->name, sizeof(one->name), "%s", entry->d_name);
+		one->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	}
 	if (n > 0)
 		qsort(*list, n, sizeof(**list), backup_newer);
@@ -257,17 +250,9 @@ static void candidates_backups(struct candidate_list *l, const char *db_path, co
 	for (size_t i = 0; i < n && l->n < CANDIDATES_MAX; i++) {
 		CLEANUP(freep) char *path = fs_path("%s/%s", folder, names[i].name);
 		struct candidate *c = path ? candidate_add(l, path, "backup") : NULL;
-		int r;
 
-		if (!c)
-			continue;
-		r = candidate_copy(path, copy);
-		if (r == 0)
-			candidate_look(c, copy, false, deep);
-		else
-			(void)snprintf(c->why, sizeof(c->why), "cannot be copied: %s",
-				       strerror(-r));
-		candidate_remove(copy);
+		if (c && !candidates_late(l, c))
+			candidate_backup(c, copy, deep, l->max, l->cancel);
 	}
 }
 
@@ -297,12 +282,15 @@ static char *candidates_folder(void)
 	return dir;
 }
 
-int candidates_list(const char *db_path, const char *folder, bool deep, struct candidate **list,
-		    size_t *n, struct error *e)
+int candidates_list(const char *db_path, const char *folder, bool deep, int64_t max,
+		    const atomic_bool *cancel, struct candidate **list, size_t *n,
+		    struct error *e)
 {
 	CLEANUP(freep) char *dir = candidates_folder();
 	CLEANUP(freep) char *copy = dir ? fs_path("%s/copy.db", dir) : NULL;
-	struct candidate_list l = { 0 };
+	struct candidate_list l = { .cancel = cancel,
+				    .until_ms = deep ? 0 : clock_mono_ms() + CANDIDATES_MS,
+				    .max = max };
 
 	*list = NULL;
 	*n = 0;
@@ -312,9 +300,10 @@ int candidates_list(const char *db_path, const char *folder, bool deep, struct c
 	candidates_snapshots(&l, folder, deep);
 	candidates_backups(&l, db_path, copy, deep);
 	(void)rmdir(dir); /* in /tmp at worst */
-	if (l.oom) {
+	if (l.oom || candidates_cancelled(cancel)) {
 		candidates_free(l.v, l.n);
-		return error_set(e, -ENOMEM, "out of memory");
+		return l.oom ? error_set(e, -ENOMEM, "out of memory")
+			     : error_set(e, -ECANCELED, "cancelled");
 	}
 	if (l.n > 0)
 		qsort(l.v, l.n, sizeof(*l.v), candidate_newer);
@@ -334,15 +323,16 @@ void candidates_free(struct candidate *list, size_t n)
  */
 
 /* A private, sound copy of @from. */
-static int restore_copy(const char *from, const char *copy, struct health_good *found,
-			struct error *e)
+static int restore_copy(const char *from, const char *copy, int64_t max,
+			struct health_good *found, struct error *e)
 {
 	struct candidate c = { 0 };
-	int r = candidate_copy(from, copy);
+	int r = evidence_copy(from, copy, max);
 
 	if (r < 0)
-		return error_errno(e, r, "cannot read %s", from);
-	candidate_look(&c, copy, false, true);
+		return error_errno(e, r, "cannot read %s%s", from,
+				   r == -EFBIG ? " (see max_evidence_bytes)" : "");
+	candidate_look(&c, copy, false, true, NULL);
 	if (!c.sound)
 		return error_set(e, -EBADMSG,
 				 "%s is not a sound board: %s; kanbanctl restore lists "
@@ -358,7 +348,8 @@ static int restore_copy(const char *from, const char *copy, struct health_good *
 
 struct restore {
 	const char *db_path;
-	char *kept; /* path of the evidence */
+	char *kept;  /* path of the evidence */
+	int64_t max; /* its bytes */
 };
 
 /* What others have written meanwhile is replaced, too: it is kept, and they wait. */
@@ -366,24 +357,24 @@ static int restore_again(void *arg, int fd, struct error *e)
 {
 	const struct restore *a = arg;
 	struct health_print print;
-	int r = evidence_keep_locked(a->db_path, fd, &print, a->kept, e);
+	int r = evidence_keep_locked(a->db_path, fd, a->max, &print, a->kept, e);
 
 	return r == -EAGAIN ? error_set(e, REPAIR_BUSY, "%s", e->text) : r;
 }
 
 /* Keep what is there, then write @copy over just that. */
-static int restore_over(const char *db_path, const char *copy, const char *nothing,
+static int restore_over(const char *db_path, const char *copy, const char *nothing, int64_t max,
 			struct error *e)
 {
 	CLEANUP(freep) char *kept = malloc(HEALTH_PATH_MAX);
-	struct restore arg = { db_path, kept };
+	struct restore arg = { db_path, kept, max };
 	struct repair_again again = { kept, restore_again, &arg };
 	struct health_print print;
 	int r;
 
 	if (!kept)
 		return error_set(e, -ENOMEM, "out of memory");
-	r = evidence_keep(db_path, &print, kept, e);
+	r = evidence_keep(db_path, max, &print, kept, e);
 	if (r == -EAGAIN)
 		return error_set(e, REPAIR_BUSY, "%s", e->text);
 	if (r != 0 && r != -ENOENT)
@@ -391,8 +382,25 @@ static int restore_over(const char *db_path, const char *copy, const char *nothi
 	return repair_write_again(db_path, copy, r == 0 ? kept : nothing, &again, e);
 }
 
-int snapshot_restore(const char *db_path, const char *from, struct health_good *found,
-		     struct error *e)
+int candidates_examine(const char *from, int64_t max, struct health_good *found,
+		       struct error *e)
+{
+	CLEANUP(freep) char *dir = candidates_folder();
+	CLEANUP(freep) char *copy = dir ? fs_path("%s/copy.db", dir) : NULL;
+	int r;
+
+	if (!copy)
+		return error_errno(
+			e, errno ? -errno : -ENOMEM,
+			"cannot make a folder to examine the backup in (set TMPDIR)");
+	r = restore_copy(from, copy, max, found, e);
+	db_file_remove(copy);
+	(void)rmdir(dir); /* in /tmp at worst */
+	return r;
+}
+
+int candidates_restore(const char *db_path, const char *from, int64_t max,
+		       struct health_good *found, struct error *e)
 {
 	CLEANUP(freep) char *dir = candidates_folder();
 	CLEANUP(freep) char *copy = dir ? fs_path("%s/copy.db", dir) : NULL;
@@ -404,10 +412,74 @@ int snapshot_restore(const char *db_path, const char *from, struct health_good *
 			e, errno ? -errno : -ENOMEM,
 			"cannot make a folder to examine the backup in (set TMPDIR)");
 	/* The copy first: @from may be evidence that the next one pushes out. */
-	r = restore_copy(from, copy, found, e);
+	r = restore_copy(from, copy, max, found, e);
 	if (r == 0)
-		r = restore_over(db_path, copy, nothing, e);
-	candidate_remove(copy);
+		r = restore_over(db_path, copy, nothing, max, e);
+	db_file_remove(copy);
+	(void)rmdir(dir); /* in /tmp at worst */
+	return r;
+}
+
+/* On the disk when this returns. */
+static int extract_copy(const char *from, const char *to)
+{
+	CLEANUP(fs_closep) int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	CLEANUP(fs_closep) int out = -1;
+	int r = in < 0 ? -errno : fs_copy(in, to);
+
+	if (r < 0)
+		return r;
+	out = open(to, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return out < 0 || fsync(out) < 0 ? -errno : 0;
+}
+
+/* @copy, ours alone, to the new file @to: made in a folder of its own beside it, then linked,
+ * which replaces nothing. */
+static int extract_publish(const char *copy, const char *to, struct error *e)
+{
+	CLEANUP(freep) char *dir = fs_path("%s.XXXXXX", to);
+	CLEANUP(freep) char *tmp = NULL;
+	int r;
+
+	if (!dir)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (!mkdtemp(dir))
+		return error_errno(e, -errno, "cannot write beside %s", to);
+	tmp = fs_path("%s/copy.db", dir);
+	r = tmp ? extract_copy(copy, tmp) : -ENOMEM;
+	if (r == 0 && link(tmp, to) < 0)
+		r = -errno;
+	if (r == 0)
+		r = fs_sync_parent(to);
+	if (tmp)
+		(void)unlink(tmp); /* it has its name, or none */
+	(void)rmdir(dir);
+	if (r == -EEXIST)
+		return error_set(e, r, "%s is there already; nothing is overwritten", to);
+	return r < 0 ? error_errno(e, r, "cannot write %s", to) : 0;
+}
+
+int candidates_extract(const char *from, const char *to, int64_t max, struct health_good *found,
+		       struct error *e)
+{
+	CLEANUP(freep) char *dir = NULL;
+	CLEANUP(freep) char *copy = NULL;
+	struct stat st;
+	int r;
+
+	if (lstat(to, &st) == 0)
+		return error_set(e, -EEXIST, "%s is there already; nothing is overwritten", to);
+	dir = candidates_folder();
+	copy = dir ? fs_path("%s/copy.db", dir) : NULL;
+	if (!copy)
+		return error_errno(e, errno ? -errno : -ENOMEM,
+				   "cannot make a folder to examine the copy in (set TMPDIR)");
+	r = restore_copy(from, copy, max, found, e);
+	if (r == 0) /* a WAL that came along is folded in */
+		r = db_mode_change(copy, false, EXTRACT_BUSY_MS, e);
+	if (r == 0)
+		r = extract_publish(copy, to, e);
+	db_file_remove(copy);
 	(void)rmdir(dir); /* in /tmp at worst */
 	return r;
 }

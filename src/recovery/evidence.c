@@ -8,7 +8,7 @@
  * this name holds other sidecars (the same file met with another WAL) a second one is named by
  * the database with its -wal and -journal.
  *
- * Who goes on writing to the board waits while it is copied (evidence_still.c).
+ * Who goes on writing to the board waits while it is copied (evidence_lock.c).
  *
  * Failure modes: a set that cannot be made whole (disk full) is taken away again, and nothing
  * is repaired without one. A copy whose bytes are not those that were hashed (somebody wrote
@@ -21,13 +21,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "recovery/evidence_parts.h"
+#include "db/db_file.h"
+#include "recovery.h"
 #include "util/clock.h"
 #include "util/fs.h"
 
@@ -53,8 +55,8 @@ static int64_t evidence_bytes(int dir, const char *name, int64_t *mtime_ns)
 		return -1;
 	*mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	bytes = st.st_size;
-	for (size_t i = 0; i < N_SIDECARS; i++) {
-		(void)snprintf(side, sizeof(side), "%s%s", name, evidence_sidecars[i]);
+	for (enum db_part part = DB_WAL; part < DB_PARTS; part++) {
+		(void)snprintf(side, sizeof(side), "%s%s", name, db_file_suffix(part));
 		if (fstatat(dir, side, &st, AT_SYMLINK_NOFOLLOW) == 0)
 			bytes += st.st_size;
 	}
@@ -83,8 +85,8 @@ static void evidence_remove(int dir, const char *name)
 {
 	/* the database first: without it the rest is no set */
 	(void)unlinkat(dir, name, 0); /* it is only over the cap then */
-	for (size_t i = 0; i < N_SIDECARS; i++) {
-		CLEANUP(freep) char *side = fs_path("%s%s", name, evidence_sidecars[i]);
+	for (enum db_part part = DB_WAL; part < DB_PARTS; part++) {
+		CLEANUP(freep) char *side = db_file_path(name, part);
 
 		if (side)
 			(void)unlinkat(dir, side, 0); /* most have none */
@@ -133,7 +135,7 @@ static size_t evidence_list(DIR *dir, const char *base, struct evidence_set **se
  * Keep the oldest (how it began) and the newest; drop from the second oldest on. The one just
  * kept is never dropped, whatever the clock says.
  */
-static void evidence_trim(const char *db_path, const char *kept)
+static void evidence_trim(const char *db_path, const char *kept, int64_t max)
 {
 	const char *slash = strrchr(db_path, '/');
 	CLEANUP(freep)
@@ -150,8 +152,8 @@ static void evidence_trim(const char *db_path, const char *kept)
 		qsort(sets, n, sizeof(*sets), evidence_older);
 	for (size_t i = 0; i < n; i++)
 		bytes += sets[i].bytes;
-	for (size_t i = 1, left = n;
-	     i + 1 < n && (left > EVIDENCE_MAX_FILES || bytes > EVIDENCE_MAX_BYTES); i++) {
+	for (size_t i = 1, left = n; i + 1 < n && (left > EVIDENCE_MAX_FILES || bytes > max);
+	     i++) {
 		if (strcmp(sets[i].name, strrchr(kept, '/') ? strrchr(kept, '/') + 1 : kept) ==
 		    0)
 			continue;
@@ -188,17 +190,39 @@ static int evidence_choose(const struct evidence_of *of, const struct health_pri
 	if (access(path, F_OK) < 0 || evidence_same_set(of, path, true) == 1 ||
 	    evidence_same_db(of, path) != 1)
 		return 0;
-	r = health_hash_set(of->path, of->fd, of->journal, hash);
+	r = health_hash_set(of->real, of->fd, of->journal, hash);
 	return r < 0 ? error_errno(e, r, "cannot read %s to keep its bytes", of->path)
 		     : evidence_name(of->path, hash, path, e);
 }
 
-/* One try. Return: 1 kept already, 0 copied, -EAGAIN the file changed meanwhile, -errno. */
-static int evidence_keep_of(const struct evidence_of *of, struct health_print *print,
-			    char *path, struct error *e)
+/* What is too large to be kept is not even read: a file of holes has no end of bytes. */
+static int evidence_fits(const struct evidence_of *of, int64_t max, struct error *e)
 {
-	int r = health_print_fd(of->fd, true, print);
+	int64_t bytes = (int64_t)db_file_stamp(of->real, DB_WAL).size +
+			(int64_t)db_file_stamp(of->real, DB_JOURNAL).size;
+	struct stat st;
+
+	if (fstat(of->fd, &st) < 0)
+		return error_errno(e, -errno, "cannot look at %s", of->path);
+	if (bytes + st.st_size <= max)
+		return 0;
+	return error_set(
+		e, -EFBIG,
+		"%s is larger (%" PRId64
+		" bytes) than what is kept as evidence: max_evidence_bytes is %" PRId64,
+		of->path, bytes + (int64_t)st.st_size, max);
+}
+
+/* One try. Return: 1 kept already, 0 copied, -EAGAIN the file changed meanwhile, -errno. */
+static int evidence_keep_of(const struct evidence_of *of, int64_t max,
+			    struct health_print *print, char *path, struct error *e)
+{
+	int r = evidence_fits(of, max, e);
 	bool was_there;
+
+	if (r < 0)
+		return r;
+	r = health_print_fd(of->fd, true, print);
 
 	if (r < 0)
 		return error_errno(e, r, "cannot read %s to keep its bytes", of->path);
@@ -217,51 +241,91 @@ static int evidence_keep_of(const struct evidence_of *of, struct health_print *p
 	return r;
 }
 
-static int evidence_try(const char *db_path, uint64_t until, struct health_print *print,
-			char *path, struct error *e)
+static int evidence_begin(struct evidence_of *of, const char *db_path)
+{
+	of->path = db_path;
+	of->real = db_file_real(db_path);
+	of->fd = of->real ? open(of->real, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+	return of->fd < 0 ? -errno : 0;
+}
+
+static int evidence_try(const char *db_path, int64_t max, uint64_t until,
+			struct health_print *print, char *path, struct error *e)
 {
 	CLEANUP(evidence_of_deinit) struct evidence_of of = EVIDENCE_OF_NULL;
 
+	int r;
+
 	*print = (struct health_print){ .size = -1, .change_counter = -1 };
-	of.path = db_path;
-	of.fd = open(db_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (of.fd < 0)
-		return error_errno(e, -errno, "cannot read %s to keep its bytes", db_path);
-	evidence_still(&of, until);
-	return evidence_keep_of(&of, print, path, e);
+	r = evidence_begin(&of, db_path);
+	if (r < 0)
+		return error_errno(e, r, "cannot read %s to keep its bytes", db_path);
+	evidence_lock_shared(&of, until);
+	return evidence_keep_of(&of, max, print, path, e);
 }
 
-int evidence_keep(const char *db_path, struct health_print *print, char *path, struct error *e)
+static int64_t evidence_limit(int64_t max)
+{
+	return max > 0 ? max : EVIDENCE_MAX_BYTES;
+}
+
+int evidence_copy(const char *from, const char *to, int64_t max)
+{
+	return db_file_copy(from, to, evidence_limit(max));
+}
+
+int evidence_keep(const char *db_path, int64_t max, struct health_print *print, char *path,
+		  struct error *e)
 {
 	const uint64_t until = clock_mono_ms() + EVIDENCE_STILL_MS;
 	int r = -EAGAIN;
 
+	max = evidence_limit(max);
 	for (int i = 0; r == -EAGAIN && i < EVIDENCE_TRIES; i++)
-		r = evidence_try(db_path, until, print, path, e);
+		r = evidence_try(db_path, max, until, print, path, e);
 	if (r == -EAGAIN)
 		return error_set(e, r, "%s is being written while its bytes are to be kept",
 				 db_path);
 	if (r == 0)
-		evidence_trim(db_path, path);
+		evidence_trim(db_path, path, max);
 	return r < 0 ? r : 0;
 }
 
-int evidence_keep_locked(const char *db_path, int fd, struct health_print *print, char *path,
-			 struct error *e)
+int evidence_keep_locked(const char *db_path, int fd, int64_t max, struct health_print *print,
+			 char *path, struct error *e)
 {
-	const struct evidence_of of = { .path = db_path, .fd = fd, .shm = -1, .still = true };
-	int r = evidence_keep_of(&of, print, path, e);
+	CLEANUP(freep) char *real = db_file_real(db_path);
+	const struct evidence_of of = {
+		.path = db_path, .real = real, .fd = fd, .shm = -1, .locked = true
+	};
+	int r = real ? evidence_keep_of(&of, evidence_limit(max), print, path, e)
+		     : error_errno(e, -errno, "cannot look at %s", db_path);
 
 	if (r == 0)
-		evidence_trim(db_path, path);
+		evidence_trim(db_path, path, evidence_limit(max));
 	return r < 0 ? r : 0;
 }
 
-bool evidence_matches(const char *db_path, const char *evidence)
+int64_t evidence_used(const char *db_path)
 {
-	CLEANUP(evidence_of_deinit) struct evidence_of of = EVIDENCE_OF_NULL;
+	const char *slash = strrchr(db_path, '/'), *base = slash ? slash + 1 : db_path;
+	CLEANUP(freep)
+	char *folder =
+		fs_path("%.*s", (int)(slash ? slash - db_path + 1 : 1), slash ? db_path : ".");
+	DIR *dir = folder ? opendir(folder) : NULL;
+	const struct dirent *entry;
+	size_t n = strlen(base);
+	int64_t used = 0;
+	struct stat st;
 
-	of.path = db_path;
-	of.fd = open(db_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	return of.fd >= 0 && evidence_same_set(&of, evidence, false) == 1;
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		if (strncmp(entry->d_name, base, n) == 0 &&
+		    strncmp(entry->d_name + n, ".corrupt.", 9) == 0 &&
+		    fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISREG(st.st_mode))
+			used += (int64_t)st.st_blocks * 512;
+	(void)closedir(dir); /* was only read */
+	return used;
 }

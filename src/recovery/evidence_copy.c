@@ -11,15 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/db_file.h"
+#include "db/db_registry.h"
+#include "recovery.h"
 #include "recovery/evidence.h"
-#include "recovery/evidence_parts.h"
 #include "util/fs.h"
 
 #define EVIDENCE_CHUNK (1 << 18)
-
-const char *const evidence_sidecars[] = { "-wal", "-shm", "-journal" };
 
 /* ---- comparing -----------------------------------------------------------------------------
  */
@@ -78,25 +79,25 @@ static int evidence_same_fd(int fa, int fb)
 
 int evidence_same(const char *a, const char *b)
 {
-	CLEANUP(fs_closep) int fa = evidence_open(a);
-	CLEANUP(fs_closep) int fb = evidence_open(b);
+	CLEANUP(db_registry_closep) int fa = evidence_open(a);
+	CLEANUP(db_registry_closep) int fb = evidence_open(b);
 
 	return evidence_same_fd(fa, fb);
 }
 
 int evidence_same_db(const struct evidence_of *of, const char *b)
 {
-	CLEANUP(fs_closep) int fb = evidence_open(b);
+	CLEANUP(db_registry_closep) int fb = evidence_open(b);
 
 	return evidence_same_fd(of->fd, fb);
 }
 
 /* One sidecar and @tail, which is the rest of its name in the set. */
-static int evidence_same_side(const struct evidence_of *of, const char *b, const char *suffix,
+static int evidence_same_side(const struct evidence_of *of, const char *b, enum db_part part,
 			      const char *tail)
 {
-	CLEANUP(freep) char *x = fs_path("%s%s", of->path, suffix);
-	CLEANUP(freep) char *y = fs_path("%s%s%s", b, suffix, tail);
+	CLEANUP(freep) char *x = db_file_path(of->real, part);
+	CLEANUP(freep) char *y = fs_path("%s%s%s", b, db_file_suffix(part), tail);
 
 	return x && y ? evidence_same(x, y) : -ENOMEM;
 }
@@ -104,11 +105,13 @@ static int evidence_same_side(const struct evidence_of *of, const char *b, const
 /* Those that are part of the database's content; -shm is made from the WAL. */
 static int evidence_same_sides(const struct evidence_of *of, const char *b, const char *tail)
 {
-	CLEANUP(freep) char *none = of->journal ? NULL : fs_path("%s-journal%s", b, tail);
-	int r = evidence_same_side(of, b, "-wal", tail);
+	CLEANUP(freep)
+	char *none =
+		of->journal ? NULL : fs_path("%s%s%s", b, db_file_suffix(DB_JOURNAL), tail);
+	int r = evidence_same_side(of, b, DB_WAL, tail);
 
 	if (r == 1 && of->journal)
-		r = evidence_same_side(of, b, "-journal", tail);
+		r = evidence_same_side(of, b, DB_JOURNAL, tail);
 	else if (r == 1) /* the one of a transaction that is going on is none */
 		r = none ? evidence_same(none, "/dev/null") : -ENOMEM;
 	return r;
@@ -124,53 +127,68 @@ int evidence_same_set(const struct evidence_of *of, const char *b, bool sidecars
 /* ---- copying -------------------------------------------------------------------------------
  */
 
-static bool evidence_takes(const struct evidence_of *of, const char *suffix)
+static bool evidence_takes(const struct evidence_of *of, enum db_part part)
 {
-	if (strcmp(suffix, "-shm") == 0)
+	if (part == DB_SHM)
 		return of->shm_too;
-	return strcmp(suffix, "-journal") != 0 || of->journal;
+	return part != DB_JOURNAL || of->journal;
 }
 
 /* One sidecar, or none. */
-static int evidence_draft(const struct evidence_of *of, const char *to, const char *suffix,
+static int evidence_draft(const struct evidence_of *of, const char *to, enum db_part part,
 			  const char *tail)
 {
-	CLEANUP(freep) char *from = fs_path("%s%s", of->path, suffix);
-	CLEANUP(freep) char *tmp = fs_path("%s%s%s", to, suffix, tail);
+	CLEANUP(freep) char *from = db_file_path(of->real, part);
+	CLEANUP(freep) char *tmp = fs_path("%s%s%s", to, db_file_suffix(part), tail);
 	int r = 0;
 
 	if (!from || !tmp)
 		return -ENOMEM;
 	if (unlink(tmp) < 0 && errno != ENOENT) /* of one that had our pid */
 		return -errno;
-	if (evidence_takes(of, suffix))
-		r = fs_copy(from, tmp, false);
+	if (evidence_takes(of, part))
+		r = db_file_copy_part(from, tmp);
 	return r == -ENOENT ? 0 : r;
 }
 
 /* Make @name durable and give it its own; where there is none, none of that name may be. */
-static int evidence_publish(const char *to, const char *suffix, const char *tail)
+/* No more readable than the board, and its owner's. */
+static int evidence_own(const struct evidence_of *of, int fd)
 {
-	CLEANUP(freep) char *name = fs_path("%s%s", to, suffix);
-	CLEANUP(freep) char *tmp = fs_path("%s%s%s", to, suffix, tail);
-	CLEANUP(fs_closep) int fd = -1;
+	struct stat st;
+
+	if (fstat(of->fd, &st) < 0)
+		return -errno;
+	if (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) < 0)
+		return -errno;
+	return fchmod(fd, st.st_mode & 0666) < 0 ? -errno : 0;
+}
+
+static int evidence_publish(const struct evidence_of *of, const char *to, enum db_part part,
+			    const char *tail)
+{
+	CLEANUP(freep) char *name = db_file_path(to, part);
+	CLEANUP(freep) char *tmp = fs_path("%s%s%s", to, db_file_suffix(part), tail);
+	CLEANUP(db_registry_closep) int fd = -1;
+	int r;
 
 	if (!name || !tmp)
 		return -ENOMEM;
 	fd = open(tmp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 && errno == ENOENT)
 		return unlink(name) < 0 && errno != ENOENT ? -errno : 0;
-	if (fd < 0 || fsync(fd) < 0 || rename(tmp, name) < 0)
+	r = fd < 0 ? -errno : evidence_own(of, fd);
+	if (r < 0)
+		return r;
+	if (fsync(fd) < 0 || rename(tmp, name) < 0)
 		return -errno;
 	return fs_sync_parent(name);
 }
 
 static void evidence_undraft(const char *to, const char *tail)
 {
-	for (size_t i = 0; i <= N_SIDECARS; i++) {
-		CLEANUP(freep)
-		char *tmp =
-			fs_path("%s%s%s", to, i < N_SIDECARS ? evidence_sidecars[i] : "", tail);
+	for (enum db_part part = DB_MAIN; part < DB_PARTS; part++) {
+		CLEANUP(freep) char *tmp = fs_path("%s%s%s", to, db_file_suffix(part), tail);
 
 		if (tmp)
 			(void)unlink(tmp); /* mostly not there */
@@ -189,7 +207,7 @@ static int evidence_proof(const struct evidence_of *of, const char *to, const ch
 		r = evidence_same_sides(of, to, tail);
 	if (r != 1)
 		return r == 0 ? -EAGAIN : r;
-	if (of->still)
+	if (of->locked)
 		return 0;
 	r = health_print_take(tmp, true, &print);
 	return r == 0 && strcmp(print.sha256, sha256) != 0 ? -EAGAIN : r;
@@ -201,16 +219,16 @@ int evidence_copy_set(const struct evidence_of *of, const char *to, const char *
 	CLEANUP(freep) char *tmp = tail ? fs_path("%s%s", to, tail) : NULL;
 	int r = tmp ? 0 : -ENOMEM;
 
-	for (size_t i = 0; r == 0 && i < N_SIDECARS; i++)
-		r = evidence_draft(of, to, evidence_sidecars[i], tail);
+	for (enum db_part part = DB_WAL; r == 0 && part < DB_PARTS; part++)
+		r = evidence_draft(of, to, part, tail);
 	if (r == 0)
-		r = fs_copy_fd(of->fd, tmp, false);
+		r = fs_copy(of->fd, tmp);
 	if (r == 0)
 		r = evidence_proof(of, to, tail, sha256);
-	for (size_t i = 0; r == 0 && i < N_SIDECARS; i++)
-		r = evidence_publish(to, evidence_sidecars[i], tail);
+	for (enum db_part part = DB_WAL; r == 0 && part < DB_PARTS; part++)
+		r = evidence_publish(of, to, part, tail);
 	if (r == 0)
-		r = evidence_publish(to, "", tail);
+		r = evidence_publish(of, to, DB_MAIN, tail);
 	if (r < 0 && tmp)
 		evidence_undraft(to, tail);
 	return r;

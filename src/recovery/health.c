@@ -1,3 +1,7 @@
+/*
+ * Reads and writes the health record of a board, and compares it with what is found: are the
+ * bytes the ones it speaks of, is another try due, did the board go back in time.
+ */
 #include "recovery/health.h"
 
 #include <errno.h>
@@ -10,6 +14,8 @@
 #include <unistd.h>
 
 #include "db/db.h"
+#include "db/db_file.h"
+#include "db/db_registry.h"
 #include "util/digest.h"
 #include "util/fs.h"
 
@@ -121,6 +127,17 @@ static json_t *health_or_null(const char *text)
 		 : json_null(); /* bytes that are no UTF-8 in a path: it is told elsewhere */
 }
 
+/* No more readable than its board: a reason may quote a row. Of a board that is gone, than it
+ * was. */
+static mode_t health_mode(const char *db_path, const char *path)
+{
+	struct stat st;
+
+	if (stat(db_path, &st) < 0 && lstat(path, &st) < 0)
+		return 0600;
+	return 0600 | (st.st_mode & 0044);
+}
+
 int health_write(const char *db_path, const struct health *h)
 {
 	CLEANUP(freep) char *path = fs_path("%s.health.json", db_path);
@@ -148,7 +165,7 @@ int health_write(const char *db_path, const struct health *h)
 	json_decref(root);
 	if (!text || !path)
 		return -ENOMEM;
-	return fs_write_atomic(path, text, strlen(text), 0644);
+	return fs_write_atomic(path, text, strlen(text), health_mode(db_path, path));
 }
 
 /* ---- fingerprints --------------------------------------------------------------------------
@@ -181,10 +198,10 @@ static int health_hash(int fd, char hex[HEALTH_HASH_MAX])
 	return r;
 }
 
-static int health_hash_sidecar(struct digest *d, const char *db_path, const char *suffix)
+static int health_hash_sidecar(struct digest *d, const char *db_path, enum db_part part)
 {
-	CLEANUP(freep) char *path = fs_path("%s%s", db_path, suffix);
-	CLEANUP(fs_closep)
+	CLEANUP(freep) char *path = db_file_path(db_path, part);
+	CLEANUP(db_registry_closep)
 	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
 
 	if (!path)
@@ -202,12 +219,12 @@ int health_hash_set(const char *db_path, int fd, bool journal, char hex[HEALTH_H
 	digest_init(&d);
 	r = health_hash_add(&d, fd);
 	/* the labels tell it from the hash of the database alone */
-	digest_add(&d, "-wal", 4);
+	digest_add(&d, db_file_suffix(DB_WAL), 4);
 	if (r == 0)
-		r = health_hash_sidecar(&d, db_path, "-wal");
-	digest_add(&d, "-journal", 8);
+		r = health_hash_sidecar(&d, db_path, DB_WAL);
+	digest_add(&d, db_file_suffix(DB_JOURNAL), 8);
 	if (r == 0 && journal)
-		r = health_hash_sidecar(&d, db_path, "-journal");
+		r = health_hash_sidecar(&d, db_path, DB_JOURNAL);
 	digest_hex(&d, hex);
 	return r;
 }
@@ -233,7 +250,7 @@ int health_print_stat(const char *db_path, struct health_print *print)
 
 int health_print_take(const char *db_path, bool hash, struct health_print *print)
 {
-	CLEANUP(fs_closep) int fd = -1;
+	CLEANUP(db_registry_closep) int fd = -1;
 
 	*print = (struct health_print){ .size = -1, .change_counter = -1 };
 	fd = open(db_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -349,7 +366,10 @@ bool health_went_back(const struct health_good *good, const struct health_good *
 			found->event_seq, good->event_seq);
 		return true;
 	}
-	if (good->tasks > 0 && found->tasks == 0) {
+	/* who deletes the last task takes its rows along, and the sequence goes on */
+	if (good->tasks > 0 && found->tasks == 0 &&
+	    (found->event_seq == 0 || found->events > 0 || found->runs > 0 ||
+	     found->links > 0)) {
 		(void)error_set(e, 0, "the board is empty, but it had %" PRId64 " tasks before",
 				good->tasks);
 		return true;

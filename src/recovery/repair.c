@@ -1,9 +1,9 @@
 /*
- * The order of a repair: indexes alone → REINDEX; else everything that is left of the evidence
- * copy goes into a fresh database beside the board, gaps are filled from the newest good
- * snapshot, the result is checked, the policy asked, and only then the board's own file is
- * written. If others have written to it meanwhile all this is done once more, from what is
- * there then, while they wait.
+ * The order of a repair: header or journal alone → put right in place; indexes alone → REINDEX;
+ * else everything that is left of the evidence copy goes into a fresh database beside the
+ * board, gaps are filled from the newest good snapshot, the result is checked, the policy
+ * asked, and only then the board's own file is written. If others have written to it meanwhile
+ * all this is done once more, from what is there then, while they wait.
  */
 #include "recovery/repair.h"
 
@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #include "db/db.h"
+#include "db/db_file.h"
+#include "db/db_open.h"
+#include "db/db_probe.h"
 #include "recovery.h"
 #include "recovery/evidence.h"
 #include "util/clock.h"
@@ -51,7 +54,14 @@ static bool repair_sum_up(struct repair_report *rep)
 				       " (others may be lost)");
 		loses |= t->lost != 0;
 	}
-	return loses;
+	used = strlen(rep->text);
+	if (rep->objects_lost > 0)
+		(void)snprintf(
+			rep->text + used, sizeof(rep->text) - used,
+			"; %u other objects of the schema (virtual tables, views, triggers, "
+			"indexes) cannot be made again",
+			rep->objects_lost);
+	return loses || rep->objects_lost > 0;
 }
 
 /* Tables that are not there at all were lost with all their rows. */
@@ -68,28 +78,6 @@ static bool repair_tables_missing(const struct repair_report *rep)
 	return false;
 }
 
-/* Is it sound, and what has it? */
-static int repair_verify(const char *out, struct health_good *found, struct error *e)
-{
-	CLEANUP(db_freep) struct db *db = NULL;
-	struct db_options opt = { .path = out,
-				  .busy_timeout_ms = REPAIR_WAIT_MS,
-				  .integrity = true,
-				  .examined = true };
-	struct error why = ERROR_NULL;
-	int r = db_open(&db, &opt, &why);
-
-	if (r == 0)
-		r = health_count(db, clock_wall_s(), found, &why);
-	if (r <= 0)
-		return r == 0 ? 0 : error_set(e, r, "%s", why.text);
-	if (r == DB_TRANSIENT)
-		return error_set(e, -EIO, "what could be saved cannot be checked: %s",
-				 why.text);
-	return error_set(e, REPAIR_IMPOSSIBLE, "what could be saved is no sound board: %s",
-			 why.text);
-}
-
 /*
  * Whoever has seen event n asks for those after it, so no number is given twice: where newer
  * events are lost, the sequence still goes on from the last that is known.
@@ -103,17 +91,15 @@ static int repair_sequence(const char *out, int64_t at_least, struct error *e)
 		"EXISTS"
 		" (SELECT 1 FROM sqlite_sequence WHERE name = 'task_events')",
 		at_least, at_least);
-	int rc = sql ? sqlite3_open_v2(out, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-				       NULL)
-		     : SQLITE_NOMEM;
+	int rc = sql ? db_open_plain(&db, out, DB_OPEN_WRITE) : SQLITE_NOMEM;
 	int r = 0;
 
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
-		r = repair_sqlite(db, rc, "cannot set the sequence of events", e);
+		r = recovery_sqlite(db, rc, "cannot set the sequence of events", e);
 	sqlite3_free(sql);
-	(void)sqlite3_close(db); /* no statement is left */
+	db_open_close(&db);
 	return r;
 }
 
@@ -174,11 +160,14 @@ static int repair_judge(const struct repair_options *opt, const char *out,
 		return r;
 	(void)snprintf(rep->method, sizeof(rep->method), "rebuild");
 	if (loses && opt->policy != REPAIR_SALVAGE)
-		return error_set(e, REPAIR_WOULD_LOSE, "a repair would lose rows: %s",
+		return error_set(e, REPAIR_WOULD_LOSE, "a repair would lose %s: %s",
+				 rep->objects_lost > 0 ? "a part of the schema" : "rows",
 				 rep->text);
 	r = repair_compare(opt, out, &found, rep, e);
 	if (r == 0 && !opt->dry_run && opt->owner && !opt->owner(opt->owner_arg, e))
 		r = error_set(e, -ECANCELED, "%s", e->text);
+	if (r == 0 && opt->cancel && atomic_load(opt->cancel)) /* nothing is written yet */
+		r = error_set(e, -ECANCELED, "cancelled");
 	return r;
 }
 
@@ -203,7 +192,8 @@ static int repair_again(void *arg, int fd, struct error *e)
 		return error_set(e, REPAIR_BUSY,
 				 "another process wrote to the board during the repair, which "
 				 "takes too long to keep it waiting");
-	r = evidence_keep_locked(p->opt->db_path, fd, p->opt->print, p->opt->evidence, e);
+	r = evidence_keep_locked(p->opt->db_path, fd, p->opt->max_bytes, p->opt->print,
+				 p->opt->evidence, e);
 	if (r < 0)
 		return r == -EAGAIN ? error_set(e, REPAIR_BUSY, "%s", e->text) : r;
 	*p->rep = (struct repair_report){ 0 };
@@ -213,15 +203,36 @@ static int repair_again(void *arg, int fd, struct error *e)
 	return r == 0 ? repair_write_back(p->out, out, NULL, e) : r;
 }
 
+/* A header that is lost does not say that the board was in WAL mode; a WAL beside it does. */
+static bool repair_was_wal(const char *evidence)
+{
+	struct db_probe look;
+	struct error e = ERROR_NULL;
+	bool read = db_probe(evidence, &look, &e) == 0;
+
+	if (read && look.header && db_probe_header(look.head, sizeof(look.head)))
+		read = false; /* hot, and the header is nobody's business then */
+	return !read && db_file_stamp(evidence, DB_WAL).ino != 0;
+}
+
 static int repair_replace(const struct repair_options *opt, const char *out,
 			  struct repair_report *rep, uint64_t took_ms, struct error *e)
 {
 	struct repair_pass pass = { opt, out, rep, took_ms };
 	struct repair_again again = { opt->evidence, repair_again, &pass };
-	int r = repair_write_again(opt->db_path, out, opt->evidence, opt->print ? &again : NULL,
-				   e);
+	bool was_wal = repair_was_wal(opt->evidence);
+	struct error later = ERROR_NULL;
+	int r = repair_place_journal(opt, e);
+
+	if (r == 0)
+		r = repair_write_again(opt->db_path, out, opt->evidence,
+				       opt->print ? &again : NULL, e);
 
 	rep->written = r == 0;
+	/* if it cannot be changed now, DELETE mode is right, too */
+	if (r == 0 && was_wal &&
+	    db_mode_change(opt->db_path, true, REPAIR_WAIT_MS, &later) != 0)
+		later = (struct error)ERROR_NULL;
 	return r;
 }
 
@@ -237,16 +248,21 @@ static char *repair_temp(const char *db_path)
 
 void repair_forget(const char *db_path)
 {
-	static const char *const parts[] = { "",     "-journal",   "-wal",
-					     "-shm", REPAIR_AGAIN, (REPAIR_AGAIN "-journal") };
 	CLEANUP(freep) char *out = repair_temp(db_path);
+	CLEANUP(freep) char *again = out ? fs_path("%s" REPAIR_AGAIN, out) : NULL;
 
-	for (size_t i = 0; out && i < sizeof(parts) / sizeof(parts[0]); i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", out, parts[i]);
+	if (out)
+		db_file_remove(out);
+	if (again)
+		db_file_remove(again);
+}
 
-		if (path)
-			(void)unlink(path); /* mostly not there */
-	}
+static void repair_say(struct repair_report *rep, const char *method, const char *text,
+		       bool written)
+{
+	(void)snprintf(rep->method, sizeof(rep->method), "%s", method);
+	(void)snprintf(rep->text, sizeof(rep->text), "%s", text);
+	rep->written = written;
 }
 
 int repair_run(const struct repair_options *opt, struct repair_report *rep, struct error *e)
@@ -254,29 +270,41 @@ int repair_run(const struct repair_options *opt, struct repair_report *rep, stru
 	CLEANUP(freep) char *out = repair_temp(opt->db_path);
 	struct error first = ERROR_NULL;
 	enum reindex_verdict found;
+	bool placed = false;
 	uint64_t begun;
-	int r;
+	int r = 0;
 
 	*rep = (struct repair_report){ 0 };
 	if (!out)
 		return error_set(e, -ENOMEM, "out of memory");
+	if (opt->policy != REPAIR_NEVER)
+		r = repair_place(opt, out, &placed, e);
+	if (r != 0)
+		return r;
+	if (placed)
+		repair_say(rep, "header",
+			   "only its header or its journal was damaged, which is put right: no "
+			   "row "
+			   "is lost",
+			   !opt->dry_run);
+	if (placed && opt->dry_run)
+		return 0;
 	r = repair_reindex(opt->db_path, opt->dry_run || opt->policy == REPAIR_NEVER, &found,
 			   &first);
 	if (r == REPAIR_BUSY)
 		return error_set(e, r, "%s", first.text);
 	if (r == 0 && found == REINDEX_OK) { /* what looked like damage has passed */
-		(void)snprintf(rep->method, sizeof(rep->method), "check");
-		(void)snprintf(rep->text, sizeof(rep->text),
-			       "it is sound after all: nothing was written");
+		if (!placed)
+			repair_say(rep, "check", "it is sound after all: nothing was written",
+				   false);
 		return 0;
 	}
 	if (opt->policy == REPAIR_NEVER)
 		return error_set(e, REPAIR_IMPOSSIBLE, "repair_policy is never");
 	if (r == 0 && found == REINDEX_INDEXES) {
-		(void)snprintf(rep->method, sizeof(rep->method), "reindex");
-		(void)snprintf(rep->text, sizeof(rep->text),
-			       "only indexes were damaged: they are made anew, no row is lost");
-		rep->written = !opt->dry_run;
+		repair_say(rep, "reindex",
+			   "only indexes were damaged: they are made anew, no row is lost",
+			   !opt->dry_run);
 		return 0;
 	}
 	repair_forget(opt->db_path);

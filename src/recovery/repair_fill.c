@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "db/db_open.h"
 #include "recovery.h"
 #include "util/fs.h"
 
@@ -134,29 +135,38 @@ static int fill_one(sqlite3 *db, const struct fill_table *ft, const struct salva
 	return rc;
 }
 
+/* Rows lost of a table; -1: cannot be told. */
+static int64_t fill_lost(const struct salvage_table *t, int64_t filled)
+{
+	if (t->clean && t->suspect == 0 && t->conflicts == 0)
+		return 0;
+	if (t->suspect > 0 || !t->lost_exact)
+		return -1;
+	return (int64_t)t->lost > filled ? (int64_t)t->lost - filled : 0;
+}
+
 static void fill_report(const struct salvage_table *t, int64_t filled,
 			struct repair_report *rep)
 {
-	struct repair_table *out;
-	bool unsure = t->suspect > 0 || !t->lost_exact;
+	struct repair_table *out = &rep->tables[REPAIR_TABLES - 1];
+	int64_t lost = fill_lost(t, filled);
+	const char *name = "others";
 
-	if (rep->n_tables == REPAIR_TABLES)
-		return;
-	out = &rep->tables[rep->n_tables++];
-	(void)snprintf(out->name, sizeof(out->name), "%.60s", t->name);
-	out->saved = (int64_t)salvage_table_rows(t) + filled;
-	out->filled = filled;
-	if (t->clean && t->suspect == 0 && t->conflicts == 0)
-		out->lost = 0;
-	else if (unsure)
-		out->lost = -1;
-	else
-		out->lost = (int64_t)t->lost > filled ? (int64_t)t->lost - filled : 0;
+	if (rep->n_tables < REPAIR_TABLES - 1) {
+		out = &rep->tables[rep->n_tables];
+		name = t->name;
+	}
+	if (rep->n_tables < REPAIR_TABLES)
+		rep->n_tables++;
+	(void)snprintf(out->name, sizeof(out->name), "%.60s", name);
+	out->saved += (int64_t)salvage_table_rows(t) + filled;
+	out->filled += filled;
+	out->lost = lost < 0 || out->lost < 0 ? -1 : out->lost + lost;
 }
 
 static int fill_attach(sqlite3 *db, const char *snapshot)
 {
-	CLEANUP(freep) char *uri = fs_uri(snapshot, "?mode=ro&immutable=1");
+	CLEANUP(freep) char *uri = db_open_attach(snapshot);
 	sqlite3_stmt *s = NULL;
 	int rc = uri ? sqlite3_prepare_v2(db, "ATTACH ?1 AS snap", -1, &s, NULL) : SQLITE_NOMEM;
 
@@ -215,10 +225,7 @@ int repair_fill(const char *out, const char *snapshot, const struct salvage_repo
 	bool attached = false;
 	int rc;
 
-	rc = sqlite3_open_v2(out, &db,
-			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
-				     SQLITE_OPEN_EXRESCODE,
-			     NULL);
+	rc = db_open_plain(&db, out, DB_OPEN_WRITE);
 	if (rc == SQLITE_OK && snapshot && *snapshot)
 		attached = fill_attach(db, snapshot) ==
 			   SQLITE_OK; /* else it is as if there was none */
@@ -226,19 +233,24 @@ int repair_fill(const char *out, const char *snapshot, const struct salvage_repo
 		rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
 	if (rc == SQLITE_OK && attached && sr->header_lost)
 		rc = fill_header(db);
-	for (size_t i = 0; rc == SQLITE_OK && i < sr->ntables; i++) {
+	/* the board's own first, for there is room for so many */
+	for (size_t k = 0; rc == SQLITE_OK && k < 2 * sr->ntables; k++) {
+		size_t i = k % sr->ntables;
 		const struct salvage_table *t = &sr->tables[i];
 		const struct fill_table *ft = fill_find(t->name);
 		int64_t filled = 0;
 
+		if ((ft != NULL) != (k < sr->ntables))
+			continue;
 		if (attached && ft && !t->clean)
 			rc = fill_one(db, ft, sr, i, events && events->clean, &filled);
 		fill_report(t, filled, report);
 	}
+	report->objects_lost = sr->objects_lost;
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
-		rc = repair_sqlite(db, rc, "cannot fill the gaps from the snapshot", e);
-	(void)sqlite3_close(db); /* no statement is left */
+		rc = recovery_sqlite(db, rc, "cannot fill the gaps from the snapshot", e);
+	db_open_close(&db);
 	return rc;
 }

@@ -1,6 +1,11 @@
+/*
+ * The lightest repair: where only indexes disagree with their tables they are made again, in
+ * the board's own file.
+ */
 #include <errno.h>
 #include <string.h>
 
+#include "db/db_open.h"
 #include "recovery.h"
 
 #define REINDEX_MESSAGES 2000 /* more is no sign of indexes alone */
@@ -69,7 +74,7 @@ static int reindex_transaction(sqlite3 *db, bool dry_run, enum reindex_verdict *
 	int rc = sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL);
 
 	if (rc != SQLITE_OK && (rc & 0xFF) == SQLITE_BUSY)
-		return repair_sqlite(db, rc, "cannot lock the board", e);
+		return recovery_sqlite(db, rc, "cannot lock the board", e);
 	if (rc == SQLITE_OK)
 		*found = reindex_check(db);
 	if (*found != REINDEX_INDEXES || dry_run)
@@ -82,7 +87,7 @@ static int reindex_transaction(sqlite3 *db, bool dry_run, enum reindex_verdict *
 	if (rc == SQLITE_OK)
 		return 0;
 	*found = REINDEX_OTHER;
-	return repair_sqlite(db, rc, "REINDEX did not make the board whole", e);
+	return recovery_sqlite(db, rc, "REINDEX did not make the board whole", e);
 }
 
 int repair_reindex(const char *db_path, bool dry_run, enum reindex_verdict *found,
@@ -92,9 +97,7 @@ int repair_reindex(const char *db_path, bool dry_run, enum reindex_verdict *foun
 	int rc, r = 0;
 
 	*found = REINDEX_OTHER;
-	rc = sqlite3_open_v2(
-		db_path, &db,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+	rc = db_open_plain(&db, db_path, DB_OPEN_WRITE);
 	if (rc == SQLITE_OK) {
 		(void)sqlite3_busy_timeout(db, REPAIR_WAIT_MS);
 		/* a board that is not repaired is left as it was kept, with its WAL */
@@ -106,6 +109,6 @@ int repair_reindex(const char *db_path, bool dry_run, enum reindex_verdict *foun
 		r = reindex_transaction(db, dry_run, found, e);
 	}
 	/* closing rolls back what was not committed */
-	(void)sqlite3_close(db);
+	db_open_close(&db);
 	return r;
 }

@@ -34,7 +34,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "board/discover.h"
+#include "db/db_file.h"
+#include "db/db_open.h"
+#include "db/db_registry.h"
 #include "recovery.h"
 #include "recovery/evidence.h"
 #include "util/clock.h"
@@ -44,28 +46,6 @@
 #define WRITE_TRIES        2
 #define WRITE_CHUNK        (1 << 18)
 
-int repair_sqlite(sqlite3 *db, int rc, const char *what, struct error *e)
-{
-	const char *why = db ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
-
-	switch (rc & 0xFF) {
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return error_set(e, REPAIR_BUSY, "%s: another process holds the board", what);
-	case SQLITE_NOMEM:
-		return error_set(e, -ENOMEM, "%s: out of memory", what);
-	case SQLITE_FULL:
-		return error_set(e, -ENOSPC, "%s: disk full", what);
-	case SQLITE_READONLY:
-		return error_set(e, -EROFS, "%s: the file cannot be written", what);
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return error_set(e, -EBADMSG, "%s: %s", what, why);
-	default:
-		return error_set(e, -EIO, "%s: %s (SQLite result %d)", what, why, rc);
-	}
-}
-
 /* ---- is it still what was kept -------------------------------------------------------------
  */
 
@@ -74,7 +54,7 @@ struct write_expect {
 	const char *wal;      /* path of its WAL */
 	const char *evidence; /* these bytes; or NULL */
 	bool ours;            /* as we left it: these stamps */
-	struct file_stamp db_stamp, wal_stamp;
+	struct fs_stamp db_stamp, wal_stamp;
 	const struct repair_again *again; /* if it is not; or NULL */
 	int fd;                           /* of the live file, for that */
 	int stop;                         /* out: nothing was written, and why not */
@@ -84,7 +64,7 @@ struct write_expect {
 /* Does @path hold what @file does. Return: SQLITE_OK; SQLITE_DONE: no; an error of SQLite's. */
 static int write_compare_file(sqlite3_file *file, const char *path)
 {
-	CLEANUP(fs_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	CLEANUP(db_registry_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	CLEANUP(freep) char *buf = malloc(2 * WRITE_CHUNK);
 	sqlite3_int64 size = 0;
 	struct stat st = { 0 };
@@ -120,15 +100,15 @@ static int write_compare(sqlite3 *live, const struct write_expect *expect)
 	int rc;
 
 	if (expect->ours) {
-		struct file_stamp db = file_stamp_of(sqlite3_db_filename(live, "main"));
-		struct file_stamp wal = file_stamp_of(expect->wal);
+		struct fs_stamp db = fs_stamp_of(sqlite3_db_filename(live, "main"));
+		struct fs_stamp wal = fs_stamp_of(expect->wal);
 
-		return file_stamp_equal(&db, &expect->db_stamp) &&
-				       file_stamp_equal(&wal, &expect->wal_stamp)
+		return fs_stamp_equal(&db, &expect->db_stamp) &&
+				       fs_stamp_equal(&wal, &expect->wal_stamp)
 			       ? SQLITE_OK
 			       : SQLITE_DONE;
 	}
-	theirs = fs_path("%s-wal", expect->evidence);
+	theirs = db_file_path(expect->evidence, DB_WAL);
 	if (!theirs)
 		return SQLITE_NOMEM;
 	rc = sqlite3_file_control(live, "main", SQLITE_FCNTL_FILE_POINTER, &file);
@@ -255,11 +235,41 @@ static bool write_reads_once(sqlite3 *live)
 }
 
 /* Twice, for the reading may be what fails. */
-static bool write_reads_back(sqlite3 *live)
+static bool write_reads_twice(sqlite3 *db)
 {
-	bool ok = write_reads_once(live);
+	bool ok = write_reads_once(db);
 
-	return ok ? ok : write_reads_once(live);
+	return ok ? ok : write_reads_once(db);
+}
+
+static void write_encoding(sqlite3 *db, char name[16])
+{
+	sqlite3_stmt *s = NULL;
+
+	name[0] = '\0';
+	if (sqlite3_prepare_v2(db, "PRAGMA encoding", -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW && sqlite3_column_text(s, 0))
+		(void)snprintf(name, 16, "%s", (const char *)sqlite3_column_text(s, 0));
+	(void)sqlite3_finalize(s); /* repeats the error of the step */
+}
+
+/* A connection keeps the encoding that it met at first: where that was wrong another one reads.
+ */
+static bool write_reads_back(sqlite3 *live, sqlite3 *source)
+{
+	sqlite3 *other = NULL;
+	char was[16], is[16];
+	bool ok = false;
+
+	write_encoding(live, was);
+	write_encoding(source, is);
+	if (strcmp(was, is) == 0)
+		return write_reads_twice(live);
+	if (db_open_plain(&other, sqlite3_db_filename(live, "main"), DB_OPEN_WRITE) ==
+	    SQLITE_OK)
+		ok = write_reads_twice(other);
+	db_open_close(&other);
+	return ok;
 }
 
 static int write_once(sqlite3 *live, sqlite3 *source, struct write_expect *expect,
@@ -271,14 +281,15 @@ static int write_once(sqlite3 *live, sqlite3 *source, struct write_expect *expec
 		rc = write_reset_backup(live, source, expect);
 	if (expect->stop != 0)
 		return expect->stop;
-	return rc == SQLITE_OK ? 0 : repair_sqlite(live, rc, "cannot write the board back", e);
+	return rc == SQLITE_OK ? 0
+			       : recovery_sqlite(live, rc, "cannot write the board back", e);
 }
 
 static int write_replace(sqlite3 *live, sqlite3 *source, struct write_expect expect,
 			 struct error *e)
 {
 	const char *path = sqlite3_db_filename(live, "main");
-	CLEANUP(freep) char *wal = fs_path("%s-wal", path);
+	CLEANUP(freep) char *wal = db_file_path(path, DB_WAL);
 	int r;
 
 	if (!wal)
@@ -292,10 +303,10 @@ static int write_replace(sqlite3 *live, sqlite3 *source, struct write_expect exp
 		/* nobody else's commit may be between this and a second time */
 		expect = (struct write_expect){ .wal = wal,
 						.ours = true,
-						.db_stamp = file_stamp_of(path),
-						.wal_stamp = file_stamp_of(wal),
+						.db_stamp = fs_stamp_of(path),
+						.wal_stamp = fs_stamp_of(wal),
 						.e = e };
-		if (write_reads_back(live))
+		if (write_reads_back(live, source))
 			return 0;
 		(void)sqlite3_db_release_memory(source); /* it may have misread that */
 	}
@@ -305,17 +316,13 @@ static int write_replace(sqlite3 *live, sqlite3 *source, struct write_expect exp
 static int write_open(const char *live_path, const char *source_path, sqlite3 **live,
 		      sqlite3 **source, struct error *e)
 {
-	int rc = sqlite3_open_v2(source_path, source,
-				 SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+	int rc = db_open_plain(source, source_path, DB_OPEN_READ);
 
 	if (rc != SQLITE_OK)
-		return repair_sqlite(*source, rc, "cannot open what was rebuilt", e);
-	rc = sqlite3_open_v2(live_path, live,
-			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-				     SQLITE_OPEN_EXRESCODE,
-			     NULL);
+		return recovery_sqlite(*source, rc, "cannot open what was rebuilt", e);
+	rc = db_open_plain(live, live_path, DB_OPEN_CREATE);
 	if (rc != SQLITE_OK)
-		return repair_sqlite(*live, rc, "cannot open the board", e);
+		return recovery_sqlite(*live, rc, "cannot open the board", e);
 	(void)sqlite3_busy_timeout(*live, REPAIR_WAIT_MS);
 	/* the WAL is part of what is kept and compared: no close of ours folds it in */
 	(void)sqlite3_db_config(*live, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
@@ -338,9 +345,9 @@ int repair_write_again(const char *live_path, const char *source_path, const cha
 			expect.fd = open(live_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 		r = write_replace(live, source, expect, e);
 	}
-	(void)sqlite3_close(live); /* no statement is left */
-	(void)sqlite3_close(source);
-	fs_closep(&expect.fd); /* not before SQLite is done with the file */
+	db_open_close(&live);
+	db_open_close(&source);
+	db_registry_closep(&expect.fd); /* not before SQLite is done with the file */
 	return r;
 }
 

@@ -1,10 +1,10 @@
 /*
  * Taking snapshots and keeping the right ones.
  *
- * Happy path: the online backup API copies the board into a temp file in one go, the copy is
- * set to rollback mode, checked, synced and renamed to its UTC time; then what the limits do
- * not keep is removed. Failure and kill: nothing half-made has a final name, and the next
- * snapshot removes what a killed process left.
+ * Happy path: the online backup API copies the board into a temp file in one read transaction,
+ * the copy is set to rollback mode, checked, synced and renamed to its UTC time; then what the
+ * limits do not keep is removed. Failure and kill: nothing half-made has a final name, and the
+ * next snapshot removes what a killed process left.
  */
 #include "recovery/snapshot.h"
 
@@ -20,57 +20,73 @@
 #include <unistd.h>
 
 #include "db/db.h"
+#include "db/db_file.h"
+#include "db/db_open.h"
+#include "db/db_registry.h"
+#include "db/db_result.h"
+#include "db/db_vfs.h"
 #include "util/clock.h"
 #include "util/fs.h"
 
-#define SNAPSHOT_NAME_LEN 20  /* 2026-11-24T083000Z.db less one */
-#define SNAPSHOT_STEP     256 /* pages between two looks at the cancel flag */
-#define SNAPSHOT_WAIT_MS  5000
-#define SNAPSHOT_LEFT_S   3600 /* nothing takes that long */
+#define SNAPSHOT_NAME_LEN 20    /* 2026-11-24T083000Z.db less one */
+#define SNAPSHOT_STEP     256   /* pages between two looks at the cancel flag */
+#define SNAPSHOT_COPY_MS  10000 /* longest copy: others may wait for it */
+#define SNAPSHOT_CHECK_MS 20000 /* longest check of the copy: the board's next visit waits */
+#define SNAPSHOT_LEFT_S   3600  /* nothing takes that long */
 #define SNAPSHOT_TMP      ".kanband-snapshot."
 
 /* ---- taking --------------------------------------------------------------------------------
  */
 
-static int snapshot_sqlite(struct error *e, sqlite3 *db, int rc, const char *what)
+/*
+ * All in one read transaction: what others commit meanwhile does not send the copy back to its
+ * beginning. In rollback mode they wait for it, so it may not take long; in WAL mode only the
+ * next visit does.
+ */
+static int snapshot_pages(sqlite3_backup *b, const atomic_bool *cancel, uint64_t until)
 {
-	if (rc == SQLITE_NOMEM)
-		return error_set(e, -ENOMEM, "out of memory");
-	if ((rc & 0xFF) == SQLITE_FULL)
-		return error_set(e, -ENOSPC, "%s: disk full", what);
-	return error_set(e, -EIO, "%s: %s", what, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+	int rc;
+
+	do {
+		rc = sqlite3_backup_step(b, SNAPSHOT_STEP);
+		if (cancel && atomic_load(cancel))
+			return SQLITE_INTERRUPT;
+		if (rc == SQLITE_OK && clock_mono_ms() > until)
+			return SQLITE_ABORT;
+	} while (rc == SQLITE_OK);
+	return rc;
 }
 
 static int snapshot_copy(sqlite3 *to, struct db *from, const atomic_bool *cancel,
 			 struct error *e)
 {
-	uint64_t until = clock_mono_ms() + SNAPSHOT_WAIT_MS;
-	sqlite3_backup *b = sqlite3_backup_init(to, "main", db_handle(from), "main");
-	int rc;
+	uint64_t until = clock_mono_ms() + SNAPSHOT_COPY_MS;
+	sqlite3_backup *b;
+	int64_t n;
+	int rc, r;
 
-	if (!b)
-		return snapshot_sqlite(e, to, sqlite3_errcode(to), "cannot begin a copy");
-	do {
-		rc = sqlite3_backup_step(b, SNAPSHOT_STEP);
-		if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED) {
-			if (clock_mono_ms() > until)
-				break;
-			sqlite3_sleep(10);
-			rc = SQLITE_OK;
-		}
-		if (cancel && atomic_load(cancel)) {
-			rc = SQLITE_INTERRUPT;
-			break;
-		}
-	} while (rc == SQLITE_OK);
-	(void)sqlite3_backup_finish(b); /* repeats the error of the step */
-	if (rc == SQLITE_DONE)
-		return 0;
+	r = db_run(from, e, "BEGIN", "");
+	if (r == 0) /* the transaction begins with the first read */
+		r = db_one_int(from, e, &n, 0, "SELECT count(*) FROM sqlite_schema", "");
+	b = r == 0 ? sqlite3_backup_init(to, "main", db_handle(from), "main") : NULL;
+	if (r == 0 && !b)
+		r = db_result_set(e, to, sqlite3_errcode(to), "cannot begin a copy");
+	rc = b ? snapshot_pages(b, cancel, until) : SQLITE_OK;
+	(void)sqlite3_backup_finish(b); /* repeats the error of the step; NULL is fine */
+	db_rollback(from);
+	if (r != 0 || rc == SQLITE_DONE)
+		return r;
 	if ((rc & 0xFF) == SQLITE_CORRUPT || (rc & 0xFF) == SQLITE_NOTADB)
 		return error_set(e, DB_CORRUPT, "%s", sqlite3_errstr(rc));
+	if (rc == SQLITE_ABORT)
+		return error_set(
+			e, DB_TRANSIENT,
+			"the copy took longer than %d s and was given up, so that nobody "
+			"waits for it",
+			SNAPSHOT_COPY_MS / 1000);
 	if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED || rc == SQLITE_INTERRUPT)
 		return error_set(e, DB_TRANSIENT, "the copy was interrupted");
-	return snapshot_sqlite(e, to, rc, "cannot copy");
+	return db_result_set(e, to, rc, "cannot copy");
 }
 
 /* One text answer of a pragma, compared with what it should say. */
@@ -98,23 +114,74 @@ static bool snapshot_says(sqlite3 *db, const char *pragma, const char *want, str
 	return ok;
 }
 
+/*
+ * The file that SQLite fills: new, no more readable than the board, and its owner's.
+ * Return: 0 or -errno.
+ */
+static int snapshot_create(struct db *db, const char *tmp)
+{
+	const char *path = sqlite3_db_filename(db_handle(db), "main");
+	CLEANUP(db_registry_closep) int fd = -1;
+	struct stat st;
+
+	if (!path || stat(path, &st) < 0)
+		return path ? -errno : -ENOENT;
+	fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || (geteuid() == 0 && fchown(fd, st.st_uid, st.st_gid) < 0) ||
+	    fchmod(fd, st.st_mode & 0666) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * A folder of that name that somebody else's link stands for is not ours to write to. The
+ * folder of a board that was just moved away is not made again: only the default board, whose
+ * database lies elsewhere, may lack the one above.
+ */
+static int snapshot_folder(struct db *db, const char *dir, struct error *e)
+{
+	const char *path = sqlite3_db_filename(db_handle(db), "main");
+	struct stat st;
+	int r = mkdir(dir, 0755) == 0 || errno == EEXIST ? 0 : -errno;
+
+	if (r == -ENOENT && path && lstat(path, &st) == 0)
+		r = fs_mkdir_p(dir, 0755);
+
+	if (r < 0)
+		return error_errno(e, r, "cannot make %s", dir);
+	if (lstat(dir, &st) < 0)
+		return error_errno(e, -errno, "cannot look at %s", dir);
+	if (S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid())
+		return error_set(e, -ELOOP, "%s is a symbolic link of another account (uid %u)",
+				 dir, (unsigned)st.st_uid);
+	return 0;
+}
+
 static int snapshot_make(struct db *db, const char *tmp, const atomic_bool *cancel,
 			 struct error *e)
 {
+	struct db_budget budget = { .cancel = cancel };
 	sqlite3 *to = NULL;
 	int rc, r;
 
-	rc = sqlite3_open_v2(tmp, &to,
-			     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-			     NULL);
+	r = snapshot_create(db, tmp);
+	if (r < 0)
+		return error_errno(e, r, "cannot make a snapshot");
+	rc = db_open_plain(&to, tmp, DB_OPEN_WRITE);
+	if (rc == SQLITE_OK)
+		db_open_budget(to, &budget);
 	if (rc != SQLITE_OK)
-		r = snapshot_sqlite(e, to, rc, "cannot make a snapshot");
+		r = db_result_set(e, to, rc, "cannot make a snapshot");
 	else
 		r = snapshot_copy(to, db, cancel, e);
+	budget.until_ms = clock_mono_ms() + SNAPSHOT_CHECK_MS;
 	if (r == 0 && (!snapshot_says(to, "PRAGMA journal_mode=DELETE", "delete", e) ||
 		       !snapshot_says(to, "PRAGMA integrity_check(1)", "ok", e)))
 		r = -EBADMSG;
-	(void)sqlite3_close(to); /* no statement is left */
+	if (r == -EBADMSG && budget.overrun)
+		r = error_set(e, DB_TRANSIENT, "the check of the copy took longer than %d s",
+			      SNAPSHOT_CHECK_MS / 1000);
+	db_open_close(&to);
 	return r;
 }
 
@@ -240,19 +307,6 @@ static void snapshot_trim(const char *folder, const struct snapshot_limits *limi
 	(void)closedir(dir);
 }
 
-/* Also what an I/O error or a kill has left beside it. */
-static void snapshot_remove(const char *tmp)
-{
-	static const char *const all[] = { "", "-journal", "-wal", "-shm" };
-
-	for (size_t i = 0; i < 4; i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", tmp, all[i]);
-
-		if (path)
-			(void)unlink(path); /* mostly not there */
-	}
-}
-
 int snapshot_take(struct db *db, const char *folder, const struct snapshot_limits *limits,
 		  const atomic_bool *cancel, char *path, struct error *e)
 {
@@ -267,10 +321,10 @@ int snapshot_take(struct db *db, const char *folder, const struct snapshot_limit
 		return error_set(e, -ENOMEM, "out of memory");
 	if (snprintf(path, HEALTH_PATH_MAX, "%s/%s.db", dir, name) >= HEALTH_PATH_MAX)
 		return error_set(e, -ENAMETOOLONG, "the path of %s is too long", dir);
-	r = fs_mkdir_p(dir, 0755);
+	r = snapshot_folder(db, dir, e);
 	if (r < 0)
-		return error_errno(e, r, "cannot make %s", dir);
-	snapshot_remove(tmp);
+		return r;
+	db_file_remove(tmp);
 	r = snapshot_make(db, tmp, cancel, e);
 	if (r == 0) {
 		r = snapshot_sync(tmp);
@@ -283,7 +337,7 @@ int snapshot_take(struct db *db, const char *folder, const struct snapshot_limit
 	}
 	/* also of one that was taken: SQLite does not say when it could not remove a WAL that
 	 * it has folded in */
-	snapshot_remove(tmp);
+	db_file_remove(tmp);
 	if (r != 0)
 		return r;
 	snapshot_trim(dir, limits);
@@ -292,11 +346,16 @@ int snapshot_take(struct db *db, const char *folder, const struct snapshot_limit
 
 int64_t snapshot_newest(const char *folder, char *path)
 {
+	return snapshot_at(folder, INT64_MAX, path);
+}
+
+int64_t snapshot_at(const char *folder, int64_t at, char *path)
+{
 	CLEANUP(freep) char *dir_path = fs_path("%s/snapshots", folder);
 	CLEANUP(freep) struct snapshot_file *v = NULL;
 	DIR *dir = dir_path ? opendir(dir_path) : NULL;
-	struct tm tm = { 0 };
-	size_t n;
+	int64_t time = 0;
+	size_t n, i = 0;
 
 	path[0] = '\0';
 	if (!dir)
@@ -306,7 +365,16 @@ int64_t snapshot_newest(const char *folder, char *path)
 	if (n == 0)
 		return 0;
 	qsort(v, n, sizeof(*v), snapshot_newer);
-	if (snprintf(path, HEALTH_PATH_MAX, "%s/%s", dir_path, v[0].name) >= HEALTH_PATH_MAX)
+	for (; i < n; i++) {
+		struct tm tm = { 0 };
+
+		time = strptime(v[i].name, "%Y-%m-%dT%H%M%SZ", &tm) ? (int64_t)timegm(&tm) : 0;
+		if (time <= at)
+			break;
+	}
+	if (i == n)
+		return 0;
+	if (snprintf(path, HEALTH_PATH_MAX, "%s/%s", dir_path, v[i].name) >= HEALTH_PATH_MAX)
 		path[0] = '\0';
-	return strptime(v[0].name, "%Y-%m-%dT%H%M%SZ", &tm) ? (int64_t)timegm(&tm) : 0;
+	return time;
 }

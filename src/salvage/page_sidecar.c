@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/db_probe.h"
 #include "util/fs.h"
 
 enum {
@@ -226,16 +227,14 @@ static uint32_t journal_checksum(uint32_t nonce, const uint8_t *page, uint32_t p
 	return nonce;
 }
 
-/* A super-journal's name at the end: name, its length, its checksum, the magic again. */
-static bool journal_has_super(int fd, uint64_t size)
+/* Is it over, as SQLite judges that: it names a super-journal, and that is gone? */
+static int journal_is_over(int fd)
 {
-	uint8_t tail[16];
-	uint32_t len;
+	CLEANUP(freep) char *name = NULL;
+	struct stat st;
+	int r = db_probe_super(fd, &name, NULL);
 
-	if (size < sizeof(tail) || !sidecar_read(fd, size - sizeof(tail), tail, sizeof(tail)))
-		return false;
-	len = page_u32(tail);
-	return memcmp(tail + 8, journal_magic, 8) == 0 && len > 0 && len < size - sizeof(tail);
+	return r != 1 ? r : lstat(name, &st) < 0 && errno == ENOENT;
 }
 
 /* The records behind one header, from *@at on; false when the journal ends here. */
@@ -267,17 +266,18 @@ int page_journal_read(struct page_overlay *o, const char *path, struct error *e)
 	struct journal_header h, first = { 0 };
 	uint64_t size, at = 0;
 	size_t cap = 0;
-	int r = sidecar_open(o, path, &size, e);
+	int r = sidecar_open(o, path, &size, e), over;
 
 	if (r < 0)
 		return r;
-	if (!buf)
-		return error_errno(e, -ENOMEM, "cannot read %s", path);
-	/* §1.1: longer than 512 bytes, a header that is one, no super-journal. */
+	over = buf ? journal_is_over(o->fd) : -ENOMEM;
+	if (over == -ENOMEM)
+		return error_errno(e, over, "cannot read %s", path);
+	/* §1.1: longer than 512 bytes, a header that is one, no super-journal that is gone. */
 	if (size <= 512 || !journal_header_read(o->fd, 0, &first) ||
 	    !sidecar_page_size_ok(first.page_size) || first.sector < 32 ||
 	    first.sector > PAGE_SIZE_MAX || (first.sector & (first.sector - 1)) != 0 ||
-	    journal_has_super(o->fd, size))
+	    over == 1)
 		return 0;
 	o->page_size = first.page_size;
 	o->npages = first.npages;

@@ -1,7 +1,7 @@
 /*
  * What a damaged copy still holds, in this order:
  *
- *   1. page_file_open(): page size, sidecars.                             board/page.h
+ *   1. page_file_open(): page size, sidecars.                             salvage/page.h
  *   2. sqlite_schema: its b-tree from page 1, around bad pages; if it has holes, schema-like
  *      leaves anywhere in the file; what is still missing, from the board that we would make
  *      ourselves.                                         salvage_schema.c, salvage_known.c
@@ -43,73 +43,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "db/db_open.h"
 #include "salvage.h"
 
-/* Make room for one more; @array points to the array pointer. */
-int salvage_grow(void *array, size_t n, size_t *cap, size_t size)
-{
-	size_t want = *cap ? *cap * 2 : 16;
-	void *old, *p;
-
-	if (n < *cap)
-		return 0;
-	memcpy(&old, array, sizeof(old));
-	p = reallocarray(old, want, size);
-	if (!p)
-		return -ENOMEM;
-	memcpy(array, &p, sizeof(p));
-	*cap = want;
-	return 0;
-}
-
-bool salvage_stopped(const struct salvage *s)
-{
-	return s->opt->cancel && atomic_load(s->opt->cancel);
-}
-
-int salvage_cancelled(struct salvage *s)
-{
-	if (!salvage_stopped(s))
-		return 0;
-	return error_set(s->e, SALVAGE_CANCELLED, "the salvage was cancelled");
-}
-
-/* The file is gone through about twice: once for its structure, once for its rows. */
-void salvage_progress(struct salvage *s, uint64_t bytes)
-{
-	uint64_t total = 2 * (uint64_t)s->file.npages * s->file.page_size, before = s->done;
-
-	s->done = before + bytes < total ? before + bytes : total;
-	/* A call per MiB, not per page. */
-	if (s->opt->progress && (before >> 20 != s->done >> 20 || s->done == total))
-		s->opt->progress(s->opt->arg, s->done, total);
-}
-
-int salvage_fail(struct salvage *s, int code, const char *what)
-{
-	return error_errno(s->e, code, "cannot %s", what);
-}
-
-int salvage_hole(struct salvage *s, struct salvage_work *w, struct salvage_damage d)
-{
-	struct salvage_report *r = s->report;
-
-	d.table = w->index;
-	w->holes = w->holes || d.reason != SALVAGE_PAGE_CHAIN;
-	if (d.pgno == 0 || (d.after == INT64_MIN && d.upto == INT64_MAX))
-		w->fuzzy = true;
-	r->damage_total++;
-	if (r->ndamage == SALVAGE_DAMAGE_MAX) {
-		w->fuzzy = true;
-		return 0;
-	}
-	if (salvage_grow(&r->damage, r->ndamage, &s->damage_cap, sizeof(*r->damage)) < 0)
-		return salvage_fail(s, -ENOMEM, "note a damaged page");
-	r->damage[r->ndamage++] = d;
-	return 0;
-}
-
-void salvage_work_deinit(struct salvage_work *w)
+static void salvage_work_deinit(struct salvage_work *w)
 {
 	salvage_insert_end(w);
 	free(w->name);
@@ -166,11 +103,10 @@ static int salvage_open(struct salvage *s, const char *path)
 	if (!s->buf || !s->map || !s->state || !s->seen || !s->chains ||
 	    page_record_init(&s->rec) < 0)
 		return salvage_fail(s, -ENOMEM, "read the file");
-	if (sqlite3_open_v2(":memory:", &s->scratch, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
-			    NULL) != SQLITE_OK)
+	if (db_open_plain(&s->scratch, NULL, DB_OPEN_MEMORY) != SQLITE_OK)
 		return salvage_fail(s, -ENOMEM, "open a scratch database");
 	s->chain_budget = 16 * (uint64_t)n + 4096;
-	s->encoding = s->file.header.encoding;
+	s->encoding = 0; /* the schema's own words tell, see salvage_schema_read() */
 	s->schema.index = SIZE_MAX;
 	s->schema.root = 1;
 	s->sequence.index = SIZE_MAX - 1;
@@ -308,25 +244,4 @@ const struct salvage_table *salvage_report_table(const struct salvage_report *r,
 		if (sqlite3_stricmp(r->tables[i].name, name) == 0)
 			return &r->tables[i];
 	return NULL;
-}
-
-const char *salvage_reason_text(enum salvage_reason reason)
-{
-	switch (reason) {
-	case SALVAGE_PAGE_MISSING:
-		return "beyond the end of the file";
-	case SALVAGE_PAGE_UNREADABLE:
-		return "the disk cannot read it";
-	case SALVAGE_PAGE_GARBAGE:
-		return "overwritten";
-	case SALVAGE_PAGE_FOREIGN:
-		return "a page of another table";
-	case SALVAGE_PAGE_TWICE:
-		return "in two places of the tree";
-	case SALVAGE_PAGE_CELLS:
-		return "damaged in part";
-	case SALVAGE_PAGE_CHAIN:
-		return "a row of it is damaged elsewhere";
-	}
-	return "damaged";
 }

@@ -1,4 +1,4 @@
-/* What the parts of salvage share; nobody else includes this. The plan is in salvage.c. */
+/* What the parts of salvage share. The plan is in salvage.c. */
 #pragma once
 
 #include <stdatomic.h>
@@ -140,14 +140,19 @@ struct salvage {
 	struct sqlite3 *out;     /* the result */
 };
 
-/* salvage.c */
+/* page.c */
+uint32_t page_pread(int fd, uint8_t *buf, uint32_t len, uint64_t offset, bool *refused);
+
+/* salvage_base.c */
 int salvage_grow(void *array, size_t n, size_t *cap, size_t size);
 bool salvage_stopped(const struct salvage *s);
 int salvage_cancelled(struct salvage *s);
 void salvage_progress(struct salvage *s, uint64_t bytes);
 int salvage_fail(struct salvage *s, int code, const char *what);
-void salvage_work_deinit(struct salvage_work *w);
 int salvage_hole(struct salvage *s, struct salvage_work *w, struct salvage_damage d);
+int salvage_sql(struct salvage *s, struct sqlite3 *db, const char *sql);
+int salvage_sql_error(struct salvage *s, struct sqlite3 *db, const char *what);
+bool salvage_page_view(struct salvage *s, uint32_t pgno, struct page_view *v);
 
 /* salvage_shape.c */
 int salvage_shape_from_sql(struct salvage *s, const char *sql, const char *name,
@@ -177,7 +182,6 @@ void salvage_walk_ptrmap(struct salvage *s);
 
 /* salvage_scan.c */
 int salvage_scan(struct salvage *s, struct salvage_work **works, size_t n);
-void salvage_scan_sort(struct salvage_work *w);
 typedef int (*salvage_cell_fn)(struct salvage *s, struct salvage_work *w,
 			       const struct page_cell *c, uint32_t pgno);
 int salvage_carve(struct salvage *s, struct salvage_work *w, salvage_cell_fn found);
@@ -188,11 +192,11 @@ int salvage_schema_tables(struct salvage *s);
 int salvage_sequence_read(struct salvage *s);
 int64_t salvage_sequence_of(const struct salvage *s, const char *name);
 
-struct salvage_object *salvage_schema_find(struct salvage *s, enum salvage_kind kind,
+/* salvage_object.c */
+struct salvage_object *salvage_object_find(struct salvage *s, enum salvage_kind kind,
 					   const char *name);
-int salvage_schema_add(struct salvage *s, struct salvage_object *o);
+int salvage_object_add(struct salvage *s, struct salvage_object *o);
 void salvage_object_clear(struct salvage_object *o);
-bool salvage_schema_page(struct salvage *s, uint32_t pgno, struct page_view *v);
 
 /* salvage_known.c */
 int salvage_known_fill(struct salvage *s);
@@ -207,8 +211,6 @@ void salvage_insert_end(struct salvage_work *w);
 
 /* salvage_write.c */
 int salvage_write(struct salvage *s);
-int salvage_sql(struct salvage *s, struct sqlite3 *db, const char *sql);
-int salvage_sql_error(struct salvage *s, struct sqlite3 *db, const char *what);
 
 /* salvage_index.c */
 struct salvage_rowids {

@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
+#include "db/db_open.h"
 #include "db/schema.h"
 #include "salvage.h"
 
@@ -50,7 +51,7 @@ static int known_count_pages(struct salvage *s, const struct salvage_shape *shap
 		bool ids;
 
 		r = salvage_cancelled(s);
-		if (!salvage_schema_page(s, pgno, &v) || v.kind != PAGE_TABLE_LEAF)
+		if (!salvage_page_view(s, pgno, &v) || v.kind != PAGE_TABLE_LEAF)
 			continue;
 		for (uint32_t i = 0; i < v.ncell && i < 8; i++) {
 			if (!page_cell(&v, i, &c))
@@ -131,9 +132,8 @@ static int known_load(struct salvage *s)
 
 	if (s->nknown)
 		return 0;
-	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
-			    NULL) != SQLITE_OK ||
-	    sqlite3_exec(db, board_schema_sql, NULL, NULL, NULL) != SQLITE_OK ||
+	if (db_open_plain(&db, NULL, DB_OPEN_MEMORY) != SQLITE_OK ||
+	    sqlite3_exec(db, schema_board_sql, NULL, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v2(db, sql_known, -1, &stmt, NULL) != SQLITE_OK)
 		r = -ENOMEM;
 	while (r == 0 && (code = sqlite3_step(stmt)) != SQLITE_DONE)
@@ -151,7 +151,7 @@ static int known_fill_one(struct salvage *s, const struct salvage_object *known)
 	uint64_t pages;
 	int r = 0;
 
-	old = salvage_schema_find(s, known->kind, known->name);
+	old = salvage_object_find(s, known->kind, known->name);
 	if (old && old->sql)
 		return 0;
 	if (known->kind == SALVAGE_TABLE)
@@ -166,7 +166,7 @@ static int known_fill_one(struct salvage *s, const struct salvage_object *known)
 		return salvage_fail(s, -ENOMEM, "read the known schema");
 	}
 	if (!old)
-		return salvage_schema_add(s, &o);
+		return salvage_object_add(s, &o);
 	old->sql = STEAL(o.sql);
 	salvage_object_clear(&o);
 	return 0;
@@ -188,7 +188,7 @@ int salvage_known_fill(struct salvage *s)
  */
 int salvage_known_refit(struct salvage *s, struct salvage_work *w, bool *changed)
 {
-	struct salvage_object *o = salvage_schema_find(s, SALVAGE_TABLE, w->name);
+	struct salvage_object *o = salvage_object_find(s, SALVAGE_TABLE, w->name);
 	const struct salvage_object *known;
 	struct salvage_shape shape;
 	const char *sql;

@@ -147,7 +147,7 @@ static int scan_order(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-void salvage_scan_sort(struct salvage_work *w)
+static void salvage_scan_sort(struct salvage_work *w)
 {
 	if (w->nstrays)
 		qsort(w->strays, w->nstrays, sizeof(*w->strays), scan_order);

@@ -9,59 +9,11 @@
 
 #include "salvage.h"
 
-/* More objects than any board has; a bound on the work that a hostile schema can ask for. */
-#define SALVAGE_OBJECTS_MAX 2000
-
 static const char *const schema_kinds[] = { "table", "index", "view", "trigger" };
 static const char *const schema_verbs[][2] = { { "CREATE TABLE ", NULL },
 					       { "CREATE INDEX ", "CREATE UNIQUE INDEX " },
 					       { "CREATE VIEW ", NULL },
 					       { "CREATE TRIGGER ", NULL } };
-
-struct salvage_object *salvage_schema_find(struct salvage *s, enum salvage_kind kind,
-					   const char *name)
-{
-	for (size_t i = 0; i < s->nobjects; i++)
-		if (s->objects[i].kind == kind &&
-		    sqlite3_stricmp(s->objects[i].name, name) == 0)
-			return &s->objects[i];
-	return NULL;
-}
-
-void salvage_object_clear(struct salvage_object *o)
-{
-	free(o->name);
-	free(o->tbl);
-	free(o->sql);
-	*o = (struct salvage_object){ 0 };
-}
-
-/* Takes over the strings of @o. The first of a name stays, unless it was read only in part. */
-int salvage_schema_add(struct salvage *s, struct salvage_object *o)
-{
-	struct salvage_object *old = salvage_schema_find(s, o->kind, o->name);
-
-	if (old && (!old->partial || o->partial)) {
-		salvage_object_clear(o);
-		return 0;
-	}
-	if (old) {
-		salvage_object_clear(old);
-		*old = *o;
-		return 0;
-	}
-	if (s->nobjects >= SALVAGE_OBJECTS_MAX) {
-		s->report->objects_lost++;
-		salvage_object_clear(o);
-		return 0;
-	}
-	if (salvage_grow(&s->objects, s->nobjects, &s->objects_cap, sizeof(*s->objects)) < 0) {
-		salvage_object_clear(o);
-		return salvage_fail(s, -ENOMEM, "read the schema");
-	}
-	s->objects[s->nobjects++] = *o;
-	return 0;
-}
 
 /* SQLite stores CREATE texts with a fixed beginning. */
 static bool schema_verb_ok(enum salvage_kind kind, const char *sql)
@@ -124,7 +76,7 @@ static int schema_cell(struct salvage *s, struct salvage_work *w, const struct p
 		r = schema_object(s, true, &o);
 	}
 	if (r == 0)
-		return salvage_schema_add(s, &o);
+		return salvage_object_add(s, &o);
 	if (r == SALVAGE_ROW_BAD)
 		s->report->schema_damaged = true;
 	return r;
@@ -138,13 +90,6 @@ static int schema_carved(struct salvage *s, struct salvage_work *w, const struct
 }
 
 /* @pgno again into s->buf, as a view. */
-bool salvage_schema_page(struct salvage *s, uint32_t pgno, struct page_view *v)
-{
-	uint32_t avail = page_file_read(&s->file, pgno, s->buf);
-
-	return page_view_init(v, s->file.usable, pgno, s->buf, avail);
-}
-
 /* All cells of a work's pages, those of the tree first. */
 static int schema_each(struct salvage *s, struct salvage_work *w,
 		       int (*cell)(struct salvage *, struct salvage_work *,
@@ -155,14 +100,14 @@ static int schema_each(struct salvage *s, struct salvage_work *w,
 	int r = 0;
 
 	for (size_t i = 0; i < w->nleaves && r >= 0; i++) {
-		if (!salvage_schema_page(s, w->leaves[i].pgno, &v))
+		if (!salvage_page_view(s, w->leaves[i].pgno, &v))
 			continue;
 		for (uint32_t k = 0; k < v.ncell && r >= 0; k++)
 			if (page_cell(&v, k, &c))
 				r = cell(s, w, &c, !w->leaves[i].sound);
 	}
 	for (size_t i = 0; i < w->nstrays && r >= 0; i++)
-		if (salvage_schema_page(s, w->strays[i].pgno, &v) &&
+		if (salvage_page_view(s, w->strays[i].pgno, &v) &&
 		    page_cell_at(&v, w->strays[i].offset, &c))
 			r = cell(s, w, &c, true);
 	return r < 0 ? r : 0;
@@ -203,7 +148,7 @@ int salvage_schema_read(struct salvage *s)
 	s->report->schema_damaged =
 		s->report->schema_damaged || w->holes || (!tables && s->file.npages > 1);
 	if (!s->encoding)
-		s->encoding = PAGE_UTF8;
+		s->encoding = s->file.header.encoding ? s->file.header.encoding : PAGE_UTF8;
 	return r;
 }
 

@@ -9,6 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "db/db_file.h"
+#include "db/db_guard.h"
+#include "db/db_open.h"
 #include "salvage.h"
 #include "util/fs.h"
 
@@ -32,23 +35,6 @@ static const struct {
 	{ "task_runs", "SELECT max(current_run_id) FROM tasks" },
 	{ "task_runs", "SELECT max(run_id) FROM task_events" },
 };
-
-int salvage_sql_error(struct salvage *s, sqlite3 *db, const char *what)
-{
-	int code = sqlite3_extended_errcode(db);
-	int r = code == SQLITE_NOMEM ? -ENOMEM : (code & 0xFF) == SQLITE_FULL ? -ENOSPC : -EIO;
-
-	if (code == SQLITE_INTERRUPT && salvage_cancelled(s))
-		return SALVAGE_CANCELLED;
-	return error_set(s->e, r, "cannot %s: %s", what, sqlite3_errmsg(db));
-}
-
-int salvage_sql(struct salvage *s, sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK)
-		return 0;
-	return salvage_sql_error(s, db, "build the result");
-}
 
 static int write_progress(void *arg)
 {
@@ -75,10 +61,9 @@ static int write_open(struct salvage *s)
 	int reserve = (int)(s->file.page_size - s->file.usable);
 	int r;
 
-	if (sqlite3_open_v2(s->out_path, &s->out, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+	if (db_open_plain(&s->out, s->out_path, DB_OPEN_WRITE) != SQLITE_OK)
 		return s->out ? salvage_sql_error(s, s->out, "create the result")
 			      : salvage_fail(s, -ENOMEM, "create the result");
-	(void)sqlite3_extended_result_codes(s->out, 1);
 	sqlite3_progress_handler(s->out, SALVAGE_OPS, write_progress, s);
 	r = write_pragma(s, "page_size", s->file.page_size);
 	if (r == 0)
@@ -94,7 +79,11 @@ static int write_open(struct salvage *s)
 /* CREATE; an object that cannot be made is counted, and only fatal if memory or disk is. */
 static int write_object(struct salvage *s, struct salvage_object *o)
 {
-	int code = salvage_create(s->out, o->sql, o->kind == SALVAGE_TABLE);
+	/* what would run with every row, and never end, is not made again */
+	int code = o->kind != SALVAGE_VIEW && o->kind != SALVAGE_TRIGGER &&
+				   db_guard_endless(o->sql)
+			   ? SQLITE_ERROR
+			   : salvage_create(s->out, o->sql, o->kind == SALVAGE_TABLE);
 
 	switch (code & 0xFF) {
 	case SQLITE_OK:
@@ -140,10 +129,14 @@ static int write_others(struct salvage *s, enum salvage_kind kind)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < s->nobjects && r == 0; i++)
-		if (s->objects[i].kind == kind && s->objects[i].sql &&
-		    !write_is_unique(&s->objects[i]))
-			r = write_object(s, &s->objects[i]);
+	for (size_t i = 0; i < s->nobjects && r == 0; i++) {
+		struct salvage_object *o = &s->objects[i];
+
+		if (o->kind == kind && !o->sql && !write_internal(o))
+			s->report->objects_lost++;
+		else if (o->kind == kind && o->sql && !write_is_unique(o))
+			r = write_object(s, o);
+	}
 	return r;
 }
 
@@ -288,15 +281,6 @@ static int write_sync(struct salvage *s)
 	return 0;
 }
 
-static void write_remove(struct salvage *s)
-{
-	CLEANUP(freep) char *journal = fs_path("%s-journal", s->out_path);
-
-	(void)unlink(s->out_path);
-	if (journal)
-		(void)unlink(journal);
-}
-
 int salvage_write(struct salvage *s)
 {
 	int fd = open(s->out_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -319,6 +303,6 @@ int salvage_write(struct salvage *s)
 	if (r == 0 && !s->opt->no_sync)
 		r = write_sync(s);
 	if (r != 0)
-		write_remove(s);
+		db_file_remove(s->out_path);
 	return r;
 }
