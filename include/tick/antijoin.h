@@ -7,9 +7,9 @@
 struct db;
 
 /**
- * strike_find() - every `todo` task of @db that no unfinished parent holds back; reads only
+ * antijoin_find() - every `todo` task of @db that no unfinished parent holds back; reads only
  * @ids: out, empty before; freed by the caller with strings_free()
  * Return: 0; -ERANGE, with @ids empty, when this board's row ids or the order of its ids
  * do not allow it (ask each task then); else as db_step().
  */
-MUST_CHECK int strike_find(struct db *db, struct strings *ids, struct error *e);
+MUST_CHECK int antijoin_find(struct db *db, struct strings *ids, struct error *e);

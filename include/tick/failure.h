@@ -14,10 +14,12 @@ struct failure {
 	int64_t failures;     /* the new count */
 	int64_t limit;        /* at which the breaker trips */
 	bool limit_from_task; /* the limit is the task's max_retries */
+	bool force;           /* it trips whatever the count: another budget is used up */
+	bool sticky;          /* a trip is not lifted by the next promotion */
 	const char *error;    /* full text; cut to 500 characters where it is stored in tasks */
 	const char *trigger; /* outcome that led here: "crashed", "timed_out", "spawn_failed" */
+	const char *retry;   /* history_retry_status() */
 	json_t *extra;       /* stolen: keys appended to the payload, or NULL */
-	bool sticky; /* a trip also appends `blocked`, so that it is not promoted again */
 };
 
 #define FAILURE_ERROR_MAX 500 /* characters of last_failure_error */
@@ -27,7 +29,7 @@ struct failure {
  * @max_retries: of the task, -1 where NULL
  * @override:    limit of the dispatcher in place of the configured one, or 0
  */
-int64_t failure_limit(const struct tick_request *rq, int64_t max_retries, int64_t override,
+int64_t failure_limit(const struct tick *t, int64_t max_retries, int64_t override,
 		      bool *from_task);
 
 /**
@@ -36,9 +38,15 @@ int64_t failure_limit(const struct tick_request *rq, int64_t max_retries, int64_
  * @tripped: out
  * Return: 0, or as db_run().
  */
-MUST_CHECK int failure_count(struct db *db, const struct tick_request *rq,
-			     const struct failure *f, struct plan *plan, bool *tripped,
-			     struct error *e);
+MUST_CHECK int failure_count(const struct tick *t, const struct failure *f, bool *tripped);
+
+/** failure_counts() - consecutive_failures and max_retries (-1: NULL) of a task. 0, or as
+ * db_step() */
+MUST_CHECK int failure_counts(const struct tick *t, const char *task, int64_t *failures,
+			      int64_t *max_retries);
+
+/** failure_headline() - how many bytes of @error stand before what the worker said last */
+int failure_headline(const char *error);
 
 /** failure_cut() - the first @max characters of UTF-8 @text; malloc'd, NULL out of memory */
 char *failure_cut(const char *text, size_t max);

@@ -7,10 +7,8 @@
 
 #include "util/error.h"
 
-struct db;
+struct tick;
 
-/* JSON values that keep hostile text: bytes that are not UTF-8 become U+FFFD. NULL → null. */
-json_t *history_text(const char *text);
 /* An integer, or null where @value is negative (a NULL column). */
 json_t *history_int(int64_t value);
 
@@ -20,25 +18,28 @@ json_t *history_int(int64_t value);
  * @payload: stolen; NULL for no payload. An object that could not be built is -ENOMEM.
  * Inside the caller's transaction.
  */
-MUST_CHECK int history_event(struct db *db, const char *task, int64_t run, const char *kind,
-			     json_t *payload, int64_t now, struct error *e);
+MUST_CHECK int history_event(const struct tick *t, const char *task, int64_t run,
+			     const char *kind, json_t *payload);
 
 /** history_event_plain() - an event whose payload is NULL */
-MUST_CHECK int history_event_plain(struct db *db, const char *task, int64_t run,
-				   const char *kind, int64_t now, struct error *e);
+MUST_CHECK int history_event_plain(const struct tick *t, const char *task, int64_t run,
+				   const char *kind);
 
 /**
  * history_end_run() - the open run gets its end; tasks.current_run_id is the caller's
  * @error: or NULL.  @metadata: stolen, or NULL to leave what is there.
  * Return: 0 also when the run had ended already.
  */
-MUST_CHECK int history_end_run(struct db *db, int64_t run, const char *status,
-			       const char *outcome, const char *error, json_t *metadata,
-			       int64_t now, struct error *e);
+MUST_CHECK int history_end_run(const struct tick *t, int64_t run, const char *status,
+			       const char *outcome, const char *error, json_t *metadata);
 
-MUST_CHECK int history_comment(struct db *db, const char *task, const char *author,
-			       const char *body, int64_t now, struct error *e);
+MUST_CHECK int history_comment(const struct tick *t, const char *task, const char *author,
+			       const char *body);
 
-/** history_from_review() - was @run claimed from the review lane
- * Return: 1 yes, 0 no, else as db_open(). */
-MUST_CHECK int history_from_review(struct db *db, int64_t run, bool *review, struct error *e);
+/** history_retry_status() - the lane that a task goes back to when @run ends without a result:
+ * "review" if it was claimed from there, else "ready"; static text. Return: 0, or as db_open()
+ */
+MUST_CHECK int history_retry_status(const struct tick *t, int64_t run, const char **status);
+
+/** history_is_review() - does a payload (JSON text or NULL) name the review lane in @key */
+bool history_is_review(const char *payload, const char *key);

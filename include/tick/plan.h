@@ -1,5 +1,5 @@
 /*
- * What a tick, a settle or a record came to: counters and ids for reports, workers to start and
+ * What a tick or a booking came to: counters and ids for reports, workers to start and
  * to end for the loop, lines to log. Filled by a job, read by the loop after it; everything in
  * it is owned by it.
  */
@@ -10,32 +10,30 @@
 #include <stdint.h>
 
 #include "util/error.h"
-
-/* A growing list of strings. */
-struct strings {
-	char **v;
-	size_t n;
-};
+#include "util/strings.h"
 
 /* A task that was claimed and waits for its worker: the columns that a launch needs. */
 struct plan_launch {
 	char *task, *assignee, *claim_lock;
 	int64_t run;
+	int64_t run_started_at;
 	int64_t failures;    /* consecutive_failures at the claim */
 	int64_t max_retries; /* -1 = NULL */
 	bool review;         /* claimed from the review lane */
 	char *tenant, *workspace_kind, *workspace_path, *branch_name, *skills;
 	char *model, *provider, *reasoning;
-	bool goal_mode;
+	bool goal_mode, goal_quiet;
 	int64_t goal_max_turns, max_runtime_seconds;
+	int64_t ready_at; /* Unix seconds of what made it ready, as far as its events tell */
 };
 
 /* Why a worker has to be ended. */
 enum victim_cause {
-	VICTIM_EXPIRED,   /* claim expired, heartbeat stale */
-	VICTIM_STALE,     /* no heartbeat for too long */
-	VICTIM_TIMED_OUT, /* max_runtime_seconds */
-	VICTIM_TERMINAL,  /* its task left `running` 120 s ago */
+	VICTIM_NONE,
+	VICTIM_EXPIRED,  /* claim expired, heartbeat stale */
+	VICTIM_STALE,    /* no heartbeat for too long */
+	VICTIM_TIMEOUT,  /* max_runtime_seconds */
+	VICTIM_TERMINAL, /* its task left `running` 120 s ago */
 };
 
 /* A worker to be ended; the row as it was when that was decided. */
@@ -43,19 +41,24 @@ struct plan_victim {
 	enum victim_cause cause;
 	char *task, *claim_lock, *started; /* started: worker_started_at or NULL */
 	int64_t run, pid, claim_expires;   /* claim_expires -1 = NULL */
+	int64_t current_run;               /* tasks.current_run_id, 0 = NULL */
 	int64_t heartbeat;                 /* last_heartbeat_at, -1 = NULL */
 	int64_t run_started_at;
 	int64_t elapsed_s, limit_s; /* stale, timed out */
 	bool heartbeat_stale;
 	bool host_local;
-	/* what came of it, filled by the loop before tick_settle() */
+	bool live; /* a live worker of ours has to be ended */
+	/* what came of it, filled by the loop before tick_ended() */
 	bool attempted, terminated, sigkill;
 };
 
 /* A worker of this host that should be running now: to be watched. */
 struct plan_worker {
 	char *task, *started; /* started: worker_started_at or NULL */
+	char *title;          /* or NULL */
+	char profile[72];     /* canonical name, "" not known */
 	int64_t run, pid, run_started_at;
+	int64_t heartbeat; /* the last of this run, Unix seconds; -1 none */
 };
 
 struct plan_guarded {
@@ -77,6 +80,9 @@ enum plan_wait {
 	WAIT_PROFILE = 1 << 1,  /* an assignee without a profile */
 	WAIT_ASSIGNEE = 1 << 2, /* no assignee */
 	WAIT_BOARD = 1 << 3, /* max_spawn or the profile cap: a change of this board frees it */
+	WAIT_WORKER = 1 << 4, /* a worker of the same task still lives: its end frees it */
+	WAIT_POOL = 1 << 5,   /* a pool is full */
+	WAIT_HOST = 1 << 6,   /* no worker can be started on this host */
 };
 
 struct plan {
@@ -95,12 +101,19 @@ struct plan {
 	size_t n_notes;
 	struct strings triage; /* tasks to decompose, at most auto_decompose_per_tick */
 	int64_t running;       /* tasks that run on this board now */
+	int64_t lingering;     /* live workers whose task does not say `running` any more */
+	int64_t occupied;      /* ready tasks whose last worker still lives */
+	int64_t waiting;       /* tasks that could start and got no place */
 	int64_t ready;         /* ready tasks that were left */
 	int64_t deadline;   /* Unix seconds of the next thing that time alone changes; 0 none */
 	int64_t last_event; /* newest task_events.id seen */
 	unsigned waits;     /* bits of enum plan_wait */
 	char *memory;       /* why memory holds work back, or NULL */
+	bool unblocked;     /* with claim_none: somebody unblocked a task meanwhile */
+	char *stopped;      /* why nothing is started at all, or NULL */
+	char *repaired;     /* what a repair did, or NULL */
 	bool lease_lost;    /* the lease check said so; nothing was written after it */
+	bool cut_off_left;  /* claims of an earlier kanband are yet to be judged */
 	bool oom;           /* an append failed for want of memory */
 };
 
@@ -111,12 +124,6 @@ void plan_deinit(struct plan *plan);
  * @lanes: @from walked the lanes: its skipped and guarded tasks replace those in @sum
  */
 void plan_add(struct plan *sum, const struct plan *from, bool lanes);
-
-/** strings_add() - append a copy of @text, or NULL; 0 or -ENOMEM, then the list is as it was */
-MUST_CHECK int strings_add(struct strings *s, const char *text);
-
-/** strings_free() - free the texts and the list, which is empty then */
-void strings_free(struct strings *s);
 
 /** plan_deadline() - something is due at @at (Unix seconds); ≤ 0 is ignored */
 void plan_deadline(struct plan *plan, int64_t at);

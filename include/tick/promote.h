@@ -10,9 +10,7 @@
  * are looked at; otherwise every `todo` and `blocked` task.
  * Return: 0, or as db_step().
  */
-MUST_CHECK int promote_find(struct db *db, const struct tick_request *rq, struct strings *ids,
-			    struct error *e);
+MUST_CHECK int promote_find(const struct tick *t, struct strings *ids);
 
 /** promote_run() - promote @ids, each checked again; inside the caller's transaction */
-MUST_CHECK int promote_run(struct db *db, const struct tick_request *rq,
-			   const struct strings *ids, struct plan *plan, struct error *e);
+MUST_CHECK int promote_run(const struct tick *t, const struct strings *ids);

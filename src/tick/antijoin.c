@@ -26,7 +26,7 @@
 #include "db/db.h"
 
 /* Row ids up to here: 8 MiB for a set. */
-#define STRIKE_ROWID_MAX (INT64_C(1) << 26)
+#define ANTIJOIN_ROWID_MAX (INT64_C(1) << 26)
 
 /* clang-format off */
 static const char sql_unfinished[] =
@@ -59,7 +59,7 @@ static int rowset_add(struct rowset *set, int64_t rowid)
 	int64_t size = set->size ? set->size : 1024;
 	uint8_t *more;
 
-	if (rowid < 0 || rowid >= STRIKE_ROWID_MAX)
+	if (rowid < 0 || rowid >= ANTIJOIN_ROWID_MAX)
 		return -ERANGE;
 	while (size <= rowid / 8)
 		size *= 2;
@@ -90,14 +90,14 @@ static void rowset_drop(struct rowset *set, int64_t rowid)
 /* ---- two sorted lists side by side ---------------------------------------------------------
  */
 
-struct strike {
+struct antijoin {
 	struct db *db;
 	struct rowset unfinished, waiting; /* tasks */
 	struct rowset held;                /* links with an unfinished parent */
 };
 
 /* One list. The id is SQLite's, until the next step. */
-struct strike_list {
+struct antijoin_list {
 	sqlite3_stmt *stmt;
 	const char *id;
 	size_t len;
@@ -107,14 +107,14 @@ struct strike_list {
 	size_t last_len, last_size;
 };
 
-static int strike_compare(const char *a, size_t a_len, const char *b, size_t b_len)
+static int antijoin_compare(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	int c = memcmp(a, b, a_len < b_len ? a_len : b_len);
 
 	return c ? c : a_len < b_len ? -1 : a_len > b_len;
 }
 
-static int list_remember(struct strike_list *l)
+static int list_remember(struct antijoin_list *l)
 {
 	if (l->len > l->last_size) {
 		char *more = realloc(l->last, l->len * 2);
@@ -131,14 +131,14 @@ static int list_remember(struct strike_list *l)
 }
 
 /* The next row whose id is text: a BLOB or NULL equals no id. */
-static int list_next(struct strike *st, struct strike_list *l, struct error *e)
+static int list_next(struct antijoin *aj, struct antijoin_list *l, struct error *e)
 {
 	int r = l->there ? list_remember(l) : 0;
 
 	if (r != 0)
 		return error_set(e, r, "out of memory");
 	l->there = false;
-	while ((r = db_step(st->db, l->stmt, e)) == DB_ROW) {
+	while ((r = db_step(aj->db, l->stmt, e)) == DB_ROW) {
 		if (sqlite3_column_type(l->stmt, 0) != SQLITE_TEXT)
 			continue;
 		l->id = (const char *)sqlite3_column_text(l->stmt, 0);
@@ -146,7 +146,7 @@ static int list_next(struct strike *st, struct strike_list *l, struct error *e)
 		l->rowid = sqlite3_column_int64(l->stmt, 1);
 		if (!l->id)
 			return error_set(e, -ENOMEM, "out of memory");
-		if (l->last && strike_compare(l->last, l->last_len, l->id, l->len) > 0)
+		if (l->last && antijoin_compare(l->last, l->last_len, l->id, l->len) > 0)
 			return -ERANGE; /* another collation, or UTF-16 */
 		l->there = true;
 		return 0;
@@ -154,7 +154,7 @@ static int list_next(struct strike *st, struct strike_list *l, struct error *e)
 	return r;
 }
 
-static void list_close(struct strike_list *l)
+static void list_close(struct antijoin_list *l)
 {
 	if (l->stmt)
 		(void)sqlite3_reset(l->stmt); /* its outcome was told by db_step() */
@@ -162,76 +162,77 @@ static void list_close(struct strike_list *l)
 }
 
 /* Call @met for every pair of a task and a link that names it. */
-static int strike_merge(struct strike *st, const char *sql,
-			int (*met)(struct strike *st, int64_t task, int64_t link),
-			struct error *e)
+static int antijoin_merge(struct antijoin *aj, const char *sql,
+			  int (*met)(struct antijoin *aj, int64_t task, int64_t link),
+			  struct error *e)
 {
-	struct strike_list ids = { 0 }, links = { 0 };
-	int r = db_query(st->db, e, &ids.stmt, sql_ids, "");
+	struct antijoin_list ids = { 0 }, links = { 0 };
+	int r = db_query(aj->db, e, &ids.stmt, sql_ids, "");
 
 	if (r == 0)
-		r = db_query(st->db, e, &links.stmt, sql, "");
+		r = db_query(aj->db, e, &links.stmt, sql, "");
 	if (r == 0)
-		r = list_next(st, &ids, e);
+		r = list_next(aj, &ids, e);
 	if (r == 0)
-		r = list_next(st, &links, e);
+		r = list_next(aj, &links, e);
 	while (r == 0 && ids.there && links.there) {
-		int c = strike_compare(ids.id, ids.len, links.id, links.len);
+		int c = antijoin_compare(ids.id, ids.len, links.id, links.len);
 
 		if (c < 0) {
-			r = list_next(st, &ids, e);
+			r = list_next(aj, &ids, e);
 			continue;
 		}
 		if (c == 0)
-			r = met(st, ids.rowid, links.rowid);
+			r = met(aj, ids.rowid, links.rowid);
 		if (r == 0)
-			r = list_next(st, &links, e);
+			r = list_next(aj, &links, e);
 	}
 	list_close(&ids);
 	list_close(&links);
 	return r;
 }
 
-static int met_parent(struct strike *st, int64_t task, int64_t link)
+static int met_parent(struct antijoin *aj, int64_t task, int64_t link)
 {
-	return rowset_has(&st->unfinished, task) ? rowset_add(&st->held, link) : 0;
+	return rowset_has(&aj->unfinished, task) ? rowset_add(&aj->held, link) : 0;
 }
 
-static int met_child(struct strike *st, int64_t task, int64_t link)
+static int met_child(struct antijoin *aj, int64_t task, int64_t link)
 {
-	if (rowset_has(&st->held, link))
-		rowset_drop(&st->waiting, task);
+	if (rowset_has(&aj->held, link))
+		rowset_drop(&aj->waiting, task);
 	return 0;
 }
 
 /* ---- the whole -----------------------------------------------------------------------------
  */
 
-static int strike_read(struct strike *st, struct error *e)
+static int antijoin_read(struct antijoin *aj, struct error *e)
 {
 	sqlite3_stmt *s = NULL;
-	int r = db_query(st->db, e, &s, sql_unfinished, "");
+	int r = db_query(aj->db, e, &s, sql_unfinished, "");
 
-	while (r == 0 && (r = db_step(st->db, s, e)) == DB_ROW) {
+	while (r == 0 && (r = db_step(aj->db, s, e)) == DB_ROW) {
 		int64_t rowid = sqlite3_column_int64(s, 0);
 
-		r = rowset_add(&st->unfinished, rowid);
+		r = rowset_add(&aj->unfinished, rowid);
 		if (r == 0 && sqlite3_column_int(s, 1))
-			r = rowset_add(&st->waiting, rowid);
+			r = rowset_add(&aj->waiting, rowid);
 		if (r != 0)
 			(void)sqlite3_reset(s); /* given up half-way */
 	}
 	return r;
 }
 
-static int strike_name(struct strike *st, int64_t rowid, struct strings *ids, struct error *e)
+static int antijoin_name(struct antijoin *aj, int64_t rowid, struct strings *ids,
+			 struct error *e)
 {
 	sqlite3_stmt *s = NULL;
-	int r = db_query(st->db, e, &s, sql_id, "i", rowid);
+	int r = db_query(aj->db, e, &s, sql_id, "i", rowid);
 
 	if (r != 0)
 		return r;
-	r = db_step(st->db, s, e);
+	r = db_step(aj->db, s, e);
 	if (r == DB_ROW) {
 		const char *id = sqlite3_column_type(s, 0) == SQLITE_TEXT
 					 ? (const char *)sqlite3_column_text(s, 0)
@@ -247,15 +248,15 @@ static int strike_name(struct strike *st, int64_t rowid, struct strings *ids, st
 }
 
 /* Name what is left; all or, at an error, nothing. */
-static int strike_names(struct strike *st, struct strings *ids, struct error *e)
+static int antijoin_names(struct antijoin *aj, struct strings *ids, struct error *e)
 {
 	struct strings found = { 0 };
 	int r = 0;
 
-	for (int64_t byte = 0; r == 0 && byte < st->waiting.size; byte++)
-		for (int bit = 0; r == 0 && st->waiting.bits[byte] >> bit; bit++)
-			if (st->waiting.bits[byte] >> bit & 1)
-				r = strike_name(st, byte * 8 + bit, &found, e);
+	for (int64_t byte = 0; r == 0 && byte < aj->waiting.size; byte++)
+		for (int bit = 0; r == 0 && aj->waiting.bits[byte] >> bit; bit++)
+			if (aj->waiting.bits[byte] >> bit & 1)
+				r = antijoin_name(aj, byte * 8 + bit, &found, e);
 	if (r == 0)
 		*ids = found;
 	else
@@ -263,21 +264,21 @@ static int strike_names(struct strike *st, struct strings *ids, struct error *e)
 	return r;
 }
 
-int strike_find(struct db *db, struct strings *ids, struct error *e)
+int antijoin_find(struct db *db, struct strings *ids, struct error *e)
 {
-	struct strike st = { .db = db };
-	int r = strike_read(&st, e);
+	struct antijoin aj = { .db = db };
+	int r = antijoin_read(&aj, e);
 
 	if (r == 0)
-		r = strike_merge(&st, sql_parents, met_parent, e);
+		r = antijoin_merge(&aj, sql_parents, met_parent, e);
 	if (r == 0)
-		r = strike_merge(&st, sql_children, met_child, e);
+		r = antijoin_merge(&aj, sql_children, met_child, e);
 	if (r == 0)
-		r = strike_names(&st, ids, e);
+		r = antijoin_names(&aj, ids, e);
 	if (r == -ENOMEM)
 		(void)error_set(e, r, "out of memory");
-	free(st.unfinished.bits);
-	free(st.waiting.bits);
-	free(st.held.bits);
+	free(aj.unfinished.bits);
+	free(aj.waiting.bits);
+	free(aj.held.bits);
 	return r;
 }

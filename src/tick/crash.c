@@ -1,5 +1,5 @@
 /*
- * Step 6 of a tick: workers that are gone while their task still says `running`.
+ * Rule 6 of a tick: workers that are gone while their task still says `running`.
  *
  * The rows are let go first, with their events; the failures are counted after that, because
  * three or more equal error texts in one tick are one fault of the host or the configuration
@@ -7,8 +7,9 @@
  *
  * An end that nobody saw is told apart: a kanband that just took over books it as `reclaimed`
  * with the reason dispatcher_restart and counts nothing, unless it is the third such end in a
- * row;
- * `--once`, which never watches, books it as a crash, as Hermes does.
+ * row; `--once`, which never watches, books it as a crash, as Hermes does. The same holds for a
+ * node of a cluster that failed (host_fault): a task that brings down three in a row is
+ * counted.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -16,17 +17,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tick/crash.h"
+
 #include "db/db.h"
+#include "tick.h"
 #include "tick/failure.h"
 #include "tick/history.h"
-#include "tick/running.h"
+#include "tick/logtail.h"
+#include "util/json.h"
 #include "util/log.h"
 
 #define CRASH_EXIT_RATE_LIMITED 75
+#define CRASH_EXIT_TERMINAL     78 /* the provider refused for good */
 #define CRASH_VIOLATION_LIMIT   3
-#define CRASH_RESTART_LIMIT     3
+#define CRASH_UNCOUNTED_LIMIT   3 /* so many of a kind in a row are */
 #define CRASH_WAVE              3
 #define CRASH_LOOK_BACK         50
+#define CRASH_AHEAD_S           2
+#define CRASH_WAVE_CHARS        80 /* of the text are what a wave has in common */
 
 /* clang-format off */
 static const char sql_closed_runs[] =
@@ -37,40 +45,86 @@ static const char sql_set_error[] =
 	"UPDATE tasks SET {failure_error} = ?2 WHERE id = ?1";
 /* clang-format on */
 
-enum crash_kind { CRASH_VIOLATION, CRASH_RATE_LIMITED, CRASH_COUNTED, CRASH_RESTART };
+enum crash_kind {
+	CRASH_VIOLATION,    /* it ended well and reported nothing */
+	CRASH_RATE_LIMITED, /* the provider's quota is used up */
+	CRASH_TERMINAL,     /* the provider refused for good */
+	CRASH_COUNTED,
+	CRASH_RESTART, /* nobody saw it end */
+	CRASH_HOST,    /* it could not even begin */
+};
 
 /* One worker that is gone, between letting its row go and counting. */
 struct crash {
 	const struct running *row;
 	enum crash_kind kind;
-	char *error;    /* "pid 7 exited with code 1" */
-	char *normal;   /* the same with its numbers replaced: what a wave has in common */
-	int64_t streak; /* protocol violations in a row, this one included */
-	unsigned wave;  /* how many share the text */
+	enum tick_exit_kind how;
+	int value;         /* exit status or signal */
+	const char *why;   /* what ended it, where the launcher knows, else NULL; static */
+	const char *retry; /* lane that the task goes back to */
+	char *error;       /* "pid 7 exited with code 1" */
+	char *normal;      /* the same with its numbers replaced: what a wave has in common */
+	char *output;      /* the last that its log says, "" for nothing */
+	int64_t streak;    /* protocol violations in a row, this one included */
+	unsigned wave;     /* how many share the text */
 };
 
-bool crash_due(const struct tick_request *rq, const struct running *row, struct plan *plan)
+static bool crash_gone(const struct running *row)
 {
-	if (row->gone || row->busy || !row->pid || !row->host_local || row->alive)
+	if (row->gone || row->busy || !row->pid || !row->host_local || row->alive || row->here)
 		return false;
-	if (row->watched) /* its end is on the way to us with its exit status */
-		return false;
-	if (row->started_at > 0 && rq->now - row->started_at <= rq->set->crash_grace_s &&
-	    rq->set->crash_grace_s > 0) {
-		if (plan)
-			plan_deadline(plan, row->started_at + rq->set->crash_grace_s + 1);
-		return false;
-	}
-	return true;
+	return !row->watched; /* else its end is on the way to us with its exit status */
 }
 
-static const struct tick_exit *crash_exit(const struct tick_request *rq,
-					  const struct running *row)
+static const struct tick_exit *crash_exit(const struct tick *t, const struct running *row)
 {
-	for (size_t i = 0; i < rq->n_exits; i++)
-		if (rq->exits[i].pid == row->pid && rq->exits[i].run == row->run)
-			return &rq->exits[i];
+	for (size_t i = 0; i < t->rq->n_exits; i++)
+		if (t->rq->exits[i].pid == row->pid && t->rq->exits[i].run == row->run)
+			return &t->rq->exits[i];
 	return NULL;
+}
+
+/* Until when a task that started a moment ago is left alone; 0: no longer. */
+static int64_t crash_grace_until(const struct tick *t, const struct running *row)
+{
+	const struct tick_exit *x = crash_exit(t, row);
+	int64_t grace = t->rq->set->crash_grace_s;
+
+	/* a start that lies ahead is of a clock that was set back since */
+	if (grace <= 0 || (x && x->host) || row->started_at <= 0 ||
+	    t->rq->now - row->started_at > grace ||
+	    row->started_at > t->rq->now + CRASH_AHEAD_S)
+		return 0;
+	return row->started_at + grace + 1;
+}
+
+static bool crash_due(const struct tick *t, const struct running *row)
+{
+	return crash_gone(row) && crash_grace_until(t, row) == 0;
+}
+
+const struct rule rule_crash = { .due = crash_due };
+
+void crash_grace(const struct tick *t, const struct running *row)
+{
+	if (crash_gone(row))
+		plan_deadline(t->plan, crash_grace_until(t, row));
+}
+
+/* Nobody watched it: then its launcher may know how it ended. */
+static const struct tick_exit *crash_ask(const struct tick *t, const struct running *row,
+					 struct tick_exit *told)
+{
+	const struct tick_host *host = t->rq->host;
+	const struct tick_worker w = {
+		.pid = row->pid,
+		.task = row->task,
+		.run = row->run,
+		.db = t->rq->db,
+		.board = t->rq->board,
+	};
+
+	return host->ended && row->run > 0 && host->ended(host->arg, &w, told) ? told : NULL;
 }
 
 /* pids and long numbers, so that equal faults of different workers compare equal */
@@ -105,13 +159,14 @@ static char *crash_normalise(const char *error)
 
 /* Newest closed runs of the task that are violations in a row; rate limits in between do not
  * count. */
-static int crash_violations(struct db *db, const char *task, int64_t *streak, struct error *e)
+static int crash_violations(const struct tick *t, const char *task, int64_t *streak)
 {
 	sqlite3_stmt *s = NULL;
-	int r = db_query(db, e, &s, sql_closed_runs, "ti", task, (int64_t)CRASH_LOOK_BACK);
+	int r = db_query(t->db, t->e, &s, sql_closed_runs, "ti", task,
+			 (int64_t)CRASH_LOOK_BACK);
 
 	*streak = 0;
-	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
+	while (r == 0 && (r = db_step(t->db, s, t->e)) == DB_ROW) {
 		const char *outcome = (const char *)sqlite3_column_text(s, 0);
 		const char *metadata = (const char *)sqlite3_column_text(s, 1);
 		json_t *m = metadata ? json_loads(metadata, 0, NULL) : NULL;
@@ -130,24 +185,27 @@ static int crash_violations(struct db *db, const char *task, int64_t *streak, st
 	return r;
 }
 
-/* How many of the newest closed runs in a row ended unseen, with a worker that had started. */
-static int crash_restarts(struct db *db, const char *task, int64_t *count, struct error *e)
+/* How many of the newest closed runs in a row ended for @why and nothing of the task's, with a
+ * worker that had started. */
+static int crash_in_a_row(const struct tick *t, const char *task, const char *why,
+			  int64_t *count)
 {
 	sqlite3_stmt *s = NULL;
-	int r = db_query(db, e, &s, sql_closed_runs, "ti", task, (int64_t)CRASH_LOOK_BACK);
+	int r = db_query(t->db, t->e, &s, sql_closed_runs, "ti", task,
+			 (int64_t)CRASH_LOOK_BACK);
 
 	*count = 0;
-	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
+	while (r == 0 && (r = db_step(t->db, s, t->e)) == DB_ROW) {
 		const char *metadata = (const char *)sqlite3_column_text(s, 1);
 		json_t *m = metadata ? json_loads(metadata, 0, NULL) : NULL;
 		const char *reason = json_string_value(json_object_get(m, "reason"));
-		bool restart = reason && strcmp(reason, "dispatcher_restart") == 0;
+		bool same = reason && strcmp(reason, why) == 0;
 		bool worker = json_is_integer(json_object_get(m, "worker_pid"));
 
 		json_decref(m);
 		r = 0;
-		if (!restart) {
-			(void)sqlite3_reset(s); /* the row of restarts ends here */
+		if (!same) {
+			(void)sqlite3_reset(s); /* the row ends here */
 			break;
 		}
 		*count += worker;
@@ -155,160 +213,292 @@ static int crash_restarts(struct db *db, const char *task, int64_t *count, struc
 	return r;
 }
 
-static json_t *crash_payload(const struct crash *c, const struct tick_exit *x)
+static const char *crash_exit_kind(const struct crash *c)
 {
-	json_t *p = json_pack("{s:I, s:o}", "pid", (json_int_t)c->row->pid, "claimer",
-			      history_text(c->row->lock));
-	int bad = 0;
-
-	if (!p || !x || x->kind == TICK_UNKNOWN)
-		return p;
-	if (c->kind == CRASH_COUNTED)
-		bad |= json_object_set_new(
-			p, "exit_kind",
-			json_string(x->kind == TICK_SIGNALED ? "signaled" : "nonzero_exit"));
-	bad |= json_object_set_new(p, "exit_code", json_integer(x->value));
-	if (c->kind == CRASH_VIOLATION)
-		bad |= json_object_set_new(p, "protocol_violation", json_true());
-	if (bad) {
-		json_decref(p);
-		p = NULL;
-	}
-	return p;
+	return c->kind == CRASH_TERMINAL  ? "terminal_provider"
+	       : c->kind != CRASH_COUNTED ? NULL
+	       : c->why                   ? c->why
+	       : c->how == TICK_SIGNALED  ? "signaled"
+					  : "nonzero_exit";
 }
 
-static int crash_text(struct crash *c, const struct tick_exit *x, struct error *e)
+static json_t *crash_payload(const struct crash *c)
+{
+	json_t *p = json_pack("{s:I, s:o, s:s}", "pid", (json_int_t)c->row->pid, "claimer",
+			      json_utf8(c->row->lock), "retry_status", c->retry);
+	const char *exit_kind = crash_exit_kind(c);
+	int bad = 0;
+
+	if (p && c->output[0] && c->kind != CRASH_RATE_LIMITED)
+		bad |= json_object_set_new(p, "worker_output", json_utf8(c->output));
+	if (p && c->how != TICK_UNKNOWN) {
+		if (exit_kind)
+			bad |= json_object_set_new(p, "exit_kind", json_string(exit_kind));
+		bad |= json_object_set_new(p, "exit_code", json_integer(c->value));
+		if (c->kind == CRASH_VIOLATION)
+			bad |= json_object_set_new(p, "protocol_violation", json_true());
+		if (c->kind == CRASH_TERMINAL)
+			bad |= json_object_set_new(p, "terminal_provider", json_true());
+	}
+	return bad ? json_free(p) : p;
+}
+
+/* What the next worker of the task is told. */
+static char *crash_sentence(const struct crash *c)
 {
 	long long pid = c->row->pid;
+	char *text = NULL;
 	int n;
 
-	if (!x || x->kind == TICK_UNKNOWN)
-		n = asprintf(&c->error, "pid %lld not alive", pid);
-	else if (x->kind == TICK_SIGNALED)
-		n = asprintf(&c->error, "pid %lld killed by signal %d", pid, x->value);
+	if (c->kind == CRASH_VIOLATION)
+		n = asprintf(&text,
+			     "protocol violation: the worker (pid %lld) exited with code 0 and "
+			     "did not report. Check first what it has done already; then "
+			     "report the result with complete, or what is in the way with "
+			     "block. A run that reports neither counts as failed whatever it "
+			     "did",
+			     pid);
+	else if (c->kind == CRASH_RATE_LIMITED)
+		n = asprintf(&text,
+			     "pid %lld exited rate-limited: the provider's quota is used up; "
+			     "tried again later, no failure is counted",
+			     pid);
+	else if (c->how == TICK_UNKNOWN && c->why)
+		n = asprintf(
+			&text,
+			"pid %lld not alive: the node of its work failed or took it back (%s)",
+			pid, c->why);
+	else if (c->how == TICK_UNKNOWN)
+		n = asprintf(&text, "pid %lld not alive", pid);
+	else if (c->how == TICK_SIGNALED)
+		n = asprintf(&text, "pid %lld killed by signal %d%s%s%s", pid, c->value,
+			     c->why ? " (" : "", c->why ? c->why : "", c->why ? ")" : "");
 	else
-		n = asprintf(&c->error, "pid %lld exited with code %d", pid, x->value);
-	if (n < 0)
-		c->error = NULL;
-	else
+		n = asprintf(&text, "pid %lld exited with code %d", pid, c->value);
+	return n < 0 ? NULL : text;
+}
+
+static int crash_text(struct crash *c, struct error *e)
+{
+	CLEANUP(freep) char *sentence = crash_sentence(c);
+
+	if (sentence && c->output[0] && c->kind != CRASH_RATE_LIMITED) {
+		if (asprintf(&c->error, "%s; last output: %s", sentence, c->output) < 0)
+			c->error = NULL;
+	} else {
+		c->error = STEAL(sentence);
+	}
+	if (c->error)
 		c->normal = crash_normalise(c->error);
 	return c->error && c->normal ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
-static int crash_classify(struct db *db, const struct tick_request *rq, struct crash *c,
-			  const struct tick_exit *x, struct error *e)
+/* How it ended: as the loop saw it, else as its log tells. */
+static int crash_how(const struct tick *t, struct crash *c, bool *seen, bool *host)
 {
-	int64_t restarts;
-	int r;
+	const struct tick_exit *x = crash_exit(t, c->row);
+	struct tick_exit told = { .run = 0 };
+	struct logtail tail;
 
-	c->kind = CRASH_COUNTED;
-	if (x && x->kind == TICK_EXITED && x->value == 0)
-		c->kind = CRASH_VIOLATION;
-	else if (x && x->kind == TICK_EXITED && x->value == CRASH_EXIT_RATE_LIMITED)
-		c->kind = CRASH_RATE_LIMITED;
-	if (x || rq->once)
-		return 0;
-	r = crash_restarts(db, c->row->task, &restarts, e);
-	if (r == 0 && restarts + 1 < CRASH_RESTART_LIMIT)
-		c->kind = CRASH_RESTART;
-	return r;
+	if (!x)
+		x = crash_ask(t, c->row, &told);
+	logtail_read(t, c->row, &tail);
+	*seen = x != NULL;
+	*host = x && x->host;
+	c->how = x ? x->kind : TICK_UNKNOWN;
+	c->value = x ? x->value : 0;
+	c->why = x ? x->why : NULL;
+	if (c->how == TICK_UNKNOWN && tail.exit_status >= 0) {
+		c->how = TICK_EXITED;
+		c->value = tail.exit_status;
+		*seen = true;
+	}
+	c->output = strdup(tail.output);
+	return c->output ? 0 : error_set(t->e, -ENOMEM, "out of memory");
 }
 
-static int crash_restarted(struct db *db, const struct tick_request *rq, const struct crash *c,
-			   struct plan *plan, struct error *e)
+static int crash_classify(const struct tick *t, struct crash *c)
 {
-	struct release release = { .status = "reclaimed", .error = c->error };
+	int64_t before = 0;
+	bool host, seen;
+	int r = crash_how(t, c, &seen, &host);
+
+	if (r == 0)
+		r = history_retry_status(t, c->row->run, &c->retry);
+	if (r != 0)
+		return r;
+	c->kind = CRASH_COUNTED;
+	if (c->how == TICK_EXITED)
+		c->kind = c->value == 0                         ? CRASH_VIOLATION
+			  : c->value == CRASH_EXIT_RATE_LIMITED ? CRASH_RATE_LIMITED
+			  : c->value == CRASH_EXIT_TERMINAL     ? CRASH_TERMINAL
+								: CRASH_COUNTED;
+	if (host)
+		c->kind = CRASH_HOST;
+	else if (!seen && !t->rq->once)
+		c->kind = CRASH_RESTART;
+	/* where the launcher tells so, nothing on this host keeps the next one from starting */
+	if (c->kind == CRASH_RESTART || (host && c->why))
+		r = crash_in_a_row(t, c->row->task, host ? "host_fault" : "dispatcher_restart",
+				   &before);
+	if (before + 1 >= CRASH_UNCOUNTED_LIMIT)
+		c->kind = CRASH_COUNTED;
+	return r == 0 ? crash_text(c, t->e) : r;
+}
+
+static int crash_restarted(const struct tick *t, const struct crash *c)
+{
+	struct release release = { .to = c->retry, .status = "reclaimed", .error = c->error };
 	int r;
 
 	release.metadata = json_pack("{s:s, s:I}", "reason", "dispatcher_restart", "worker_pid",
 				     (json_int_t)c->row->pid);
-	r = running_release(db, rq, c->row, &release, e);
+	r = running_release(t, c->row, &release);
 	if (r != 0)
 		return r;
-	plan->reclaimed++;
-	plan_note(plan, LOG_NOTICE, LOG_ID_RECLAIMED, c->row->task, c->row->run,
+	t->plan->reclaimed++;
+	plan_note(t->plan, LOG_NOTICE, LOG_ID_RECLAIMED, c->row->task, c->row->run,
 		  "worker %lld ended while no dispatcher watched; the task is ready again",
 		  (long long)c->row->pid);
-	return history_event(db, c->row->task, c->row->run, "reclaimed",
-			     json_pack("{s:s, s:o, s:I, s:I}", "reason", "dispatcher_restart",
-				       "stale_lock", history_text(c->row->lock), "worker_pid",
-				       (json_int_t)c->row->pid, "now", (json_int_t)rq->now),
-			     rq->now, e);
+	return history_event(t, c->row->task, c->row->run, "reclaimed",
+			     json_pack("{s:s, s:o, s:I, s:I, s:s}", "reason",
+				       "dispatcher_restart", "stale_lock",
+				       json_utf8(c->row->lock), "worker_pid",
+				       (json_int_t)c->row->pid, "now", (json_int_t)t->rq->now,
+				       "retry_status", c->retry));
+}
+
+static int crash_set_error(const struct tick *t, const struct crash *c)
+{
+	CLEANUP(freep) char *cut = failure_cut(c->error, FAILURE_ERROR_MAX);
+
+	if (!cut)
+		return error_set(t->e, -ENOMEM, "out of memory");
+	return db_run(t->db, t->e, sql_set_error, "tt", c->row->task, cut);
+}
+
+/* It could not even begin, which no other task would fare better with: nothing is counted. */
+static int crash_host(const struct tick *t, const struct crash *c)
+{
+	struct release release = { .to = c->retry, .status = "reclaimed", .error = c->error };
+	int r;
+
+	release.metadata = json_pack("{s:s, s:I}", "reason", "host_fault", "worker_pid",
+				     (json_int_t)c->row->pid);
+	r = running_release(t, c->row, &release);
+	if (r != 0)
+		return r;
+	t->plan->reclaimed++;
+	return history_event(t, c->row->task, c->row->run, "reclaimed",
+			     json_pack("{s:s, s:o, s:I, s:s, s:I, s:s}", "reason", "host_fault",
+				       "stale_lock", json_utf8(c->row->lock), "worker_pid",
+				       (json_int_t)c->row->pid, "error", c->error, "now",
+				       (json_int_t)t->rq->now, "retry_status", c->retry));
+}
+
+/* What its end means. How it ended the loop has told, where it saw that. */
+static void crash_note(const struct tick *t, const struct crash *c)
+{
+	if (c->kind == CRASH_VIOLATION)
+		plan_note(t->plan, LOG_NOTICE, LOG_ID_WORKER_ENDED, c->row->task, c->row->run,
+			  "worker %lld exited with code 0 and did not report: this counts as a "
+			  "failure",
+			  (long long)c->row->pid);
+	else if (c->kind == CRASH_RATE_LIMITED || t->rq->once || !crash_exit(t, c->row))
+		plan_note(t->plan, LOG_NOTICE, LOG_ID_WORKER_ENDED, c->row->task, c->row->run,
+			  "%.*s", failure_headline(c->error), c->error);
 }
 
 /* First half: let the row go and say how it ended. */
-static int crash_release(struct db *db, const struct tick_request *rq, struct crash *c,
-			 const struct tick_exit *x, struct plan *plan, struct error *e)
+static int crash_release(const struct tick *t, struct crash *c)
 {
 	static const char *const events[] = { [CRASH_VIOLATION] = "protocol_violation",
 					      [CRASH_RATE_LIMITED] = "rate_limited",
+					      [CRASH_TERMINAL] = "crashed",
 					      [CRASH_COUNTED] = "crashed" };
-	struct release release = { .error = c->error };
+	bool limited = c->kind == CRASH_RATE_LIMITED;
+	struct release release = { .to = c->retry, .error = c->error };
 	json_t *payload;
 	int r;
 
 	if (c->kind == CRASH_RESTART)
-		return crash_restarted(db, rq, c, plan, e);
-	payload = crash_payload(c, x);
-	release.status = c->kind == CRASH_RATE_LIMITED ? "rate_limited" : "crashed";
+		return crash_restarted(t, c);
+	if (c->kind == CRASH_HOST)
+		return crash_host(t, c);
+	payload = crash_payload(c);
+	release.status = limited ? "rate_limited" : "crashed";
 	release.metadata = json_incref(payload);
-	r = running_release(db, rq, c->row, &release, e);
+	r = running_release(t, c->row, &release);
 	if (r != 0) {
 		json_decref(payload);
 		return r;
 	}
-	plan_id(plan, c->kind == CRASH_RATE_LIMITED ? &plan->rate_limited : &plan->crashed,
-		c->row->task);
-	plan_note(plan, LOG_NOTICE, LOG_ID_WORKER_ENDED, c->row->task, c->row->run, "%s%s",
-		  c->error,
-		  c->kind == CRASH_VIOLATION      ? " without completing or blocking its task"
-		  : c->kind == CRASH_RATE_LIMITED ? " (rate limited)"
-						  : "");
-	r = history_event(db, c->row->task, c->row->run, events[c->kind], payload, rq->now, e);
+	plan_id(t->plan, limited ? &t->plan->rate_limited : &t->plan->crashed, c->row->task);
+	crash_note(t, c);
+	r = history_event(t, c->row->task, c->row->run, events[c->kind], payload);
 	if (r == 0 && c->kind != CRASH_COUNTED)
-		r = db_run(db, e, sql_set_error, "tt", c->row->task, c->error);
+		r = crash_set_error(t, c);
 	if (r == 0 && c->kind == CRASH_VIOLATION)
-		r = crash_violations(db, c->row->task, &c->streak, e);
+		r = crash_violations(t, c->row->task, &c->streak);
 	return r;
 }
 
-/* Second half: count it, and trip the breaker where it is due. */
-static int crash_count(struct db *db, const struct tick_request *rq, const struct crash *c,
-		       struct plan *plan, struct error *e)
+/* Which budget a failure is counted against. Return: false: none is used up, nothing to count.
+ */
+static bool crash_budget(const struct tick *t, const struct crash *c, struct failure *f)
 {
 	bool wave = c->kind == CRASH_COUNTED && c->wave >= CRASH_WAVE;
+
+	switch (c->kind) {
+	case CRASH_RESTART:
+	case CRASH_RATE_LIMITED:
+	case CRASH_HOST:
+		return false;
+	case CRASH_VIOLATION: /* a budget of its own, which the others neither use nor extend */
+		f->limit = failure_limit(t, c->row->max_retries, CRASH_VIOLATION_LIMIT,
+					 &f->limit_from_task);
+		f->force = f->sticky = true;
+		return c->streak >= f->limit;
+	case CRASH_TERMINAL: /* no retry would heal it */
+		f->limit = 1;
+		f->force = f->sticky = true;
+		return true;
+	case CRASH_COUNTED:
+		f->limit = failure_limit(t, c->row->max_retries, wave ? 1 : 0,
+					 &f->limit_from_task);
+		f->sticky = wave;
+		return true;
+	}
+	return false;
+}
+
+/* Second half: count it, and trip the breaker where it is due. */
+static int crash_count(const struct tick *t, const struct crash *c)
+{
 	struct failure f = {
 		.task = c->row->task,
 		.run = c->row->run,
 		.failures = c->row->failures + 1,
 		.error = c->error,
 		.trigger = "crashed",
-		.sticky = wave,
+		.retry = c->retry,
 	};
 	bool tripped;
 
-	if (c->kind == CRASH_RESTART || c->kind == CRASH_RATE_LIMITED)
+	if (!crash_budget(t, c, &f))
 		return 0;
-	if (c->kind == CRASH_VIOLATION) {
-		f.limit = failure_limit(rq, c->row->max_retries, CRASH_VIOLATION_LIMIT,
-					&f.limit_from_task);
-		if (c->streak < f.limit)
-			return 0;
-		/* the streak is the count: else the block would be lifted by the next promotion
-		 */
-		if (f.failures < c->streak)
-			f.failures = c->streak;
-		if (f.failures < rq->set->failure_limit && c->row->max_retries < 0)
-			f.failures = rq->set->failure_limit;
-	} else {
-		f.limit = failure_limit(rq, c->row->max_retries, wave ? 1 : 0,
-					&f.limit_from_task);
-	}
 	f.extra = json_pack("{s:I, s:o}", "pid", (json_int_t)c->row->pid, "claimer",
-			    history_text(c->row->lock));
+			    json_utf8(c->row->lock));
+	if (c->kind == CRASH_VIOLATION)
+		f.extra = json_join(f.extra,
+				    json_pack("{s:I, s:I}", "protocol_violations",
+					      (json_int_t)c->streak, "protocol_violation_limit",
+					      (json_int_t)f.limit));
+	if (c->kind == CRASH_TERMINAL)
+		f.extra = json_join(f.extra, json_pack("{s:b}", "terminal_provider", 1));
 	if (!f.extra)
-		return error_set(e, -ENOMEM, "out of memory");
-	return failure_count(db, rq, &f, plan, &tripped, e);
+		return error_set(t->e, -ENOMEM, "out of memory");
+	return failure_count(t, &f, &tripped);
 }
 
 static int crash_compare(const void *a, const void *b)
@@ -317,7 +507,7 @@ static int crash_compare(const void *a, const void *b)
 
 	if (x->kind != y->kind)
 		return x->kind < y->kind ? -1 : 1;
-	return strcmp(x->normal, y->normal);
+	return strncmp(x->normal, y->normal, CRASH_WAVE_CHARS);
 }
 
 /* How many counted ends share each text. Sorts @v. */
@@ -333,8 +523,26 @@ static void crash_waves(struct crash *v, size_t n)
 	}
 }
 
-int crash_run(struct db *db, const struct tick_request *rq, struct running_set *set,
-	      struct plan *plan, struct error *e)
+static void crash_deinit(struct crash *c)
+{
+	free(c->error);
+	free(c->normal);
+	free(c->output);
+}
+
+static int crash_one(const struct tick *t, struct crash *c)
+{
+	int r = crash_classify(t, c);
+
+	if (r == 0)
+		r = crash_release(t, c);
+	if (r != DB_CONFLICT)
+		return r;
+	c->kind = CRASH_RESTART; /* it completed just now: nothing to count */
+	return 0;
+}
+
+int crash_run(const struct tick *t, struct running_set *set)
 {
 	struct crash *v = NULL;
 	size_t n = 0;
@@ -342,35 +550,23 @@ int crash_run(struct db *db, const struct tick_request *rq, struct running_set *
 
 	for (size_t i = 0; r == 0 && i < set->n; i++) {
 		struct running *row = &set->v[i];
-		const struct tick_exit *x = crash_exit(rq, row);
 
-		if (!crash_due(rq, row, plan))
+		if (!crash_due(t, row))
 			continue;
 		if (!v && !(v = calloc(set->n, sizeof(*v)))) {
-			r = error_set(e, -ENOMEM, "out of memory");
+			r = error_set(t->e, -ENOMEM, "out of memory");
 			break;
 		}
 		v[n].row = row;
-		r = crash_text(&v[n], x, e);
-		n++;
-		if (r == 0)
-			r = crash_classify(db, rq, &v[n - 1], x, e);
-		if (r == 0)
-			r = crash_release(db, rq, &v[n - 1], x, plan, e);
-		if (r == DB_CONFLICT) { /* it completed just now: nothing to count */
-			v[n - 1].kind = CRASH_RESTART;
-			r = 0;
-		}
+		r = crash_one(t, &v[n++]);
 		row->gone = true;
 	}
 	if (r == 0) /* else a text may be missing */
 		crash_waves(v, n);
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = crash_count(db, rq, &v[i], plan, e);
-	for (size_t i = 0; i < n; i++) {
-		free(v[i].error);
-		free(v[i].normal);
-	}
+		r = crash_count(t, &v[i]);
+	for (size_t i = 0; i < n; i++)
+		crash_deinit(&v[i]);
 	free(v);
 	return r;
 }

@@ -1,23 +1,34 @@
+/*
+ * Rules 10 and 11 of a tick: the ready lane, and the review lane, which shares its budget.
+ */
 #include "tick/lane.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "db/db.h"
+#include "tick.h"
+#include "tick/backoff.h"
+#include "tick/budget.h"
 #include "tick/claim.h"
 #include "tick/guard.h"
 #include "tick/history.h"
-#include "tick/running.h"
-#include "util/memory.h"
+#include "tick/pools.h"
+#include "tick/profile.h"
+#include "util/json.h"
+#include "util/list.h"
 
 /* clang-format off */
 static const char sql_lane[] =
-	"SELECT id, assignee, {failure_error}, {tasks.scheduled_at} FROM tasks"
+	"SELECT id, assignee, {failure_error}, {tasks.scheduled_at}, {tasks.priority} FROM tasks"
 	" WHERE status = ?1 AND claim_lock IS NULL"
 	" ORDER BY {tasks.priority?priority DESC,} created_at ASC, rowid ASC";
+
+static const char sql_not_skipped[] =
+	"SELECT kind <> 'skipped_nonspawnable' FROM task_events WHERE task_id = ?1"
+	" ORDER BY id DESC LIMIT 1";
 
 static const char sql_profile_running[] =
 	"SELECT count(*) FROM tasks WHERE status = 'running' AND assignee = ?1";
@@ -25,11 +36,8 @@ static const char sql_profile_running[] =
 static const char sql_ready_left[] =
 	"SELECT count(*) FROM tasks WHERE status = 'ready' AND claim_lock IS NULL";
 
-static const char sql_running[] =
-	"SELECT count(*) FROM tasks WHERE status = 'running'";
-
 static const char sql_assign[] =
-	"UPDATE tasks SET assignee = ?2 WHERE id = ?1 AND status IN ('ready', 'review')"
+	"UPDATE tasks SET assignee = ?2 WHERE id = ?1 AND status = 'ready'"
 	" AND trim(coalesce(assignee, '')) = ''";
 /* clang-format on */
 
@@ -40,42 +48,28 @@ struct lane_profile {
 };
 
 struct lane_walk {
-	struct db *db;
-	const struct tick_request *rq;
+	const struct tick *t;
 	struct lane_plan *lanes;
-	struct plan *plan;
-	struct error *e;
 	struct lane_profile *profiles;
 	size_t n_profiles;
-	int64_t budget; /* places left on this board for this lane */
-	int64_t chosen; /* claims chosen so far, both lanes */
+	int64_t pools[TURNS_POOLS_MAX]; /* chosen so far, by pool */
+	int64_t budget;                 /* places left on this board for this lane */
+	int64_t chosen;                 /* claims chosen so far, both lanes */
 	bool review;
 };
+
+static void lane_choice_deinit(struct lane_choice *c)
+{
+	free(c->task);
+	free(c->assignee);
+}
 
 void lane_plan_deinit(struct lane_plan *lanes)
 {
 	for (size_t i = 0; i < lanes->n; i++)
-		free(lanes->v[i].task);
+		lane_choice_deinit(&lanes->v[i]);
 	free(lanes->v);
 	*lanes = (struct lane_plan){ 0 };
-}
-
-bool tick_profile_name(const char *assignee, char *out, size_t size)
-{
-	size_t n = strlen(assignee);
-
-	while (n > 0 && isspace((unsigned char)*assignee)) {
-		assignee++;
-		n--;
-	}
-	while (n > 0 && isspace((unsigned char)assignee[n - 1]))
-		n--;
-	if (n == 0 || n >= size)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		out[i] = (char)tolower((unsigned char)assignee[i]);
-	out[n] = '\0';
-	return !strchr(out, '/') && strcmp(out, ".") != 0 && strcmp(out, "..") != 0;
 }
 
 static bool lane_blank(const char *text)
@@ -83,50 +77,21 @@ static bool lane_blank(const char *text)
 	return !text || text[strspn(text, " \t\r\n\v\f")] == '\0';
 }
 
-/* Is @assignee a profile that this dispatcher starts workers for? */
-static bool lane_spawnable(const struct tick_request *rq, const char *assignee)
-{
-	char name[256];
-
-	if (!tick_profile_name(assignee, name, sizeof(name)))
-		return false;
-	if (rq->set->profiles_limited) {
-		bool listed = false;
-
-		for (size_t i = 0; rq->set->dispatch_profiles && rq->set->dispatch_profiles[i];
-		     i++)
-			listed |= strcmp(rq->set->dispatch_profiles[i], name) == 0;
-		if (!listed)
-			return false;
-	}
-	return strcmp(name, "default") == 0 || rq->outside->profile(rq->outside->arg, name);
-}
-
 static struct lane_choice *lane_choose(struct lane_walk *w, enum lane_verdict verdict,
 				       const char *task)
 {
-	struct lane_plan *lanes = w->lanes;
+	CLEANUP(freep) char *copy = strdup(task);
+	struct lane_choice *c =
+		copy ? list_grow((void **)&w->lanes->v, &w->lanes->n, sizeof(*c)) : NULL;
 
-	if ((lanes->n & (lanes->n - 1)) == 0) {
-		struct lane_choice *more =
-			reallocarray(lanes->v, lanes->n ? lanes->n * 2 : 1, sizeof(*more));
-
-		if (!more)
-			return NULL;
-		lanes->v = more;
-	}
-	struct lane_choice *c = &lanes->v[lanes->n];
-
-	*c = (struct lane_choice){ .verdict = verdict,
-				   .task = strdup(task),
-				   .review = w->review };
-	if (!c->task)
-		return NULL;
-	lanes->n++;
+	if (c)
+		*c = (struct lane_choice){ .verdict = verdict,
+					   .task = STEAL(copy),
+					   .review = w->review };
 	return c;
 }
 
-/* The running count of @assignee, asked once; NULL out of memory or on error (in w->e). */
+/* The running count of @assignee, asked once; NULL out of memory or on error (in w->t->e). */
 static int lane_profile(struct lane_walk *w, const char *assignee, struct lane_profile **out)
 {
 	int r;
@@ -139,28 +104,129 @@ static int lane_profile(struct lane_walk *w, const char *assignee, struct lane_p
 	struct lane_profile *more = reallocarray(w->profiles, w->n_profiles + 1, sizeof(*more));
 
 	if (!more)
-		return error_set(w->e, -ENOMEM, "out of memory");
+		return error_set(w->t->e, -ENOMEM, "out of memory");
 	w->profiles = more;
 	more[w->n_profiles].assignee = strdup(assignee);
 	if (!more[w->n_profiles].assignee)
-		return error_set(w->e, -ENOMEM, "out of memory");
+		return error_set(w->t->e, -ENOMEM, "out of memory");
 	*out = &more[w->n_profiles++];
-	r = db_one_int(w->db, w->e, &(*out)->running, 0, sql_profile_running, "t", assignee);
+	r = db_one_int(w->t->db, w->t->e, &(*out)->running, 0, sql_profile_running, "t",
+		       assignee);
 	return r;
 }
 
 /* A hold keeps the first bytes of a long id; that it holds another one, too, is no harm. */
 #define LANE_HOLD_CHARS (sizeof(((struct tick_hold *)NULL)->task) - 1)
 
-static bool lane_held(struct lane_walk *w, const char *task)
+static const struct tick_hold *lane_holds(const struct lane_walk *w, const char *task)
 {
-	for (size_t i = 0; i < w->rq->n_holds; i++)
-		if (w->rq->holds[i].until > w->rq->now &&
-		    strncmp(w->rq->holds[i].task, task, LANE_HOLD_CHARS) == 0) {
-			plan_deadline(w->plan, w->rq->holds[i].until);
+	for (size_t i = 0; i < w->t->rq->n_holds; i++)
+		if (w->t->rq->holds[i].until > w->t->rq->now &&
+		    strncmp(w->t->rq->holds[i].task, task, LANE_HOLD_CHARS) == 0)
+			return &w->t->rq->holds[i];
+	return NULL;
+}
+
+static bool lane_held(const struct lane_walk *w, const char *task)
+{
+	const struct tick_hold *hold = lane_holds(w, task);
+
+	if (hold)
+		plan_deadline(w->t->plan, hold->until);
+	return hold != NULL;
+}
+
+/* Does a worker of that task live, whatever its row says? Its end has the board looked at. */
+static bool lane_lives(const struct lane_walk *w, const char *task)
+{
+	for (size_t i = 0; i < w->t->rq->n_living; i++)
+		if (strncmp(w->t->rq->living[i].task, task, LANE_HOLD_CHARS) == 0)
 			return true;
-		}
 	return false;
+}
+
+static bool lane_occupied(const struct lane_walk *w, const char *task)
+{
+	if (!lane_lives(w, task))
+		return false;
+	w->t->plan->occupied++;
+	w->t->plan->waits |= WAIT_WORKER;
+	return true;
+}
+
+/* Is a pool so small that what was chosen for it before fills it alone? */
+static bool lane_pool_full(struct lane_walk *w, uint64_t pools)
+{
+	const struct settings *set = w->t->rq->set;
+
+	for (size_t i = 0; pools >> i && i < set->n_pools; i++)
+		if ((pools >> i & 1) && w->pools[i] >= set->pools[i].limit)
+			return true;
+	return false;
+}
+
+/*
+ * It could start: may it? With --once the first come takes what is left, as Hermes has it; else
+ * that is decided over all boards when the walk is over.
+ */
+static bool lane_chosen(struct lane_walk *w, struct lane_choice *c, const char *profile)
+{
+	const struct tick_request *rq = w->t->rq;
+
+	c->pools = pools_of(rq->set, rq->board, profile);
+	if (lane_pool_full(w, c->pools)) {
+		w->t->plan->waits |= WAIT_POOL;
+		return false;
+	}
+	if (rq->once && !caps_take(rq->caps, rq->turn)) {
+		w->budget = 0;
+		w->t->plan->waits |= WAIT_CAPACITY;
+		return false;
+	}
+	c->verdict = LANE_CLAIM;
+	c->taken = rq->once;
+	for (size_t i = 0; c->pools >> i && i < rq->set->n_pools; i++)
+		w->pools[i] += c->pools >> i & 1;
+	w->budget--;
+	w->chosen++;
+	return true;
+}
+
+/* Does it wait after a failure? Then c->reason says so. */
+static int lane_backoff(struct lane_walk *w, struct lane_choice *c)
+{
+	bool news = false;
+	int64_t until;
+	int r = backoff_check(w->t, c->task, &until);
+
+	if (r != 0 || until == 0)
+		return r;
+	c->reason = "retry_backoff";
+	c->next_try = until;
+	plan_guarded(w->t->plan, c->task, c->reason);
+	plan_deadline(w->t->plan, until);
+	r = backoff_is_news(w->t, c->task, until, &news);
+	if (news)
+		c->verdict = LANE_GUARDED;
+	return r;
+}
+
+/* No profile of that name: newer boards say so once, as long as nothing else happens to it. */
+static int lane_nonspawnable(struct lane_walk *w, const char *task, const char *assignee)
+{
+	struct lane_choice *c;
+	int64_t news = 0;
+	int r = 0;
+
+	if (tick_newer(w->t))
+		r = db_one_int(w->t->db, w->t->e, &news, 1, sql_not_skipped, "t", task);
+	if (r != 0 || !news)
+		return r;
+	c = lane_choose(w, LANE_SKIPPED, task);
+	if (!c)
+		return error_set(w->t->e, -ENOMEM, "out of memory");
+	c->assignee = strdup(assignee);
+	return c->assignee ? 0 : error_set(w->t->e, -ENOMEM, "out of memory");
 }
 
 /*
@@ -168,77 +234,83 @@ static bool lane_held(struct lane_walk *w, const char *task)
  * budget was checked before it. Return: 0, or as db_step().
  */
 static int lane_row(struct lane_walk *w, const char *task, const char *assignee,
-		    const char *last_error, int64_t scheduled_at)
+		    const char *last_error, int64_t scheduled_at, int64_t priority)
 {
-	const struct tick_request *rq = w->rq;
-	struct guard_task gt = { task, last_error };
+	const struct tick_request *rq = w->t->rq;
+	struct guard_task gt = { task, last_error, w->review };
 	struct lane_profile *profile = NULL;
 	struct lane_choice *c;
 	const char *reason;
-	bool assign = false;
-	int64_t until;
+	char name[256] = "";
+	bool assign = false, open;
+	int64_t until, limit;
 	int r;
 
 	if (lane_blank(assignee)) {
-		const char *fallback = rq->set->default_assignee;
+		/* a reviewer is chosen, not fallen back on */
+		const char *fallback = w->review ? NULL : rq->set->default_assignee;
 
-		if (!fallback || !lane_spawnable(rq, fallback)) {
-			plan_id(w->plan, &w->plan->unassigned, task);
-			w->plan->waits |= WAIT_ASSIGNEE;
+		if (!fallback || !profile_spawnable(w->t, fallback)) {
+			plan_id(w->t->plan, &w->t->plan->unassigned, task);
+			w->t->plan->waits |= WAIT_ASSIGNEE;
 			return 0;
 		}
 		assignee = fallback;
 		assign = true;
-	} else if (!lane_spawnable(rq, assignee)) {
-		plan_id(w->plan, &w->plan->nonspawnable, task);
-		w->plan->waits |= WAIT_PROFILE;
-		return 0;
+	} else if (!profile_spawnable(w->t, assignee)) {
+		plan_id(w->t->plan, &w->t->plan->nonspawnable, task);
+		w->t->plan->waits |= WAIT_PROFILE;
+		return lane_nonspawnable(w, task, assignee);
 	}
 	if (scheduled_at > rq->now) {
-		plan_id(w->plan, &w->plan->scheduled, task);
-		plan_deadline(w->plan, scheduled_at);
+		plan_id(w->t->plan, &w->t->plan->scheduled, task);
+		plan_deadline(w->t->plan, scheduled_at);
 		return 0;
 	}
-	if (lane_held(w, task))
+	if (lane_held(w, task) || lane_occupied(w, task))
 		return 0;
+	(void)profile_name(assignee, name, sizeof(name)); /* it is one: see above */
 	c = lane_choose(w, LANE_ASSIGN, task);
 	if (!c)
-		return error_set(w->e, -ENOMEM, "out of memory");
+		return error_set(w->t->e, -ENOMEM, "out of memory");
 	c->assign = assign;
+	c->priority = priority;
 	r = lane_profile(w, assignee, &profile);
 	if (r != 0)
 		return r;
-	if (rq->set->max_in_progress_per_profile >= 0 &&
-	    profile->running >= rq->set->max_in_progress_per_profile) {
-		plan_id(w->plan, &w->plan->profile_capped, task);
-		w->plan->waits |= WAIT_BOARD;
+	limit = pools_profile_limit(rq->set, name);
+	if (limit >= 0 && profile->running >= limit) {
+		plan_id(w->t->plan, &w->t->plan->profile_capped, task);
+		w->t->plan->waits |= WAIT_BOARD;
 		return 0;
 	}
-	r = guard_check(w->db, rq, &gt, &reason, &until, w->e);
+	r = guard_check(w->t, &gt, &reason, &until);
 	if (r != 0)
 		return r;
 	if (reason) {
 		bool news = false;
 
-		plan_guarded(w->plan, task, reason);
+		plan_guarded(w->t->plan, task, reason);
 		if (until > rq->now) /* rows hold any time */
-			plan_deadline(w->plan, until);
-		r = guard_is_news(w->db, rq, task, reason, &news, w->e);
+			plan_deadline(w->t->plan, until);
+		r = guard_is_news(w->t, task, reason, &news);
 		if (news)
 			c->verdict = LANE_GUARDED;
 		c->reason = reason;
 		return r;
 	}
-	if (!caps_take(rq->caps, rq->caps_mine)) {
-		w->budget = 0;
-		w->plan->waits |= WAIT_CAPACITY;
-		return 0;
+	if (last_error) { /* it failed before */
+		r = lane_backoff(w, c);
+		if (r != 0 || c->reason)
+			return r;
 	}
-	c->verdict = LANE_CLAIM;
-	c->taken = true;
-	profile->running++;
-	w->budget--;
-	w->chosen++;
+	r = claim_has_open_parent(w->t, task, &open);
+	if (r != 0 || open) {
+		c->verdict = open ? LANE_REJECT : c->verdict;
+		return r;
+	}
+	if (lane_chosen(w, c, name))
+		profile->running++;
 	return 0;
 }
 
@@ -247,18 +319,56 @@ static int lane_walk(struct lane_walk *w)
 	sqlite3_stmt *s = NULL;
 	int r;
 
-	r = db_query(w->db, w->e, &s, sql_lane, "t", w->review ? "review" : "ready");
-	while (r == 0 && w->budget > 0 && (r = db_step(w->db, s, w->e)) == DB_ROW) {
+	r = db_query(w->t->db, w->t->e, &s, sql_lane, "t", w->review ? "review" : "ready");
+	while (r == 0 && w->budget > 0 && (r = db_step(w->t->db, s, w->t->e)) == DB_ROW) {
 		const char *task = (const char *)sqlite3_column_text(s, 0);
 
 		r = 0;
 		if (task)
 			r = lane_row(w, task, (const char *)sqlite3_column_text(s, 1),
 				     (const char *)sqlite3_column_text(s, 2),
-				     running_time(sqlite3_column_int64(s, 3)));
+				     running_time(sqlite3_column_int64(s, 3)),
+				     sqlite3_column_int64(s, 4));
 	}
 	if (s)
 		(void)sqlite3_reset(s); /* the budget may have ended before the rows */
+	return r;
+}
+
+/* Could that review row be claimed now? As lane_row(), but nothing is noted. */
+static int lane_review_could(struct lane_walk *w, sqlite3_stmt *s, bool *could)
+{
+	const struct tick_request *rq = w->t->rq;
+	const char *task = (const char *)sqlite3_column_text(s, 0);
+	const char *assignee = (const char *)sqlite3_column_text(s, 1);
+	const char *last_error = (const char *)sqlite3_column_text(s, 2);
+	struct guard_task gt = { task, last_error, true };
+	struct lane_profile *profile = NULL;
+	const char *reason = NULL;
+	int64_t until = 0, limit;
+	char name[256] = "";
+	bool open = false;
+	int r;
+
+	*could = task && !lane_blank(assignee) && profile_spawnable(w->t, assignee) &&
+		 running_time(sqlite3_column_int64(s, 3)) <= rq->now && !lane_holds(w, task) &&
+		 !lane_lives(w, task);
+	if (!*could)
+		return 0;
+	(void)profile_name(assignee, name, sizeof(name));
+	limit = pools_profile_limit(rq->set, name);
+	*could = !pools_full(w->t, pools_of(rq->set, rq->board, name));
+	r = *could ? lane_profile(w, assignee, &profile) : 0;
+	if (r != 0 || !*could || (limit >= 0 && profile->running >= limit)) {
+		*could = false;
+		return r;
+	}
+	r = guard_check(w->t, &gt, &reason, &until);
+	if (r == 0 && !reason && last_error)
+		r = backoff_check(w->t, task, &until);
+	if (r == 0 && !reason && until == 0)
+		r = claim_has_open_parent(w->t, task, &open);
+	*could = r == 0 && !reason && until == 0 && !open;
 	return r;
 }
 
@@ -266,117 +376,150 @@ static int lane_walk(struct lane_walk *w)
 static int lane_review_waits(struct lane_walk *w, bool *waits)
 {
 	sqlite3_stmt *s = NULL;
-	int r = db_query(w->db, w->e, &s, sql_lane, "t", "review");
+	int r = db_query(w->t->db, w->t->e, &s, sql_lane, "t", "review");
 
 	*waits = false;
-	while (r == 0 && !*waits && (r = db_step(w->db, s, w->e)) == DB_ROW) {
-		const char *assignee = (const char *)sqlite3_column_text(s, 1);
-
-		r = 0;
-		if (lane_blank(assignee))
-			assignee = w->rq->set->default_assignee;
-		*waits = assignee && lane_spawnable(w->rq, assignee);
-	}
+	while (r == 0 && !*waits && (r = db_step(w->t->db, s, w->t->e)) == DB_ROW)
+		r = lane_review_could(w, s, waits);
 	if (s)
 		(void)sqlite3_reset(s); /* one row is enough */
 	return r;
 }
 
-/* Step 9: how many may start on this board now. */
-static int lane_budget(struct lane_walk *w, bool wanted, int64_t *budget)
-{
-	const struct settings *set = w->rq->set;
-	struct error why = ERROR_NULL;
-	int64_t running, left;
-	enum memory_level memory;
-	int r;
+/* ---- whose turn it is -----------------------------------------------------------------------
+ */
 
-	r = db_one_int(w->db, w->e, &running, 0, sql_running, "");
-	if (r != 0)
-		return r;
-	w->plan->running = running;
-	caps_count(w->rq->caps, w->rq->caps_mine, running);
-	*budget = INT64_MAX;
-	if (set->max_spawn >= 0) {
-		*budget = running < set->max_spawn ? set->max_spawn - running : 0;
-		if (*budget == 0 && wanted)
-			w->plan->waits |= WAIT_BOARD;
+/* The claims in the order in which the board wants them: one place is kept for the review lane.
+ * Return: how many. */
+static size_t lane_wants(const struct lane_plan *lanes, struct turns_want *wants, size_t *which)
+{
+	size_t n = 0, review = lanes->n;
+	int64_t head = INT64_MIN;
+
+	for (size_t i = 0; i < lanes->n; i++) {
+		if (lanes->v[i].verdict != LANE_CLAIM)
+			continue;
+		if (head == INT64_MIN)
+			head = lanes->v[i].priority;
+		if (lanes->v[i].review && review == lanes->n)
+			review = i;
 	}
-	left = caps_left(w->rq->caps);
-	if (left < *budget) {
-		*budget = left;
-		if (left == 0 && wanted)
-			w->plan->waits |= WAIT_CAPACITY;
+	if (review < lanes->n) {
+		const struct lane_choice *c = &lanes->v[review];
+
+		wants[n] = (struct turns_want){ c->priority > head ? c->priority : head,
+						c->pools, false };
+		which[n++] = review;
 	}
-	if (*budget == 0 || !wanted || !set->memory_guard)
-		return 0;
-	memory = memory_level(&why);
-	if (memory != MEMORY_PLENTY) {
-		w->plan->waits |= WAIT_CAPACITY;
-		w->plan->memory = strdup(why.text);
-		if (memory == MEMORY_CRITICAL)
-			*budget = 0;
-		else if (*budget > 1)
-			*budget = 1;
+	for (size_t i = 0; i < lanes->n; i++)
+		if (lanes->v[i].verdict == LANE_CLAIM && i != review) {
+			wants[n] = (struct turns_want){ lanes->v[i].priority, lanes->v[i].pools,
+							false };
+			which[n++] = i;
+		}
+	return n;
+}
+
+/* Rows past the last place are as if they had not been looked at (the board contract, §6.9). */
+static void lane_cut(const struct tick *t, struct lane_plan *lanes)
+{
+	size_t last = 0, keep = 0;
+
+	for (size_t i = 0; i < lanes->n; i++)
+		if (lanes->v[i].taken)
+			last = i + 1;
+	for (size_t i = 0; i < lanes->n; i++) {
+		struct lane_choice *c = &lanes->v[i];
+
+		if (c->verdict == LANE_CLAIM && !c->taken)
+			c->verdict = LANE_ASSIGN; /* a pool was full, or it is past the end */
+		if (i < last)
+			lanes->v[keep++] = *c;
+		else
+			lane_choice_deinit(c);
 	}
+	lanes->n = keep;
+	t->plan->waits |= WAIT_CAPACITY;
+}
+
+/* Ask for places for what was chosen; what gets none is dropped. */
+static int lane_turn(const struct tick *t, struct lane_plan *lanes)
+{
+	CLEANUP(freep) struct turns_want *wants = calloc(lanes->n + 1, sizeof(*wants));
+	CLEANUP(freep) size_t *which = calloc(lanes->n + 1, sizeof(*which));
+	size_t n, given;
+
+	if (!wants || !which)
+		return error_set(t->e, -ENOMEM, "out of memory");
+	n = lane_wants(lanes, wants, which);
+	given = caps_turn(t->rq->caps, t->rq->turn, wants, n, t->rq->set->weight,
+			  t->rq->set->pools_generation);
+	for (size_t i = 0; i < n; i++)
+		lanes->v[which[i]].taken = wants[i].given;
+	t->plan->waiting = (int64_t)(n - given);
+	if (given < n)
+		lane_cut(t, lanes);
 	return 0;
 }
 
-int lane_find(struct db *db, const struct tick_request *rq, struct lane_plan *lanes,
-	      struct plan *plan, struct error *e)
+void lane_give_back(const struct tick *t, const struct lane_plan *lanes)
 {
-	struct lane_walk w = { .db = db, .rq = rq, .lanes = lanes, .plan = plan, .e = e };
+	for (size_t i = 0; i < lanes->n; i++)
+		if (lanes->v[i].taken)
+			caps_back(t->rq->caps, t->rq->turn, lanes->v[i].pools);
+}
+
+int lane_find(const struct tick *t, struct lane_plan *lanes)
+{
+	struct lane_walk w = { .t = t, .lanes = lanes };
 	int64_t budget = 0, ready;
 	bool review = false;
 	int r;
 
-	r = db_one_int(db, e, &ready, 0, sql_ready_left, "");
+	r = db_one_int(t->db, t->e, &ready, 0, sql_ready_left, "");
 	if (r != 0)
 		return r;
-	plan->ready = ready;
-	if (rq->set->review_dispatch)
+	t->plan->ready = ready;
+	if (t->rq->set->review_dispatch)
 		r = lane_review_waits(&w, &review);
 	/* with nothing to start the counts still matter: other boards share the caps */
 	if (r == 0)
-		r = lane_budget(&w, ready > 0 || review, &budget);
+		r = budget_find(t, ready > 0 || review, &budget);
 	if (r == 0 && ready > 0) {
 		w.budget = review && budget > 0 && budget != INT64_MAX ? budget - 1 : budget;
 		r = lane_walk(&w);
 	}
-	if (r == 0 && rq->set->review_dispatch) {
+	if (r == 0 && t->rq->set->review_dispatch) {
 		w.review = true;
 		w.budget = budget == INT64_MAX ? budget : budget - w.chosen;
 		r = lane_walk(&w);
 	}
 	if (r == 0 && ready > w.chosen && w.budget <= 0 && budget > 0)
-		plan->waits |= WAIT_CAPACITY | WAIT_BOARD; /* it ran out on the way */
+		t->plan->waits |= WAIT_CAPACITY | WAIT_BOARD; /* it ran out on the way */
 	for (size_t i = 0; i < w.n_profiles; i++)
 		free(w.profiles[i].assignee);
 	free(w.profiles);
-	return r;
+	return r == 0 && !t->rq->once ? lane_turn(t, lanes) : r;
 }
 
 /* ---- writing -------------------------------------------------------------------------------
  */
 
-static int lane_assign(struct db *db, const struct tick_request *rq, const char *task,
-		       struct error *e)
+static int lane_assign(const struct tick *t, const char *task)
 {
-	const char *who = rq->set->default_assignee;
-	int r = db_run(db, e, sql_assign, "tt", task, who);
+	const char *who = t->rq->set->default_assignee;
+	int r = db_run(t->db, t->e, sql_assign, "tt", task, who);
 
-	if (r != 0 || db_changes(db) == 0)
+	if (r != 0 || db_changes(t->db) == 0)
 		return r;
-	return history_event(db, task, 0, "assigned",
-			     json_pack("{s:o, s:s}", "assignee", history_text(who), "source",
-				       "kanban.default_assignee"),
-			     rq->now, e);
+	return history_event(t, task, 0, "assigned",
+			     json_pack("{s:o, s:s}", "assignee", json_utf8(who), "source",
+				       "kanban.default_assignee"));
 }
 
-static int lane_apply(struct db *db, const struct tick_request *rq, const struct lane_choice *c,
-		      struct plan *plan, struct error *e)
+static int lane_apply(const struct tick *t, const struct lane_choice *c)
 {
-	int r = c->assign ? lane_assign(db, rq, c->task, e) : 0;
+	int r = c->assign ? lane_assign(t, c->task) : 0;
 
 	if (r != 0)
 		return r;
@@ -384,48 +527,55 @@ static int lane_apply(struct db *db, const struct tick_request *rq, const struct
 	case LANE_ASSIGN:
 		return 0;
 	case LANE_GUARDED:
-		return history_event(db, c->task, 0, "respawn_guarded",
-				     json_pack("{s:s}", "reason", c->reason), rq->now, e);
+		return history_event(t, c->task, 0, "respawn_guarded",
+				     c->next_try
+					     ? json_pack("{s:s, s:I}", "reason", c->reason,
+							 "next_try", (json_int_t)c->next_try)
+					     : json_pack("{s:s}", "reason", c->reason));
+	case LANE_SKIPPED:
+		return history_event(t, c->task, 0, "skipped_nonspawnable",
+				     json_pack("{s:o}", "assignee", json_utf8(c->assignee)));
+	case LANE_REJECT:
+		return claim_reject(t, c->task, c->review);
 	case LANE_CLAIM:
-		return claim_task(db, rq, c->task, c->review, plan, e);
+		return claim_task(t, c->task, c->review);
 	}
 	return 0;
 }
 
-int lane_commit(struct db *db, const struct tick_request *rq, const struct lane_plan *lanes,
-		struct plan *plan, struct error *e)
+struct lane_writing {
+	const struct lane_plan *lanes;
+	struct caps_running running;
+};
+
+static int lane_write(const struct tick *t, void *arg)
 {
-	struct plan_mark mark = plan_mark(plan);
+	struct lane_writing *w = arg;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < w->lanes->n; i++)
+		r = lane_apply(t, &w->lanes->v[i]);
+	/* rejected claims give their places back */
+	return r != 0 ? r : pools_count(t, &w->running);
+}
+
+int lane_commit(const struct tick *t, const struct lane_plan *lanes)
+{
+	struct lane_writing writing = { .lanes = lanes };
+	int64_t running = t->plan->running;
 	bool any = false;
-	int64_t running;
 	int r;
 
 	for (size_t i = 0; i < lanes->n; i++)
 		any |= lanes->v[i].assign || lanes->v[i].verdict != LANE_ASSIGN;
 	if (!any)
 		return 0;
-	r = db_begin(db, e);
-	if (r != 0)
+	r = tick_transaction(t, lane_write, &writing);
+	if (r != 0) {
+		t->plan->running = running;
 		return r;
-	for (size_t i = 0; r == 0 && i < lanes->n; i++)
-		r = lane_apply(db, rq, &lanes->v[i], plan, e);
-	/* rejected claims give their places back */
-	if (r == 0)
-		r = db_one_int(db, e, &running, 0, sql_running, "");
-	if (r == 0 && !rq->outside->owner(rq->outside->arg, e)) {
-		plan->lease_lost = true;
-		r = DB_TRANSIENT;
 	}
-	if (r == 0)
-		r = db_commit(db, e);
-	else
-		db_rollback(db);
-	if (r == 0) {
-		plan->running = running;
-		plan->claimed = (int64_t)plan->n_launches;
-		caps_count(rq->caps, rq->caps_mine, running);
-		return 0;
-	}
-	plan_cut(plan, &mark);
-	return r;
+	t->plan->claimed = (int64_t)t->plan->n_launches;
+	caps_count(t->rq->caps, t->rq->turn, &writing.running);
+	return 0;
 }

@@ -1,26 +1,14 @@
+/*
+ * The growing lists of a plan.
+ */
 #include "tick/plan.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Room for one more element; NULL when out of memory. The new element is zeroed. */
-static void *list_grow(void **v, size_t *n, size_t size)
-{
-	/* capacity is the next power of two of the count, so no third field is needed */
-	if ((*n & (*n - 1)) == 0) {
-		void *more = reallocarray(*v, *n ? *n * 2 : 1, size);
-
-		if (!more)
-			return NULL;
-		*v = more;
-	}
-	void *e = (char *)*v + *n * size;
-
-	memset(e, 0, size);
-	(*n)++;
-	return e;
-}
+#include "util/list.h"
+#include "util/log.h"
 
 static void *plan_grow(struct plan *plan, void **v, size_t *n, size_t size)
 {
@@ -44,19 +32,6 @@ void plan_deadline(struct plan *plan, int64_t at)
 {
 	if (at > 0 && (plan->deadline == 0 || at < plan->deadline))
 		plan->deadline = at;
-}
-
-int strings_add(struct strings *s, const char *text)
-{
-	char *copy = text ? strdup(text) : NULL;
-	char **e = copy || !text ? list_grow((void **)&s->v, &s->n, sizeof(*e)) : NULL;
-
-	if (!e) {
-		free(copy);
-		return -ENOMEM;
-	}
-	*e = copy;
-	return 0;
 }
 
 void plan_id(struct plan *plan, struct strings *list, const char *task)
@@ -143,6 +118,7 @@ static void plan_worker_deinit(struct plan_worker *w)
 {
 	free(w->task);
 	free(w->started);
+	free(w->title);
 	*w = (struct plan_worker){ 0 };
 }
 
@@ -151,14 +127,6 @@ static void plan_note_deinit(struct plan_note *note)
 	free(note->task);
 	free(note->text);
 	*note = (struct plan_note){ 0 };
-}
-
-void strings_free(struct strings *s)
-{
-	for (size_t i = 0; i < s->n; i++)
-		free(s->v[i]);
-	free(s->v);
-	*s = (struct strings){ 0 };
 }
 
 void plan_deinit(struct plan *plan)
@@ -187,6 +155,8 @@ void plan_deinit(struct plan *plan)
 	free(plan->workers);
 	free(plan->notes);
 	free(plan->memory);
+	free(plan->stopped);
+	free(plan->repaired);
 	*plan = (struct plan){ 0 };
 }
 
@@ -206,12 +176,6 @@ struct plan_mark plan_mark(const struct plan *plan)
 		.workers = plan->n_workers,
 		.notes = plan->n_notes,
 	};
-}
-
-static void strings_cut(struct strings *s, size_t n)
-{
-	while (s->n > n)
-		free(s->v[--s->n]);
 }
 
 void plan_cut(struct plan *plan, const struct plan_mark *mark)
@@ -234,34 +198,44 @@ void plan_cut(struct plan *plan, const struct plan_mark *mark)
 		plan_note_deinit(&plan->notes[--plan->n_notes]);
 }
 
-static void strings_append(struct plan *sum, struct strings *to, const struct strings *from)
+static void plan_append(struct plan *sum, struct strings *to, const struct strings *from)
 {
 	for (size_t i = 0; i < from->n; i++)
 		if (from->v[i])
 			plan_id(sum, to, from->v[i]);
 }
 
-static void strings_replace(struct plan *sum, struct strings *to, const struct strings *from)
+static void plan_replace(struct plan *sum, struct strings *to, const struct strings *from)
 {
 	strings_free(to);
-	strings_append(sum, to, from);
+	plan_append(sum, to, from);
+}
+
+static void plan_add_repaired(struct plan *sum, const struct plan *from)
+{
+	for (size_t i = 0; i < from->n_notes; i++)
+		if (from->notes[i].id && strcmp(from->notes[i].id, LOG_ID_REPAIRED) == 0) {
+			free(sum->repaired);
+			sum->repaired = plan_copy(sum, from->notes[i].text);
+		}
 }
 
 void plan_add(struct plan *sum, const struct plan *from, bool lanes)
 {
+	plan_add_repaired(sum, from);
 	sum->reclaimed += from->reclaimed;
 	sum->promoted += from->promoted;
-	strings_append(sum, &sum->stale, &from->stale);
-	strings_append(sum, &sum->crashed, &from->crashed);
-	strings_append(sum, &sum->rate_limited, &from->rate_limited);
-	strings_append(sum, &sum->timed_out, &from->timed_out);
-	strings_append(sum, &sum->auto_blocked, &from->auto_blocked);
+	plan_append(sum, &sum->stale, &from->stale);
+	plan_append(sum, &sum->crashed, &from->crashed);
+	plan_append(sum, &sum->rate_limited, &from->rate_limited);
+	plan_append(sum, &sum->timed_out, &from->timed_out);
+	plan_append(sum, &sum->auto_blocked, &from->auto_blocked);
 	if (!lanes)
 		return;
-	strings_replace(sum, &sum->unassigned, &from->unassigned);
-	strings_replace(sum, &sum->nonspawnable, &from->nonspawnable);
-	strings_replace(sum, &sum->profile_capped, &from->profile_capped);
-	strings_replace(sum, &sum->scheduled, &from->scheduled);
+	plan_replace(sum, &sum->unassigned, &from->unassigned);
+	plan_replace(sum, &sum->nonspawnable, &from->nonspawnable);
+	plan_replace(sum, &sum->profile_capped, &from->profile_capped);
+	plan_replace(sum, &sum->scheduled, &from->scheduled);
 	for (size_t i = 0; i < sum->n_guarded; i++)
 		free(sum->guarded[i].task);
 	free(sum->guarded);
