@@ -11,17 +11,9 @@
 #include <stdint.h>
 
 #include "util/error.h"
+#include "util/fs.h"
 
 #define BOARD_SLUG_MAX 64
-
-/* What a file looked like; all 0 when there is none. Equal stamps: the same content. */
-struct file_stamp {
-	uint64_t dev;     /* device and inode: which file */
-	uint64_t ino;     /* … */
-	uint64_t size;    /* bytes */
-	int64_t mtime_ns; /* last write, ns since 1970 */
-	int64_t ctime_ns; /* last change of anything, ns since 1970 */
-};
 
 /* One board. The strings are owned by the structure. */
 struct board_place {
@@ -32,14 +24,16 @@ struct board_place {
 	char *folder;                          /* metadata: board.json, snapshots */
 	char *logs_dir;                        /* worker logs */
 	char *workspaces_dir;                  /* scratch workspaces */
-	char *default_workdir;  /* of board.json, absolute (or ~/…); NULL if none */
-	bool archived;          /* board.json says so; never for `default` */
-	bool db_exists;         /* something is at db_path */
-	struct file_stamp db;   /* of the database */
-	struct file_stamp wal;  /* of its -wal */
-	struct file_stamp meta; /* of board.json when it was read last */
-	bool meta_bad;          /* board.json cannot be used: what it said last holds, else
-				 * the defaults */
+	char *default_workdir; /* of board.json, absolute (or ~/…); NULL if none */
+	char *refused;         /* why a dry run has no copy of it; NULL: it is worked on */
+	bool archived;         /* board.json says so; never for `default` */
+	bool db_exists;        /* something is at db_path */
+	bool moved;            /* and it is another file than at the call before */
+	struct fs_stamp db;    /* of the database */
+	struct fs_stamp wal;   /* of its -wal */
+	struct fs_stamp meta;  /* of board.json when it was read last */
+	bool meta_bad;         /* board.json cannot be used: what it said last holds, else
+				* the defaults */
 };
 
 /* What discover_boards() keeps between calls. Zeroed before first use. */
@@ -51,11 +45,14 @@ struct discovery {
 	char **notes; /* news of the last call, one sentence each: a board.json that cannot be
 		       * read, a folder name in upper case. Each is said once. */
 	size_t n_notes;
+	char (*empty)[BOARD_SLUG_MAX + 1]; /* folders that may become boards: neither a
+					    * database nor a board.json in them yet */
+	size_t n_empty;
 	uint64_t meta_reads; /* how often a board.json was read, for tests and the bench */
 	/* internal */
 	char *root, *pinned;        /* what the cache is about */
 	struct discover_seen *seen; /* scratch of one call, kept for its memory */
-	size_t n_seen, cap_seen;
+	size_t n_seen, cap_seen, cap_empty;
 	size_t *order; /* scratch: boards by device and inode */
 	size_t cap_order;
 	char **told; /* folder names that a note was about */
@@ -92,13 +89,7 @@ MUST_CHECK int discover_one(const char *root, const char *pinned_db, const char 
 void board_place_deinit(struct board_place *place);
 
 /**
- * discover_db_path() - where the database of @slug is or would be
+ * board_place_db_path() - where the database of @slug is or would be
  * Return: malloc'd; NULL when out of memory.
  */
-MUST_CHECK char *discover_db_path(const char *root, const char *pinned_db, const char *slug);
-
-/** file_stamp_equal() - is it the same content as far as the file system tells */
-bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b);
-
-/** file_stamp_of() - the stamp of @path, following symbolic links; all 0 if there is nothing */
-struct file_stamp file_stamp_of(const char *path);
+MUST_CHECK char *board_place_db_path(const char *root, const char *pinned_db, const char *slug);

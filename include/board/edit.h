@@ -13,9 +13,17 @@
 
 #include "util/error.h"
 
+#define EDIT_TEXT_MAX  ((size_t)64 << 20) /* bytes of a body, a result, a comment … */
+#define EDIT_SHORT_MAX ((size_t)4096)     /* bytes of a name, a path, a key */
+
 struct db;
 
 #define EDIT_ID_SIZE 80 /* "t_" and 8 hex digits; longer ones exist elsewhere */
+
+/* %s: its id */
+#define EDIT_NO_TASK_TEXT                                                                      \
+	"there is no task %s on this board; "                                                  \
+	"\"kanbanctl list\" lists its tasks, --board names another"
 
 /* Positive outcomes, beside those of db.h. */
 enum edit_outcome {
@@ -34,9 +42,10 @@ struct edit_by {
 
 /* What came of it. */
 struct edit_done {
-	char status[16]; /* of the task now */
-	int64_t run;     /* the run that it ended or belongs to, 0 if none */
-	int64_t event;   /* id of the event */
+	char status[16];  /* of the task now */
+	int64_t run;      /* the run that it ended or belongs to, 0 if none */
+	int64_t event;    /* id of the event */
+	char notice[160]; /* what whoever did it should know, "" for nothing */
 };
 
 /* A task to be. NULL and 0 mean not given. All borrowed. */
@@ -56,7 +65,11 @@ struct edit_task {
 	const char *tenant;        /* NULL: that of the first parent that has one */
 	const char *created_by;
 	const char *model;
-	const char *provider;        /* needs a model */
+	const char *provider; /* needs a model */
+	int64_t at;           /* Unix seconds: not before then; 0: at once */
+	const char *every; /* a calendar expression: whenever this task has ended, another like
+			    * it waits for the calendar's next time; without @at the first does,
+			    * too */
 	const char *idempotency_key; /* a task with this key that is not archived is returned
 				      * instead of a second one */
 	void (*new_id)(char id[EDIT_ID_SIZE]); /* for tests; NULL: at random */

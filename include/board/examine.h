@@ -16,7 +16,7 @@ struct db_options;
  * opening a file of it but the record. Damage is kept as evidence once and repaired where that
  * loses nothing; a board that went back in time is left as it is. Notes for the log go to
  * bj->plan, the time of the next try to its deadline.
- * @opt: with examined and ioerr
+ * @opt: with ioerr
  * @locked: `<db>.init.lock` is ours, too: without it nothing is repaired, which is a passing
  *          fault
  * @failing: I/O errors came again and again: one more is taken for damage
@@ -26,6 +26,12 @@ struct db_options;
  */
 MUST_CHECK int examine_open(struct board *b, struct board_job *bj, const struct db_options *opt,
 			    bool locked, bool failing);
+
+/**
+ * examine_overrun() - a board that took longer than it may: it is closed, and quarantined until
+ * its back-off ends or its bytes change Return: DB_CORRUPT, with bj->error as it was; -errno.
+ */
+MUST_CHECK int examine_overrun(struct board *b, struct board_job *bj);
 
 /**
  * examine_sequence() - did the open board go back in time since it was looked at last

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,8 @@ struct mend_report {
 	/* in, or NULL: called now and then by a repair, tried or done; bytes */
 	void (*progress)(void *arg, int64_t done, int64_t total);
 	void *arg;
+	const atomic_bool *cancel;   /* in, or NULL: gives up what has not begun to write */
+	int64_t max_bytes;           /* in: of a copy, as in evidence_keep() */
 	enum health_state state;     /* what the board is, or would be */
 	char what[ERROR_TEXT_MAX];   /* one sentence: what is wrong, or "sound" */
 	char will[ERROR_TEXT_MAX];   /* what kanband does about it, or was done */
@@ -39,7 +42,7 @@ struct mend_report {
  * mend_check() - what is wrong with the board and what will be done about it
  * One that is recorded as being in trouble is looked at on a private copy, and no file of it is
  * opened by SQLite; nothing beside the board is written.
- * @report: out, but for progress and arg
+ * @report: out, but for progress, arg, cancel and max_bytes
  * Return: 0 sound; MEND_NOT_WELL (@report says it); MEND_BUSY; -ENOENT no file and never one;
  * -errno.
  */
@@ -56,12 +59,25 @@ MUST_CHECK int mend_repair(const struct board_place *place, enum repair_policy p
 
 /**
  * mend_restore() - make the board's content that of a copy
- * @from: the copy, or NULL: the newest sound candidate that has a task
+ * @from: the copy, or NULL: the newest sound candidate that has a task; of a board that is
+ * well, one must be named
+ * @max:  bytes of a copy, as in evidence_keep()
  * @used: out, HEALTH_PATH_MAX bytes: which one it was
- * Return: 0; MEND_NOT_WELL no such copy, or not a sound one; MEND_BUSY; -errno.
+ * Return: 0; MEND_NOT_WELL no such copy, or not a sound one, or the board is well; MEND_BUSY;
+ * -errno.
  */
-MUST_CHECK int mend_restore(const struct board_place *place, const char *from, bool dry_run,
-			    char *used, struct health_good *found, struct error *e);
+MUST_CHECK int mend_restore(const struct board_place *place, const char *from, int64_t max,
+			    bool dry_run, char *used, struct health_good *found,
+			    struct error *e);
+
+/**
+ * mend_extract() - write a copy of the board to a new file; the board stays as it is
+ * @from, @max, @used: as in mend_restore(); @to: absolute; nothing is overwritten
+ * Return: 0; MEND_NOT_WELL no such copy, or not a sound one; -EEXIST; other -errno.
+ */
+MUST_CHECK int mend_extract(const struct board_place *place, const char *from, const char *to,
+			    int64_t max, bool dry_run, char *used, struct health_good *found,
+			    struct error *e);
 
 /** mend_accept() - go on with what is there: it becomes what is known to be good
  * Return: 0; MEND_NOT_WELL it is damaged; MEND_BUSY; -errno. */

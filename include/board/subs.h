@@ -12,16 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "notice/subs_value.h"
 #include "util/error.h"
 
 struct db;
-struct tick_outside;
-
-/* Which subscription: the primary key of its row. */
-struct subs_key {
-	const char *task, *platform, *chat;
-	const char *thread; /* "" for none */
-};
+struct tick_host;
 
 struct subs_event {
 	int64_t id, run, at; /* @run 0: none; @at: Unix seconds */
@@ -41,69 +36,23 @@ struct subs_claim {
 	bool unsure; /* the commit failed in a way that may have happened all the same */
 };
 
-/* A subscription that is not to be claimed now. */
-struct subs_hold {
-	struct subs_key key; /* borrowed */
-	int64_t until;       /* Unix seconds; INT64_MAX: until told otherwise */
-	const char *only;    /* NULL: in any case; else only while every event that would be
-			      * sent is of this kind and nobody unblocked the task since */
-	bool parked; /* claimed all the same when cursor or row are not these any more */
-	int64_t cursor;
-	uint64_t row;
-	bool used; /* out: it kept something back */
-	bool gone; /* out, full looks, parked ones: there is no such row any more */
-};
-
-enum subs_verb {
-	SUBS_CHECK,  /* where is the cursor */
-	SUBS_REWIND, /* from @new back to @old */
-	SUBS_FINISH, /* delete it if its task is over and all was seen */
-};
-
-enum subs_answer {
-	SUBS_UNANSWERED, /* nothing was done */
-	SUBS_DONE,       /* rewound; deleted */
-	SUBS_AT_OLD,     /* the cursor is at @old */
-	SUBS_AT_NEW,     /* the cursor is at @new */
-	SUBS_ELSEWHERE,  /* somebody moved it */
-	SUBS_GONE,       /* there is no such subscription */
-};
-
-/* What is to be done with a subscription that was claimed earlier. */
-struct subs_op {
-	struct subs_key key; /* borrowed */
-	enum subs_verb verb;
-	int64_t old, new;
-	uint64_t tag;            /* the caller's */
-	enum subs_answer answer; /* out */
-};
-
-/* Why a subscription with news was not claimed. */
-enum subs_why {
-	SUBS_NOT_OURS, /* another one's to deliver */
-	SUBS_WAKE,     /* only wakes an agent, which takes a gateway; it has none that runs */
-	SUBS_NO_TEXT,  /* its key is not valid UTF-8: no command line can name it */
-};
-
-struct subs_skip {
-	char *profile; /* notifier_profile, "" for none; owned */
-	enum subs_why why;
-	unsigned count; /* subscriptions */
-	int64_t oldest; /* created_at of the oldest event that waits */
-};
-
 struct subs_request {
 	int64_t now; /* Unix seconds */
 	bool look;   /* claim what is new */
 	bool full;   /* look at every subscription; else only at those that events after
 		      * @after_event or rows after @after_row concern */
 	int64_t after_event, after_row;
-	struct subs_hold *holds; /* sorted by subs_key_order(); borrowed */
+	struct subs_hold *holds; /* sorted by key: task, platform, chat, thread; borrowed */
 	size_t n_holds;
-	struct subs_op *ops; /* borrowed; done before the look */
+	int64_t purge_before; /* full looks: rows of done and blocked tasks where nothing
+			       * happened since then go, where such rows outlive done; 0: none
+			       */
+	struct subs_op *ops;  /* borrowed; done before the look */
 	size_t n_ops;
 	/* is a subscription of that notifier_profile (NULL: none) ours to deliver */
 	bool (*owns)(void *arg, const char *profile);
+	/* until when (Unix seconds) nothing is claimed for that place, 0: it may be; or NULL */
+	int64_t (*waits)(void *arg, const char *profile, const struct subs_key *key);
 	/* claimed, but not yet committed: make it durable elsewhere first. Not 0: all of them
 	 * are given back */
 	int (*claimed)(void *arg, struct subs_claim *claims, size_t n, struct error *e);
@@ -122,6 +71,7 @@ struct subs_result {
 	int64_t held_until; /* earliest `until` of a hold that kept something back; 0: none */
 	unsigned passed;    /* subscriptions whose new events are none that is sent */
 	unsigned finished;  /* deleted, by FINISH or because the last events were silent */
+	unsigned purged;    /* deleted, because nothing happened for long */
 	bool answered;      /* the ops have their answers, committed */
 	bool looked;        /* the look came to its end */
 	bool more;          /* … but there is more than one look takes */
@@ -130,20 +80,13 @@ struct subs_result {
 
 /**
  * subs_run() - one look at a board's subscriptions
- * @outside: only owner() is asked, before each commit
+ * @host: only owner() is asked, before each commit
  * A board without kanban_notify_subs has none. In one IMMEDIATE transaction the ops, then one
  * per batch of claims; where there is nothing to claim nothing is written.
  * Thread: pool.  Return: 0; else as db_open() or what claimed() returned. What was committed
  * before stays in @res.
  */
-MUST_CHECK int subs_run(struct db *db, const struct tick_outside *outside,
-			struct subs_request *rq, struct subs_result *res, struct error *e);
+MUST_CHECK int subs_run(struct db *db, const struct tick_host *host, struct subs_request *rq,
+			struct subs_result *res, struct error *e);
 
 void subs_result_deinit(struct subs_result *res);
-void subs_claim_deinit(struct subs_claim *claim);
-
-/** subs_key_order() - a total order of keys, as strcmp() */
-int subs_key_order(const struct subs_key *a, const struct subs_key *b);
-
-/** subs_is_sent() - does an event of that kind make a message */
-bool subs_is_sent(const char *kind);

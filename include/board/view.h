@@ -22,6 +22,10 @@ struct view_filter {
 	int64_t limit; /* most rows; < 0: all */
 };
 
+/* Those that a task may have; a board of a later Hermes may know more. */
+#define VIEW_STATUSES 9
+extern const char *const view_statuses[VIEW_STATUSES];
+
 /**
  * view_open() - open a board to read it
  * Return: as db_open().
@@ -60,3 +64,19 @@ MUST_CHECK int view_task(struct db *db, const char *id, int64_t events, struct j
  * "total"; the caller json_decref()s it
  */
 MUST_CHECK int view_counts(struct db *db, struct json_t **out, struct error *e);
+
+/** view_ready_since() - Unix seconds since when the oldest ready task is ready, as far as its
+ * events tell; 0: none is. Return: as db_step(). */
+MUST_CHECK int view_ready_since(struct db *db, int64_t *since, struct error *e);
+
+#define VIEW_HOURS 24
+
+/**
+ * view_activity() - what ended in the last 24 hours, this one included
+ * @failures: most failures, the newest first
+ * @out: {"from", "step_s", "done": [24], "failed": [24], "failures": [{"id", "title", "status",
+ * "run", "outcome", "error", "ended_at"}]}; the caller json_decref()s it. What was taken back
+ * or waits for somebody's answer is neither done nor failed. Return: as db_step().
+ */
+MUST_CHECK int view_activity(struct db *db, int64_t now, int64_t failures, struct json_t **out,
+			     struct error *e);

@@ -18,306 +18,47 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "board.h"
+#include "db/db_file.h"
 #include "util/fs.h"
 
-#define DISCOVER_META_MAX (1024 * 1024) /* bytes of a board.json */
-#define DISCOVER_TOLD_MAX 64            /* odd folder names that are remembered */
-#define DISCOVER_DEFAULT  "default"
+#define DISCOVER_TOLD_MAX 64 /* odd folder names that are remembered */
 
 /* One folder of this call. */
 struct discover_seen {
 	char slug[BOARD_SLUG_MAX + 1];
-	struct file_stamp db, wal, meta;
+	struct fs_stamp db, wal, meta;
 	bool db_exists;
 };
 
-/* ---- stamps -------------------------------------------------------------------------------
- */
-
-static bool discover_stat(int dir, const char *path, struct file_stamp *stamp)
+/* Stat the database at @path and its -wal. */
+static bool discover_stat_db(const char *path, struct fs_stamp *db, struct fs_stamp *wal)
 {
-	struct stat st;
+	bool there = fs_stamp_at(AT_FDCWD, path, db);
 
-	if (fstatat(dir, path, &st, 0) < 0) {
-		*stamp = (struct file_stamp){ 0 };
-		return false;
-	}
-	*stamp = (struct file_stamp){
-		.dev = (uint64_t)st.st_dev,
-		.ino = (uint64_t)st.st_ino,
-		.size = (uint64_t)st.st_size,
-		.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-		.ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
-	};
-	return true;
-}
-
-bool file_stamp_equal(const struct file_stamp *a, const struct file_stamp *b)
-{
-	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
-	       a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
-}
-
-struct file_stamp file_stamp_of(const char *path)
-{
-	struct file_stamp stamp;
-
-	(void)discover_stat(AT_FDCWD, path, &stamp); /* nothing there is an answer too */
-	return stamp;
-}
-
-/* ---- notes --------------------------------------------------------------------------------
- */
-
-static void discover_free_list(char ***list, size_t *n)
-{
-	for (size_t i = 0; i < *n; i++)
-		free((*list)[i]);
-	free(*list);
-	*list = NULL;
-	*n = 0;
-}
-
-/* Append @text (taken, may be NULL) to a list. Out of memory drops it: a note is no state. */
-static void discover_push(char ***list, size_t *n, char *text)
-{
-	char **more;
-
-	if (!text)
-		return;
-	more = realloc(*list, (*n + 1) * sizeof(**list));
-	if (!more) {
-		free(text);
-		return;
-	}
-	*list = more;
-	more[(*n)++] = text;
-}
-
-static void discover_note(struct discovery *d, const char *fmt, ...) PRINTF(2, 3);
-static void discover_note(struct discovery *d, const char *fmt, ...)
-{
-	char *text = NULL;
-	va_list ap;
-
-	if (!d)
-		return;
-	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
-	va_end(ap);
-	discover_push(&d->notes, &d->n_notes, text);
-}
-
-/* ---- board.json ---------------------------------------------------------------------------
- */
-
-/* The key `archived` as Hermes takes it: anything that is true in Python. */
-static bool discover_truth(const json_t *value)
-{
-	switch (value ? json_typeof(value) : JSON_NULL) {
-	case JSON_TRUE:
-		return true;
-	case JSON_INTEGER:
-		return json_integer_value(value) != 0;
-	case JSON_REAL:
-		return json_real_value(value) != 0.0;
-	case JSON_STRING:
-		return json_string_length(value) > 0;
-	case JSON_ARRAY:
-		return json_array_size(value) > 0;
-	case JSON_OBJECT:
-		return json_object_size(value) > 0;
-	default:
-		return false;
-	}
-}
-
-/* Read @name below @dir into a JSON object; NULL with the reason in @e otherwise. */
-static json_t *discover_load(int dir, const char *name, struct error *e)
-{
-	CLEANUP(fs_closep) int fd = -1;
-	CLEANUP(freep) char *data = NULL;
-	size_t len = 0, size, skip;
-	json_error_t why;
-	struct stat st;
-	json_t *meta;
-
-	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		error_set(e, -errno, "%s", strerror(errno));
-		return NULL;
-	}
-	if (!S_ISREG(st.st_mode) || st.st_size > DISCOVER_META_MAX) {
-		error_set(e, -EINVAL, "%s",
-			  S_ISREG(st.st_mode) ? "larger than 1 MiB" : "not a regular file");
-		return NULL;
-	}
-	size = (size_t)st.st_size;
-	data = malloc(size + 1);
-	if (!data) {
-		error_set(e, -ENOMEM, "out of memory");
-		return NULL;
-	}
-	while (len < size) {
-		ssize_t n = read(fd, data + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			error_set(e, -errno, "%s", strerror(errno));
-			return NULL;
-		}
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	skip = len >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0; /* byte order mark */
-	meta = json_loadb(data + skip, len - skip, JSON_ALLOW_NUL, &why);
-	if (!json_is_object(meta)) {
-		error_set(e, -EBADMSG, "%s%s",
-			  meta ? "not a JSON object" : "no JSON: ", meta ? "" : why.text);
-		json_decref(meta);
-		return NULL;
-	}
-	return meta;
-}
-
-/* default_workdir of a board.json: absolute, or below the home folder, or not used. */
-static int discover_workdir(struct discovery *d, const json_t *value, struct board_place *place)
-{
-	const char *path = json_string_value(value);
-
-	free(place->default_workdir);
-	place->default_workdir = NULL;
-	if (!path || !*path)
-		return 0;
-	if ((path[0] != '/' && path[0] != '~') || strlen(path) != json_string_length(value)) {
-		discover_note(d,
-			      "board %s: default_workdir in its board.json is not an absolute "
-			      "path and is not used",
-			      place->slug);
-		return 0;
-	}
-	place->default_workdir = strdup(path);
-	return place->default_workdir ? 0 : -ENOMEM;
-}
-
-/*
- * (Re-)read the board.json at @name below @dir, whose stamp is @stamp, into @place. One that
- * cannot be used leaves what the last good one said: Hermes writes it in place, and half a file
- * must not set an archived board going. Only running out of memory is an error.
- */
-static int discover_meta(struct discovery *d, int dir, const char *name,
-			 const struct file_stamp *stamp, struct board_place *place)
-{
-	struct error why = ERROR_NULL;
-	json_t *meta;
-	int r;
-
-	place->meta = *stamp;
-	place->meta_bad = false;
-	if (stamp->ino == 0) {
-		place->archived = false;
-		return discover_workdir(d, NULL, place);
-	}
-	if (d)
-		d->meta_reads++;
-	meta = discover_load(dir, name, &why);
-	if (!meta) {
-		if (why.code == -ENOMEM)
-			return -ENOMEM;
-		if (why.code == -ENOENT) { /* gone since it was seen: look again next time */
-			place->meta = (struct file_stamp){ 0 };
-			return 0;
-		}
-		place->meta_bad = true;
-		discover_note(d, "board %s: its board.json cannot be used (%s)", place->slug,
-			      why.text);
-		return 0;
-	}
-	place->archived = strcmp(place->slug, DISCOVER_DEFAULT) != 0 &&
-			  discover_truth(json_object_get(meta, "archived"));
-	r = discover_workdir(d, json_object_get(meta, "default_workdir"), place);
-	json_decref(meta);
-	return r;
-}
-
-/* ---- places -------------------------------------------------------------------------------
- */
-
-void board_place_deinit(struct board_place *place)
-{
-	free(place->db_path);
-	free(place->folder);
-	free(place->logs_dir);
-	free(place->workspaces_dir);
-	free(place->default_workdir);
-	*place = (struct board_place){ 0 };
-}
-
-/* @root without the slashes at its end, in a printf "%.*s" */
-static int discover_root_len(const char *root)
-{
-	size_t len = strlen(root);
-
-	while (len > 1 && root[len - 1] == '/')
-		len--;
-	return (int)(len == 1 && root[0] == '/' ? 0 : len);
-}
-
-char *discover_db_path(const char *root, const char *pinned_db, const char *slug)
-{
-	int len = discover_root_len(root);
-
-	if (pinned_db)
-		return strdup(pinned_db);
-	if (strcmp(slug, DISCOVER_DEFAULT) == 0)
-		return fs_path("%.*s/kanban.db", len, root);
-	return fs_path("%.*s/kanban/boards/%s/kanban.db", len, root, slug);
-}
-
-static int discover_place(struct board_place *place, const char *root, const char *pinned_db,
-			  const char *slug)
-{
-	bool is_default = strcmp(slug, DISCOVER_DEFAULT) == 0;
-	int len = discover_root_len(root);
-
-	(void)snprintf(place->slug, sizeof(place->slug), "%s", slug);
-	place->db_path = discover_db_path(root, pinned_db, slug);
-	place->folder = fs_path("%.*s/kanban/boards/%s", len, root, slug);
-	if (is_default) {
-		place->logs_dir = fs_path("%.*s/kanban/logs", len, root);
-		place->workspaces_dir = fs_path("%.*s/kanban/workspaces", len, root);
-	} else {
-		place->logs_dir = fs_path("%.*s/kanban/boards/%s/logs", len, root, slug);
-		place->workspaces_dir =
-			fs_path("%.*s/kanban/boards/%s/workspaces", len, root, slug);
-	}
-	if (place->db_path && place->folder && place->logs_dir && place->workspaces_dir)
-		return 0;
-	board_place_deinit(place);
-	return -ENOMEM;
-}
-
-/* Stat the database at @path (absolute, or relative to @dir) and its -wal. */
-static bool discover_stat_db(int dir, const char *path, struct file_stamp *db,
-			     struct file_stamp *wal)
-{
-	CLEANUP(freep) char *name = NULL;
-	bool there = discover_stat(dir, path, db);
-
-	*wal = (struct file_stamp){ 0 };
-	name = there ? fs_path("%s-wal", path) : NULL;
-	if (name)
-		(void)discover_stat(dir, name, wal); /* none is an answer too */
+	*wal = there ? db_file_stamp(path, DB_WAL) : (struct fs_stamp){ 0 };
 	return there;
+}
+
+/* Of a link, below the folder @in of the root, the -wal is where it leads to. Else this is not
+ * asked for: it takes longer. */
+static bool discover_link_wal(const struct discovery *d, int dir, const char *in,
+			      const char *path, struct fs_stamp *wal)
+{
+	CLEANUP(freep) char *whole = NULL;
+	char to[1];
+
+	if (readlinkat(dir, path, to, sizeof(to)) < 0)
+		return false;
+	whole = fs_path("%s/%s%s", d->root, in, path);
+	if (whole)
+		*wal = db_file_stamp(whole, DB_WAL);
+	return true;
 }
 
 int discover_one(const char *root, const char *pinned_db, const char *slug,
@@ -325,7 +66,7 @@ int discover_one(const char *root, const char *pinned_db, const char *slug,
 {
 	CLEANUP(freep) char *meta_path = NULL;
 	struct board_place p = { 0 };
-	struct file_stamp meta, plain;
+	struct fs_stamp meta, plain;
 	int r;
 
 	if (!fs_is_slug(slug))
@@ -335,7 +76,7 @@ int discover_one(const char *root, const char *pinned_db, const char *slug,
 				 slug);
 	if (!fs_is_dir(root))
 		return error_set(e, -ENOENT, "there is no kanban root at %s", root);
-	r = discover_place(&p, root, pinned_db, slug);
+	r = board_place_init(&p, root, pinned_db, slug);
 	if (r < 0)
 		return error_set(e, r, "out of memory");
 	meta_path = fs_path("%s/board.json", p.folder);
@@ -343,15 +84,15 @@ int discover_one(const char *root, const char *pinned_db, const char *slug,
 		board_place_deinit(&p);
 		return error_set(e, -ENOMEM, "out of memory");
 	}
-	p.db_exists = discover_stat_db(AT_FDCWD, p.db_path, &p.db, &p.wal);
-	(void)discover_stat(AT_FDCWD, meta_path, &meta); /* none is an answer too */
+	p.db_exists = discover_stat_db(p.db_path, &p.db, &p.wal);
+	(void)fs_stamp_at(AT_FDCWD, meta_path, &meta); /* none is an answer too */
 	r = discover_meta(NULL, AT_FDCWD, meta_path, &meta, &p);
 	if (r == 0 && strcmp(slug, DISCOVER_DEFAULT) != 0 && meta.ino == 0) {
 		CLEANUP(freep) char *own = fs_path("%s/kanban.db", p.folder);
 
 		if (!own)
 			r = -ENOMEM;
-		else if (!discover_stat(AT_FDCWD, own, &plain))
+		else if (!fs_stamp_at(AT_FDCWD, own, &plain))
 			r = -ENOENT;
 	}
 	if (r < 0) {
@@ -372,7 +113,7 @@ int discover_one(const char *root, const char *pinned_db, const char *slug,
 static void discover_odd_name(struct discovery *d, int boards, const char *name)
 {
 	char lower[BOARD_SLUG_MAX + 1], path[BOARD_SLUG_MAX + 16];
-	struct file_stamp stamp;
+	struct fs_stamp stamp;
 	size_t len = strlen(name);
 
 	if (len > BOARD_SLUG_MAX || d->n_told >= DISCOVER_TOLD_MAX)
@@ -386,9 +127,9 @@ static void discover_odd_name(struct discovery *d, int boards, const char *name)
 		if (strcmp(d->told[i], name) == 0)
 			return;
 	(void)snprintf(path, sizeof(path), "%.64s/kanban.db", name);
-	if (!discover_stat(boards, path, &stamp)) {
+	if (!fs_stamp_at(boards, path, &stamp)) {
 		(void)snprintf(path, sizeof(path), "%.64s/board.json", name);
-		if (!discover_stat(boards, path, &stamp))
+		if (!fs_stamp_at(boards, path, &stamp))
 			return;
 	}
 	discover_push(&d->told, &d->n_told, strdup(name));
@@ -398,7 +139,22 @@ static void discover_odd_name(struct discovery *d, int boards, const char *name)
 		      name, lower);
 }
 
-/* Look at one folder; appends to d->seen if it is a board. */
+static int discover_empty(struct discovery *d, const char *slug)
+{
+	if (d->n_empty == d->cap_empty) {
+		size_t cap = d->cap_empty ? d->cap_empty * 2 : 8;
+		char(*more)[BOARD_SLUG_MAX + 1] = realloc(d->empty, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		d->empty = more;
+		d->cap_empty = cap;
+	}
+	memcpy(d->empty[d->n_empty++], slug, strlen(slug) + 1);
+	return 0;
+}
+
+/* Look at one folder; appends to d->seen if it is a board, else to d->empty. */
 static int discover_folder(struct discovery *d, int boards, const char *slug)
 {
 	struct discover_seen *s;
@@ -420,15 +176,17 @@ static int discover_folder(struct discovery *d, int boards, const char *slug)
 	memcpy(s->slug, slug, len + 1);
 	memcpy(path, slug, len);
 	memcpy(path + len, "/kanban.db", sizeof("/kanban.db"));
-	s->db_exists = discover_stat(boards, path, &s->db);
-	if (s->db_exists && !d->no_wal) {
+	s->db_exists = fs_stamp_at(boards, path, &s->db);
+	if (s->db_exists && !d->no_wal &&
+	    !discover_link_wal(d, boards, "kanban/boards/", path, &s->wal)) {
 		memcpy(path + len, "/kanban.db-wal", sizeof("/kanban.db-wal"));
-		(void)discover_stat(boards, path, &s->wal); /* none is an answer too */
+		(void)fs_stamp_at(boards, path, &s->wal); /* none is an answer too */
 	}
 	memcpy(path + len, "/board.json", sizeof("/board.json"));
-	has_meta = discover_stat(boards, path, &s->meta);
-	if (s->db_exists || has_meta)
-		d->n_seen++;
+	has_meta = fs_stamp_at(boards, path, &s->meta);
+	if (!s->db_exists && !has_meta)
+		return discover_empty(d, slug);
+	d->n_seen++;
 	return 0;
 }
 
@@ -484,14 +242,15 @@ static void discover_default(struct discovery *d, int root, int boards,
 	memset(out, 0, sizeof(*out));
 	memcpy(out->slug, DISCOVER_DEFAULT, sizeof(DISCOVER_DEFAULT));
 	if (d->pinned) {
-		out->db_exists = discover_stat_db(AT_FDCWD, d->pinned, &out->db, &out->wal);
+		out->db_exists = discover_stat_db(d->pinned, &out->db, &out->wal);
 	} else {
-		out->db_exists = discover_stat(root, "kanban.db", &out->db);
-		if (out->db_exists && !d->no_wal)
-			(void)discover_stat(root, "kanban.db-wal", &out->wal);
+		out->db_exists = fs_stamp_at(root, "kanban.db", &out->db);
+		if (out->db_exists && !d->no_wal &&
+		    !discover_link_wal(d, root, "", "kanban.db", &out->wal))
+			(void)fs_stamp_at(root, "kanban.db-wal", &out->wal);
 	}
 	if (boards >= 0)
-		(void)discover_stat(boards, DISCOVER_DEFAULT "/board.json", &out->meta);
+		(void)fs_stamp_at(boards, DISCOVER_DEFAULT "/board.json", &out->meta);
 }
 
 /*
@@ -506,14 +265,15 @@ static int discover_apply(struct discovery *d, int boards, const struct discover
 	int moved, r = 0;
 
 	if (!place->db_path)
-		r = discover_place(place, d->root, d->pinned, s->slug);
+		r = board_place_init(place, d->root, d->pinned, s->slug);
 	if (r < 0)
 		return r;
 	moved = place->db.dev != file->db.dev || place->db.ino != file->db.ino;
+	place->moved = moved;
 	place->db_exists = file->db_exists;
 	place->db = file->db;
 	place->wal = file->wal;
-	if (file_stamp_equal(&place->meta, &s->meta))
+	if (fs_stamp_equal(&place->meta, &s->meta))
 		return moved;
 	(void)snprintf(path, sizeof(path), "%s/board.json", s->slug);
 	r = discover_meta(d, boards, path, &s->meta, place);
@@ -561,7 +321,7 @@ static int discover_by_file(const void *a, const void *b, void *arg)
 {
 	const struct board_place *boards = arg;
 	size_t i = *(const size_t *)a, j = *(const size_t *)b;
-	const struct file_stamp *x = &boards[i].db, *y = &boards[j].db;
+	const struct fs_stamp *x = &boards[i].db, *y = &boards[j].db;
 
 	if (x->dev != y->dev)
 		return x->dev < y->dev ? -1 : 1;
@@ -610,7 +370,7 @@ static int discover_update(struct discovery *d, int root, int boards, struct err
 	bool moved = false;
 	int r = 0;
 
-	d->n_seen = 0;
+	d->n_seen = d->n_empty = 0;
 	if (boards >= 0)
 		r = discover_scan(d, boards, e);
 	if (r < 0)
@@ -679,6 +439,7 @@ void discovery_deinit(struct discovery *d)
 	free(d->root);
 	free(d->pinned);
 	free(d->seen);
+	free(d->empty);
 	free(d->order);
 	*d = (struct discovery){ .no_wal = d->no_wal };
 }

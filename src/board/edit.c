@@ -19,12 +19,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "board/edit_txn.h"
+#include "board.h"
 #include "db/db.h"
 #include "util/text.h"
 
-#define EDIT_FIRST_LINE  400 /* characters of a summary that go into an event */
-#define EDIT_BLOCK_LIMIT 2   /* blocks in a row for one kind until a human must decide */
+#define EDIT_FIRST_LINE 400 /* characters of a summary that go into an event */
 
 /* The parameter with the highest number is always there, so a column that is not may leave a
  * hole among the others. */
@@ -37,21 +36,6 @@ static const char sql_complete[] =
 	" {tasks.worker_started_at?, worker_started_at = NULL}"
 	" WHERE id = ?3 AND status = ?4 AND claim_lock IS ?5"
 	" AND COALESCE(current_run_id, 0) = ?6";
-
-static const char sql_block[] =
-	"UPDATE tasks SET status = ?3, claim_lock = NULL, claim_expires = NULL,"
-	" worker_pid = NULL, current_run_id = NULL"
-	" {tasks.block_kind?, block_kind = ?1} {tasks.block_recurrences?, block_recurrences = "
-	"?2}"
-	" {tasks.worker_started_at?, worker_started_at = NULL}"
-	" WHERE id = ?4 AND status = ?5 AND claim_lock IS ?6"
-	" AND COALESCE(current_run_id, 0) = ?7";
-
-static const char sql_unblock[] =
-	"UPDATE tasks SET status = ?1, current_run_id = NULL, {failures} = 0,"
-	" {failure_error} = NULL"
-	" WHERE id = ?2 AND status = ?3 AND claim_lock IS ?4"
-	" AND COALESCE(current_run_id, 0) = ?5";
 
 static const char sql_heartbeat[] =
 	"UPDATE tasks SET claim_expires = CASE WHEN ?2 > claim_expires THEN ?2"
@@ -66,97 +50,12 @@ static const char sql_heartbeat_run[] =
 	" {task_runs.last_heartbeat_at?, last_heartbeat_at = ?1}"
 	" WHERE id = ?3 AND ended_at IS NULL";
 
-static const char sql_end_run[] =
-	"UPDATE task_runs SET status = ?2, outcome = ?3, metadata = ?4, ended_at = ?5,"
-	" error = NULL, claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
-	" {task_runs.summary?, summary = ?1}"
-	" WHERE id = ?6 AND ended_at IS NULL";
-
-static const char sql_closed_run[] =
-	"INSERT INTO task_runs (task_id, profile, step_key, status, outcome, metadata,"
-	" started_at, ended_at {task_runs.summary?, summary})"
-	" SELECT id, assignee, {tasks.current_step_key}, ?2, ?2, ?3, ?4, ?4"
-	" {task_runs.summary?, ?1} FROM tasks WHERE id = ?5";
-
-static const char sql_leaked_run[] =
-	"UPDATE task_runs SET status = 'reclaimed', outcome = 'reclaimed', ended_at = ?1,"
-	" claim_lock = NULL, claim_expires = NULL, worker_pid = NULL"
-	" {task_runs.summary?, summary = COALESCE(summary, 'invariant recovery on unblock')}"
-	" WHERE id = ?2 AND ended_at IS NULL";
-
 static const char sql_open_parents[] =
 	"SELECT COUNT(*) FROM task_links l JOIN tasks p ON p.id = l.parent_id"
 	" WHERE l.child_id = ?1 AND p.status NOT IN ('done', 'archived')";
 
-static const char sql_claimed_payload[] =
-	"SELECT payload FROM task_events WHERE task_id = ?1 AND kind = 'claimed'"
-	" AND run_id IS ?2 ORDER BY id DESC LIMIT 1";
-
-/* The newest event that tells in which lane a task was (board contract, §6, retry status). */
-static const char sql_lane_payload[] =
-	"SELECT payload FROM task_events WHERE task_id = ?1 AND kind IN ('blocked',"
-	" 'block_loop_detected', 'dependency_wait', 'gave_up', 'unblocked',"
-	" 'changes_requested', 'review_reopened', 'status', 'reclaimed', 'stale',"
-	" 'timed_out', 'crashed', 'spawn_failed', 'rate_limited') ORDER BY id DESC LIMIT 1";
-
 static const char sql_comment[] =
 	"INSERT INTO task_comments (task_id, author, body, created_at) VALUES (?1, ?2, ?3, ?4)";
-
-/* ---- small things ---------------------------------------------------------------------------
- */
-
-/* The update must have found the row that was read in this very transaction. */
-static int edit_swapped(struct db *db, const char *id, struct error *e)
-{
-	if (db_changes(db) == 1)
-		return 0;
-	return error_set(e, DB_CONFLICT, "task %s changed under this command; nothing was done",
-			 id);
-}
-
-static bool edit_in(const char *status, const char *const *list)
-{
-	for (; *list; list++)
-		if (strcmp(status, *list) == 0)
-			return true;
-	return false;
-}
-
-static void edit_set_done(struct edit_done *done, const char *status, int64_t run)
-{
-	(void)snprintf(done->status, sizeof(done->status), "%s", status);
-	done->run = run;
-}
-
-/* ---- runs ---------------------------------------------------------------------------------
- */
-
-struct edit_ending {
-	const char *status;  /* of an open run */
-	const char *outcome; /* and status of a run made for the purpose */
-	const char *summary, *metadata;
-	bool make; /* make a closed run where none is open */
-};
-
-/* End the open run of a task, or make a closed one; @run: out, 0 if there is none. */
-static int edit_end_run(struct db *db, const char *id, const struct edit_row *row, int64_t now,
-			const struct edit_ending *end, int64_t *run, struct error *e)
-{
-	int r;
-
-	*run = row->run;
-	if (row->run != 0)
-		return db_run(db, e, sql_end_run, "ttttii", end->summary, end->status,
-			      end->outcome, end->metadata, now, row->run);
-	if (!end->make)
-		return 0;
-	r = db_run(db, e, sql_closed_run, "tttit", end->summary, end->outcome, end->metadata,
-		   now, id);
-	if (r != 0)
-		return r;
-	*run = db_last_id(db);
-	return 0;
-}
 
 /* First line of @text, at most EDIT_FIRST_LINE characters; json null if there is none. */
 static json_t *edit_first_line(const char *text)
@@ -226,13 +125,31 @@ static json_t *edit_completed_payload(const char *result, const char *summary,
 	return STEAL(payload);
 }
 
-static int edit_parents_done(struct db *db, const char *id, bool *done, struct error *e)
+int edit_parents_done(struct db *db, const char *id, bool *done, struct error *e)
 {
 	int64_t open = 0;
 	int r = db_one_int(db, e, &open, 0, sql_open_parents, "t", id);
 
 	*done = open == 0;
 	return r;
+}
+
+/* It is done all the same, but not silently. */
+static void edit_complete_notice(const struct edit_by *by, const struct edit_row *row,
+				 const char *result, const char *summary,
+				 struct edit_done *done)
+{
+	done->notice[0] = '\0';
+	if (row->claim_lock && row->expires > by->now && by->run == 0 && !by->claim_lock)
+		(void)snprintf(
+			done->notice, sizeof(done->notice),
+			"it was taken from under the claim of %.60s: its worker is ended "
+			"soon if it goes on",
+			row->claim_lock);
+	else if (!summary && !result)
+		(void)snprintf(done->notice, sizeof(done->notice),
+			       "neither a summary nor a result was given: who reads the task "
+			       "later does not learn what came of it");
 }
 
 static int edit_complete_now(struct db *db, const char *id, const struct edit_by *by,
@@ -260,6 +177,13 @@ static int edit_complete_now(struct db *db, const char *id, const struct edit_by
 				 "task %s has a parent that is not done; complete that one "
 				 "first",
 				 id);
+	if (row->contract && *row->contract && strcmp(row->contract, "local-only") != 0)
+		return error_set(
+			e, EDIT_REFUSED,
+			"task %s has the completion contract %.60s, which is checked by "
+			"Hermes: complete it with hermes kanban complete %s",
+			id, row->contract, id);
+	edit_complete_notice(by, row, result, summary, done);
 	if (metadata)
 		meta_text = json_dumps(metadata, 0);
 	else if (review && row->run == 0 && !summary)
@@ -274,7 +198,7 @@ static int edit_complete_now(struct db *db, const char *id, const struct edit_by
 	if (r == 0)
 		r = edit_swapped(db, id, e);
 	if (r == 0)
-		r = edit_end_run(db, id, row, by->now, &end, &run, e);
+		r = edit_run_end(db, id, row, by->now, &end, &run, e);
 	if (r != 0)
 		return r;
 	edit_set_done(done, "done", run);
@@ -303,179 +227,6 @@ int edit_complete(struct db *db, const char *id, const struct edit_by *by, const
 	r = edit_complete_now(db, id, by, &row, result, summary ? summary : result, meta, done,
 			      e);
 	return edit_end(db, r, e);
-}
-
-/* ---- block, unblock -----------------------------------------------------------------------
- */
-
-/* The key @key of the JSON object that @sql finds for (@id, @run): is it "review"? */
-static int edit_lane(struct db *db, const char *sql, const char *types, const char *id,
-		     int64_t run, bool *review, struct error *e)
-{
-	static const char *const keys[] = { "resume_status", "retry_status", "source_status" };
-	CLEANUP(edit_jsonp) json_t *payload = NULL;
-	sqlite3_stmt *stmt = NULL;
-	const char *text;
-	int r;
-
-	*review = false;
-	r = db_query(db, e, &stmt, sql, types, id, run);
-	if (r == 0)
-		r = db_step(db, stmt, e);
-	if (r != DB_ROW)
-		return r;
-	text = (const char *)sqlite3_column_text(stmt, 0);
-	payload = text ? json_loadb(text, strlen(text), 0, NULL) : NULL;
-	(void)sqlite3_reset(stmt); /* the one row was read */
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !*review; i++) {
-		const char *value = json_string_value(json_object_get(payload, keys[i]));
-
-		*review = value && strcmp(value, "review") == 0;
-	}
-	return 0;
-}
-
-/* Where a block leads to, and what its event says. */
-struct edit_route {
-	const char *status, *event;
-	int64_t recurrences;
-	json_t *payload;
-};
-
-static int edit_route(const struct edit_row *row, const char *reason, const char *kind,
-		      bool review, bool counts, struct edit_route *route, struct error *e)
-{
-	bool same = !kind == !row->block_kind && (!kind || strcmp(kind, row->block_kind) == 0);
-
-	if (kind && strcmp(kind, "dependency") == 0) {
-		*route = (struct edit_route){ "todo", "dependency_wait", row->block_recurrences,
-					      NULL };
-		route->payload = json_pack("{s:s?, s:s}", "reason", reason, "kind", kind);
-	} else {
-		*route = (struct edit_route){ "blocked", "blocked", 1, NULL };
-		if (counts && same && row->block_recurrences >= 0 &&
-		    row->block_recurrences < INT32_MAX)
-			route->recurrences = row->block_recurrences + 1;
-		route->payload = json_pack("{s:s?, s:s?, s:I}", "reason", reason, "kind", kind,
-					   "recurrences", (json_int_t)route->recurrences);
-		if (route->recurrences >= EDIT_BLOCK_LIMIT) {
-			route->status = "triage";
-			route->event = "block_loop_detected";
-			(void)json_object_set_new(route->payload, "limit",
-						  json_integer(EDIT_BLOCK_LIMIT));
-		}
-	}
-	if (review) /* where to go on after an unblock */
-		(void)json_object_set_new(route->payload, "source_status",
-					  json_string("review"));
-	return route->payload ? 0 : error_set(e, -ENOMEM, "out of memory");
-}
-
-static int edit_block_now(struct db *db, const char *id, const struct edit_by *by,
-			  const struct edit_row *row, const char *reason, const char *kind,
-			  struct edit_done *done, struct error *e)
-{
-	static const char *const from[] = { "running", "ready", NULL };
-	struct edit_ending end = { "blocked", "blocked", reason, NULL, reason != NULL };
-	struct edit_route route = { 0 };
-	bool review = false, counts = db_has_column(db, "tasks", "block_recurrences");
-	int64_t run = 0;
-	int r = 0;
-
-	if (!edit_in(row->status, from))
-		return error_set(e, EDIT_REFUSED,
-				 "task %s is %s; only a running or ready task can be blocked",
-				 id, row->status);
-	if (row->run != 0)
-		r = edit_lane(db, sql_claimed_payload, "ti", id, row->run, &review, e);
-	if (r == 0)
-		r = edit_route(row, reason, kind, review, counts, &route, e);
-	if (r != 0)
-		return r;
-	r = db_run(db, e, sql_block, "titttti", kind, route.recurrences, route.status, id,
-		   row->status, row->claim_lock, row->run);
-	if (r == 0)
-		r = edit_swapped(db, id, e);
-	if (r == 0)
-		r = edit_end_run(db, id, row, by->now, &end, &run, e);
-	if (r != 0) {
-		json_decref(route.payload);
-		return r;
-	}
-	edit_set_done(done, route.status, run);
-	return edit_event(db, id, run, route.event, route.payload, true, by->now, &done->event,
-			  e);
-}
-
-int edit_block(struct db *db, const char *id, const struct edit_by *by, const char *reason,
-	       const char *kind, struct edit_done *done, struct error *e)
-{
-	static const char *const kinds[] = { "needs_input", "capability", "transient",
-					     "dependency", NULL };
-	CLEANUP(edit_row_deinit) struct edit_row row = { 0 };
-	int r;
-
-	if (kind && !edit_in(kind, kinds))
-		return error_set(e, EDIT_INVALID,
-				 "\"%s\" is no kind of block: needs_input, capability, "
-				 "transient or dependency",
-				 kind);
-	if (reason && !*reason)
-		reason = NULL;
-	r = edit_check_text("reason", reason, EDIT_TEXT_MAX, e);
-	if (r == 0)
-		r = edit_begin(db, id, by, &row, e);
-	if (r != 0)
-		return r;
-	return edit_end(db, edit_block_now(db, id, by, &row, reason, kind, done, e), e);
-}
-
-static int edit_unblock_now(struct db *db, const char *id, const struct edit_by *by,
-			    const struct edit_row *row, struct edit_done *done, struct error *e)
-{
-	static const char *const from[] = { "blocked", "scheduled", NULL };
-	bool review = false, parents = true, plain;
-	const char *status;
-	json_t *payload = NULL;
-	int r = 0;
-
-	if (!edit_in(row->status, from))
-		return error_set(e, EDIT_REFUSED,
-				 "task %s is %s; only a blocked or scheduled task can be "
-				 "unblocked",
-				 id, row->status);
-	if (strcmp(row->status, "blocked") == 0)
-		r = edit_lane(db, sql_lane_payload, "t", id, 0, &review, e);
-	if (r == 0)
-		r = edit_parents_done(db, id, &parents, e);
-	if (r == 0 && row->run != 0)
-		r = db_run(db, e, sql_leaked_run, "ii", by->now, row->run);
-	if (r != 0)
-		return r;
-	status = !parents ? "todo" : review ? "review" : "ready";
-	plain = parents && !review;
-	r = db_run(db, e, sql_unblock, "tttti", status, id, row->status, row->claim_lock,
-		   row->run);
-	if (r == 0)
-		r = edit_swapped(db, id, e);
-	if (r != 0)
-		return r;
-	if (!plain)
-		payload = json_pack("{s:s, s:s}", "status", status, "resume_status",
-				    review ? "review" : "ready");
-	edit_set_done(done, status, 0);
-	return edit_event(db, id, 0, "unblocked", payload, !plain, by->now, &done->event, e);
-}
-
-int edit_unblock(struct db *db, const char *id, const struct edit_by *by,
-		 struct edit_done *done, struct error *e)
-{
-	CLEANUP(edit_row_deinit) struct edit_row row = { 0 };
-	int r = edit_begin(db, id, by, &row, e);
-
-	if (r != 0)
-		return r;
-	return edit_end(db, edit_unblock_now(db, id, by, &row, done, e), e);
 }
 
 /* ---- heartbeat, comment -------------------------------------------------------------------

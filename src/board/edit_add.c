@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "board.h"
 #include "board/edit.h"
-#include "board/edit_txn.h"
 #include "db/db.h"
 #include "db/schema.h"
 #include "util/text.h"
@@ -71,6 +71,8 @@ struct edit_new {
 	char *title, *assignee; /* tidied; owned */
 	char *tenant;           /* own or inherited; owned, or NULL */
 	char *skills;           /* JSON text; owned, or NULL */
+	char *key;              /* idempotency key, that of the series if it is one; owned */
+	int64_t at;             /* scheduled until then, or 0 */
 	const char *status;
 };
 
@@ -80,6 +82,7 @@ static void edit_new_deinit(struct edit_new *n)
 	free(n->assignee);
 	free(n->tenant);
 	free(n->skills);
+	free(n->key);
 }
 
 /* ---- checks -------------------------------------------------------------------------------
@@ -102,6 +105,7 @@ static int edit_check_texts(const struct edit_task *t, struct error *e)
 		{ "model", t->model, EDIT_SHORT_MAX },
 		{ "provider", t->provider, EDIT_SHORT_MAX },
 		{ "idempotency key", t->idempotency_key, EDIT_SHORT_MAX },
+		{ "calendar", t->every, EDIT_SHORT_MAX },
 	};
 	int r = 0;
 
@@ -146,7 +150,7 @@ static int edit_check_columns(struct db *db, const struct edit_task *t, struct e
 		{ t->priority != 0, "priority" },
 		{ t->branch_name != NULL, "branch_name" },
 		{ t->tenant != NULL, "tenant" },
-		{ t->idempotency_key != NULL, "idempotency_key" },
+		{ t->idempotency_key || t->every, "idempotency_key" },
 		{ t->max_runtime_s != 0, "max_runtime_seconds" },
 		{ t->max_retries != 0, "max_retries" },
 		{ t->skills && t->skills[0], "skills" },
@@ -209,6 +213,25 @@ static int edit_skills(struct edit_new *n, struct error *e)
 	return n->skills ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
+static int edit_time(struct edit_new *n, struct error *e)
+{
+	const struct edit_task *t = n->task;
+	const char *key = t->idempotency_key;
+
+	n->at = t->at;
+	if (t->triage && (t->at != 0 || t->every))
+		return error_set(e, EDIT_INVALID,
+				 "a task waits in triage or for a time, not for both");
+	if (t->every) {
+		int64_t first = 0; /* only asked where none is named */
+		int r = edit_series_first(t->every, n->now, t->at ? &first : &n->at, e);
+
+		return r == 0 ? edit_series_key(key, &n->key, e) : r;
+	}
+	n->key = key ? strdup(key) : NULL;
+	return key && !n->key ? error_set(e, -ENOMEM, "out of memory") : 0;
+}
+
 /* ---- the task -----------------------------------------------------------------------------
  */
 
@@ -246,7 +269,10 @@ static int edit_parents(struct db *db, struct edit_new *n, struct error *e)
 		if (r != DB_ROW)
 			return error_set(e, r, "out of memory");
 	}
-	n->status = n->task->triage ? "triage" : open ? "todo" : "ready";
+	n->status = n->task->triage ? "triage"
+		    : n->at != 0    ? "scheduled"
+		    : open          ? "todo"
+				    : "ready";
 	return 0;
 }
 
@@ -271,11 +297,11 @@ static int edit_insert(struct db *db, struct edit_new *n, struct error *e)
 			   "titt"
 			   "ttttti"
 			   "tt",
-			   t->priority, t->created_by, t->branch_name, n->tenant,
-			   t->idempotency_key, t->max_runtime_s ? t->max_runtime_s : -1,
-			   n->skills, t->max_retries ? t->max_retries : -1, t->model,
-			   t->provider, n->id, n->title, t->body, n->assignee, n->status,
-			   n->now, t->workspace_kind ? t->workspace_kind : "scratch",
+			   t->priority, t->created_by, t->branch_name, n->tenant, n->key,
+			   t->max_runtime_s ? t->max_runtime_s : -1, n->skills,
+			   t->max_retries ? t->max_retries : -1, t->model, t->provider, n->id,
+			   n->title, t->body, n->assignee, n->status, n->now,
+			   t->workspace_kind ? t->workspace_kind : "scratch",
 			   t->workspace_path);
 	}
 	return r;
@@ -295,6 +321,20 @@ static json_t *edit_created_payload(const struct edit_new *n)
 			 "model_override", t->model, "provider_override", t->provider);
 }
 
+static int edit_add_time(struct db *db, const struct edit_new *n, struct error *e)
+{
+	const struct edit_task *t = n->task;
+	int r = n->at != 0 ? edit_series_time(db, n->id, n->at, n->now, e) : 0;
+
+	if (r != 0 || !t->every)
+		return r;
+	return edit_series_told(db, n->id,
+				json_pack("{s:s, s:I, s:s?, s:s?}", "calendar", t->every, "at",
+					  (json_int_t)n->at, "workspace_path",
+					  t->workspace_path, "branch", t->branch_name),
+				n->now, e);
+}
+
 static int edit_add_now(struct db *db, struct edit_new *n, int64_t *event, struct error *e)
 {
 	const char *const *parents = n->task->parents;
@@ -308,6 +348,8 @@ static int edit_add_now(struct db *db, struct edit_new *n, int64_t *event, struc
 	if (r == 0)
 		r = edit_event(db, n->id, 0, "created", edit_created_payload(n), true, n->now,
 			       event, e);
+	if (r == 0)
+		r = edit_add_time(db, n, e);
 	if (!(db_features(db) & DB_HAS_SUBS))
 		return r;
 	for (size_t i = 0; r == 0 && parents && parents[i]; i++)
@@ -353,11 +395,13 @@ int edit_add(struct db *db, const struct edit_task *task, int64_t now, char id[E
 		r = edit_tidy(&n, e);
 	if (r == 0)
 		r = edit_skills(&n, e);
+	if (r == 0)
+		r = edit_time(&n, e);
 	if (r != 0)
 		return r;
 	r = db_begin(db, e);
-	if (r == 0 && task->idempotency_key) {
-		r = edit_find_key(db, task->idempotency_key, id, done, e);
+	if (r == 0 && n.key) {
+		r = edit_find_key(db, n.key, id, done, e);
 		if (r == DB_ROW) {
 			*made = false;
 			return edit_end(db, 0, e);
@@ -389,7 +433,7 @@ int edit_create_board(const char *path, bool wal, struct error *e)
 		r = db_begin(db, e);
 	if (r != 0)
 		return r;
-	code = sqlite3_exec(db_handle(db), board_schema_sql, NULL, NULL, NULL);
+	code = sqlite3_exec(db_handle(db), schema_board_sql, NULL, NULL, NULL);
 	if (code != SQLITE_OK) {
 		(void)error_set(e, 0, "%s", sqlite3_errmsg(db_handle(db)));
 		db_rollback(db);

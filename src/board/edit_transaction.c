@@ -1,18 +1,19 @@
 /*
  * The transaction that every edit is: begin, read, check who speaks; append the event; end.
  */
-#include "board/edit_txn.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
+#include "board.h"
 #include "db/db.h"
 #include "util/text.h"
 
 static const char sql_read_task[] =
 	"SELECT status, claim_lock, COALESCE(current_run_id, 0), {tasks.block_kind},"
-	" COALESCE({tasks.block_recurrences}, 0) FROM tasks WHERE id = ?1";
+	" COALESCE({tasks.block_recurrences}, 0), COALESCE(claim_expires, 0),"
+	" {tasks.completion_contract} FROM tasks WHERE id = ?1";
 
 static const char sql_any_read[] = "SELECT COUNT(*) FROM sqlite_master";
 
@@ -25,6 +26,7 @@ void edit_row_deinit(struct edit_row *row)
 	free(row->status);
 	free(row->claim_lock);
 	free(row->block_kind);
+	free(row->contract);
 	*row = (struct edit_row){ 0 };
 }
 
@@ -51,7 +53,7 @@ static char *edit_column(sqlite3_stmt *stmt, int i, bool *ok)
 	return copy;
 }
 
-static int edit_read(struct db *db, const char *id, struct edit_row *row, struct error *e)
+int edit_read(struct db *db, const char *id, struct edit_row *row, struct error *e)
 {
 	sqlite3_stmt *stmt = NULL;
 	bool ok = true;
@@ -61,7 +63,7 @@ static int edit_read(struct db *db, const char *id, struct edit_row *row, struct
 	if (r == 0)
 		r = db_step(db, stmt, e);
 	if (r == 0)
-		return error_set(e, EDIT_NO_TASK, "there is no task %s on this board", id);
+		return error_set(e, EDIT_NO_TASK, EDIT_NO_TASK_TEXT, id);
 	if (r != DB_ROW)
 		return r;
 	row->status = edit_column(stmt, 0, &ok);
@@ -69,6 +71,8 @@ static int edit_read(struct db *db, const char *id, struct edit_row *row, struct
 	row->run = sqlite3_column_int64(stmt, 2);
 	row->block_kind = edit_column(stmt, 3, &ok);
 	row->block_recurrences = sqlite3_column_int64(stmt, 4);
+	row->expires = sqlite3_column_int64(stmt, 5);
+	row->contract = edit_column(stmt, 6, &ok);
 	(void)sqlite3_reset(stmt); /* the one row was read */
 	if (!row->status || !ok)
 		return error_set(e, -ENOMEM, "out of memory");
@@ -167,4 +171,26 @@ int edit_event(struct db *db, const char *id, int64_t run, const char *kind, jso
 	if (r == 0 && event)
 		*event = db_last_id(db);
 	return r;
+}
+
+int edit_swapped(struct db *db, const char *id, struct error *e)
+{
+	if (db_changes(db) == 1)
+		return 0;
+	return error_set(e, DB_CONFLICT, "task %s changed under this command; nothing was done",
+			 id);
+}
+
+bool edit_in(const char *status, const char *const *list)
+{
+	for (; *list; list++)
+		if (strcmp(status, *list) == 0)
+			return true;
+	return false;
+}
+
+void edit_set_done(struct edit_done *done, const char *status, int64_t run)
+{
+	(void)snprintf(done->status, sizeof(done->status), "%s", status);
+	done->run = run;
 }

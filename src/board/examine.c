@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "db/db.h"
+#include "db/db_probe.h"
 #include "recovery/evidence.h"
 #include "recovery/health.h"
 #include "recovery/repair.h"
@@ -29,12 +30,6 @@
 #include "util/log.h"
 
 #define EXAMINE_KILLED 3 /* repairs in a row that did not come to an end */
-
-static bool examine_in_trouble(const struct health *h)
-{
-	return h->state == HEALTH_QUARANTINED || h->state == HEALTH_LOST ||
-	       h->state == HEALTH_SCHEMA;
-}
 
 static int examine_outcome(enum health_state state)
 {
@@ -96,14 +91,15 @@ static int examine_lost(struct board *b, struct board_job *bj, struct health *h,
  * No record, and no task: a new board, or one that was "recovered" to nothing before we came?
  * The copies beside it tell.
  */
-static bool examine_bereft(const struct board *b, int64_t *tasks)
+static bool examine_bereft(const struct board *b, const struct board_job *bj, int64_t *tasks)
 {
 	struct candidate *list = NULL;
 	struct error e = ERROR_NULL;
 	size_t n = 0;
 
 	*tasks = 0;
-	if (candidates_list(b->place.db_path, b->place.folder, false, &list, &n, &e) < 0)
+	if (candidates_list(b->place.db_path, b->place.folder, false,
+			    bj->rq.set->max_evidence_bytes, &bj->job.cancel, &list, &n, &e) < 0)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (list[i].sound && list[i].tasks > *tasks)
@@ -136,7 +132,7 @@ static int examine_sound(struct board *b, struct board_job *bj, struct health *h
 	if (r != 0)
 		return r;
 	if (found.tasks == 0 && h->good.event_seq == 0 && h->good.at == 0 &&
-	    examine_bereft(b, &tasks))
+	    examine_bereft(b, bj, &tasks))
 		(void)error_set(&bj->error, DB_LOST,
 				"the board is empty, but a copy beside it has %" PRId64
 				" tasks",
@@ -185,9 +181,10 @@ static int examine_repair(struct board *b, struct board_job *bj, struct health *
 		.print = print,
 		.good = &h->good,
 		.policy = (enum repair_policy)bj->rq.set->repair_policy,
+		.max_bytes = bj->rq.set->max_evidence_bytes,
 		.cancel = &bj->job.cancel,
-		.owner = bj->rq.outside->owner,
-		.owner_arg = bj->rq.outside->arg,
+		.owner = bj->rq.host->owner,
+		.owner_arg = bj->rq.host->arg,
 	};
 	CLEANUP(freep) char *newest = calloc(1, HEALTH_PATH_MAX);
 	int r;
@@ -232,7 +229,8 @@ static int examine_keep(struct board *b, struct board_job *bj, struct health *h,
 			struct health_print *print, const char *why)
 {
 	struct error e = ERROR_NULL;
-	int r = evidence_keep(b->place.db_path, print, h->evidence, &e);
+	int r = evidence_keep(b->place.db_path, bj->rq.set->max_evidence_bytes, print,
+			      h->evidence, &e);
 
 	if (r == 0)
 		return 0;
@@ -286,12 +284,22 @@ static int examine_missing(struct board *b, struct board_job *bj, struct health 
 {
 	int64_t tasks = h->good.tasks;
 
-	if (tasks <= 0 && (h->good.at != 0 || !examine_bereft(b, &tasks)))
+	if (tasks <= 0 && (h->good.at != 0 || !examine_bereft(b, bj, &tasks)))
 		return DB_MISSING;
 	(void)error_set(&bj->error, DB_LOST, "the board's file is %s, but %s %" PRId64 " tasks",
 			print->size < 0 ? "gone" : "empty",
 			h->good.tasks > 0 ? "it had" : "a copy beside it has", tasks);
 	return examine_lost(b, bj, h, print);
+}
+
+/* Its bytes cannot be had: what is there may be no file. */
+static int examine_unreadable(const struct board *b, struct board_job *bj, int r)
+{
+	struct error e = ERROR_NULL;
+
+	if (db_probe_files(b->place.db_path, &e) == -EINVAL)
+		return error_set(&bj->error, r, "%s", e.text);
+	return error_errno(&bj->error, r, "cannot examine %s", b->place.db_path);
 }
 
 int examine_open(struct board *b, struct board_job *bj, const struct db_options *opt,
@@ -307,13 +315,13 @@ int examine_open(struct board *b, struct board_job *bj, const struct db_options 
 	r = health_read(b->place.db_path, h);
 	if (r == 0)
 		r = health_print_stat(b->place.db_path, &print);
-	if (r == 0 && examine_in_trouble(h) &&
-	    !health_due(h, &print, bj->epoch, clock_wall_s()) && !bj->force)
+	if (r == 0 && board_state_stands(board_state_of_health(h->state)) &&
+	    !health_due(h, &print, bj->epoch, clock_wall_s()))
 		return examine_refuse(bj, h);
 	if (r == 0)
 		r = health_print_take(b->place.db_path, false, &print);
 	if (r < 0)
-		return error_errno(&bj->error, r, "cannot examine %s", b->place.db_path);
+		return examine_unreadable(b, bj, r);
 	r = db_open(&b->db, opt, &bj->error);
 	if (r == DB_TRANSIENT && failing && *opt->ioerr)
 		r = DB_CORRUPT; /* it does not pass */
@@ -331,6 +339,23 @@ int examine_open(struct board *b, struct board_job *bj, const struct db_options 
 	}
 }
 
+int examine_overrun(struct board *b, struct board_job *bj)
+{
+	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
+	struct health_print print;
+	int r;
+
+	b->db = db_free(b->db);
+	if (!h)
+		return error_set(&bj->error, -ENOMEM, "out of memory");
+	r = health_read(b->place.db_path, h);
+	if (r == 0)
+		r = health_print_take(b->place.db_path, false, &print);
+	if (r < 0)
+		return examine_unreadable(b, bj, r);
+	return examine_failed(b, bj, h, &print, HEALTH_QUARANTINED, "overrun");
+}
+
 /* An open board that has less than it had: close it and say so. */
 static int examine_lost_open(struct board *b, struct board_job *bj, struct health *h)
 {
@@ -343,7 +368,7 @@ static int examine_lost_open(struct board *b, struct board_job *bj, struct healt
 		h->good.event_seq = b->seen_seq;
 	r = health_print_take(b->place.db_path, false, &print);
 	if (r < 0)
-		return error_errno(&bj->error, r, "cannot examine %s", b->place.db_path);
+		return examine_unreadable(b, bj, r);
 	return examine_lost(b, bj, h, &print);
 }
 
@@ -423,6 +448,7 @@ void examine_snapshot(struct board *b, struct board_job *bj)
 	b->snapshot_told = false;
 	b->snapshot_at = now;
 	b->snapshot_seq = seq;
+	bj->snapshot = strdup(h->good.snapshot); /* NULL: nobody is told of it */
 	h->state = HEALTH_HEALTHY;
 	examine_write(b, bj, h);
 }

@@ -16,10 +16,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "db/db.h"
+#include "db/db_file.h"
+#include "recovery/door.h"
 #include "recovery/evidence.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -69,8 +72,7 @@ static int mend_open(const char *path, struct db **db, struct error *e)
 {
 	struct db_options opt = { .path = path,
 				  .busy_timeout_ms = MEND_BUSY_MS,
-				  .integrity = true,
-				  .examined = true };
+				  .integrity = true };
 
 	return db_open(db, &opt, e);
 }
@@ -97,33 +99,6 @@ static void mend_say(char out[ERROR_TEXT_MAX], const char *fmt, ...)
 /* ---- check ---------------------------------------------------------------------------------
  */
 
-static const char *const mend_sidecars[] = { "", "-wal", "-journal" };
-
-static int mend_copy(const char *from, const char *to)
-{
-	for (size_t i = 0; i < 3; i++) {
-		CLEANUP(freep) char *f = fs_path("%s%s", from, mend_sidecars[i]);
-		CLEANUP(freep) char *t = fs_path("%s%s", to, mend_sidecars[i]);
-		int r = f && t ? fs_copy(f, t, false) : -ENOMEM;
-
-		if (r < 0 && (i == 0 || r != -ENOENT))
-			return r;
-	}
-	return 0;
-}
-
-static void mend_remove(const char *copy)
-{
-	static const char *const all[] = { "", "-wal", "-journal", "-shm" };
-
-	for (size_t i = 0; i < 4; i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", copy, all[i]);
-
-		if (path)
-			(void)unlink(path); /* mostly not there */
-	}
-}
-
 /* Two private copies: one to look at and work on, one as its evidence. */
 struct mend_copies {
 	char *dir, *work, *evidence;
@@ -132,9 +107,9 @@ struct mend_copies {
 static void mend_copies_deinit(struct mend_copies *c)
 {
 	if (c->work)
-		mend_remove(c->work);
+		db_file_remove(c->work);
 	if (c->evidence)
-		mend_remove(c->evidence);
+		db_file_remove(c->evidence);
 	if (c->dir)
 		(void)rmdir(c->dir); /* in /tmp at worst */
 	free(c->work);
@@ -142,7 +117,8 @@ static void mend_copies_deinit(struct mend_copies *c)
 	free(c->dir);
 }
 
-static int mend_copies_make(struct mend_copies *c, const char *db_path, struct error *e)
+static int mend_copies_make(struct mend_copies *c, const char *db_path, int64_t max,
+			    struct error *e)
 {
 	const char *tmp = getenv("TMPDIR");
 	char *dir = fs_path("%s/kanband-check.XXXXXX", tmp && *tmp ? tmp : "/tmp");
@@ -156,10 +132,12 @@ static int mend_copies_make(struct mend_copies *c, const char *db_path, struct e
 	c->dir = dir;
 	c->work = fs_path("%s/work.db", dir);
 	c->evidence = fs_path("%s/evidence.db", dir);
-	r = c->work && c->evidence ? mend_copy(db_path, c->work) : -ENOMEM;
+	r = c->work && c->evidence ? evidence_copy(db_path, c->work, max) : -ENOMEM;
 	if (r == 0)
-		r = mend_copy(c->work, c->evidence);
-	return r < 0 ? error_errno(e, r, "cannot copy %s", db_path) : 0;
+		r = evidence_copy(c->work, c->evidence, max);
+	return r < 0 ? error_errno(e, r, "cannot copy %s%s", db_path,
+				   r == -EFBIG ? " (see max_evidence_bytes)" : "")
+		     : 0;
 }
 
 /* Try the repair on the copies. */
@@ -170,7 +148,9 @@ static int mend_try(const struct mend_copies *c, enum repair_policy policy,
 				      .evidence = c->evidence,
 				      .good = &rep->health.good,
 				      .policy = policy,
+				      .max_bytes = rep->max_bytes,
 				      .dry_run = true,
+				      .cancel = rep->cancel,
 				      .progress = rep->progress,
 				      .arg = rep->arg };
 
@@ -246,6 +226,11 @@ static int mend_judge(const struct board_place *place, struct mend_report *rep, 
 	case DB_CORRUPT:
 		rep->state = HEALTH_QUARANTINED;
 		return MEND_NOT_WELL;
+	case DB_OVERRUN:
+		rep->state = HEALTH_SUSPECT;
+		mend_say(rep->will, "nothing is dispatched until it is quicker, or a copy is "
+				    "restored");
+		return MEND_NOT_WELL;
 	default:
 		return mend_outcome(r);
 	}
@@ -270,14 +255,14 @@ static int mend_look(const struct board_place *place, enum repair_policy policy,
 {
 	CLEANUP(mend_copies_deinit) struct mend_copies copies = { 0 };
 	CLEANUP(db_freep) struct db *db = NULL;
-	struct file_stamp there = file_stamp_of(place->db_path);
+	struct fs_stamp there = fs_stamp_of(place->db_path);
 	bool copied = false;
 	int r = mend_record(place, &rep->health, e);
 
 	if (r < 0)
 		return r;
 	if (there.ino != 0 && health_standing(place->db_path, NULL) != HEALTH_HEALTHY) {
-		r = mend_copies_make(&copies, place->db_path, e);
+		r = mend_copies_make(&copies, place->db_path, rep->max_bytes, e);
 		if (r < 0)
 			return r;
 		copied = true;
@@ -289,13 +274,16 @@ static int mend_look(const struct board_place *place, enum repair_policy policy,
 	if (r != MEND_NOT_WELL || rep->state != HEALTH_QUARANTINED)
 		return r;
 	if (!copied)
-		r = mend_copies_make(&copies, place->db_path, e);
+		r = mend_copies_make(&copies, place->db_path, rep->max_bytes, e);
 	return r < 0 ? r : mend_damaged(&copies, policy, rep, e);
 }
 
 static void mend_begin(struct mend_report *report)
 {
-	*report = (struct mend_report){ .progress = report->progress, .arg = report->arg };
+	*report = (struct mend_report){ .progress = report->progress,
+					.arg = report->arg,
+					.cancel = report->cancel,
+					.max_bytes = report->max_bytes };
 }
 
 int mend_check(const struct board_place *place, struct mend_report *report, struct error *e)
@@ -354,6 +342,8 @@ static int mend_repair_now(const struct board_place *place, enum repair_policy p
 				      .print = &rep->health.print,
 				      .good = &rep->health.good,
 				      .policy = policy,
+				      .max_bytes = rep->max_bytes,
+				      .cancel = rep->cancel,
 				      .progress = rep->progress,
 				      .arg = rep->arg };
 	struct health_good found = { 0 };
@@ -362,7 +352,8 @@ static int mend_repair_now(const struct board_place *place, enum repair_policy p
 	if (!was)
 		return error_set(e, -ENOMEM, "out of memory");
 	*was = rep->health;
-	r = evidence_keep(place->db_path, &rep->health.print, rep->health.evidence, e);
+	r = evidence_keep(place->db_path, rep->max_bytes, &rep->health.print,
+			  rep->health.evidence, e);
 	if (r == -EAGAIN)
 		return mend_repair_failed(place, rep, was, REPAIR_BUSY, e);
 	if (r < 0)
@@ -426,11 +417,12 @@ int mend_repair(const struct board_place *place, enum repair_policy policy, bool
 /* ---- restore, accept, snapshot -------------------------------------------------------------
  */
 
-static int mend_choose(const struct board_place *place, char *used, struct error *e)
+static int mend_choose(const struct board_place *place, int64_t max, char *used,
+		       struct error *e)
 {
 	struct candidate *list = NULL;
 	size_t n = 0;
-	int r = candidates_list(place->db_path, place->folder, true, &list, &n, e);
+	int r = candidates_list(place->db_path, place->folder, true, max, NULL, &list, &n, e);
 
 	if (r < 0)
 		return r;
@@ -446,8 +438,8 @@ static int mend_choose(const struct board_place *place, char *used, struct error
 	return r;
 }
 
-int mend_restore(const struct board_place *place, const char *from, bool dry_run, char *used,
-		 struct health_good *found, struct error *e)
+int mend_restore(const struct board_place *place, const char *from, int64_t max, bool dry_run,
+		 char *used, struct health_good *found, struct error *e)
 {
 	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
 	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
@@ -458,15 +450,19 @@ int mend_restore(const struct board_place *place, const char *from, bool dry_run
 	if (from)
 		(void)snprintf(used, HEALTH_PATH_MAX, "%s", from);
 	else
-		r = mend_choose(place, used, e);
-	if (r != 0 || dry_run)
+		r = mend_choose(place, max, used, e);
+	if (r == 0 && dry_run) {
+		r = candidates_examine(used, max, found, e);
+		return r == -EBADMSG ? error_set(e, MEND_NOT_WELL, "%s", e->text) : r;
+	}
+	if (r != 0)
 		return r;
 	r = mend_lock(place->db_path, &locks, e);
 	if (r == 0 && health_read(place->db_path, h) < 0)
 		*h = (struct health){ 0 };
 	if (r != 0)
 		return r;
-	r = snapshot_restore(place->db_path, used, found, e);
+	r = candidates_restore(place->db_path, used, max, found, e);
 	if (r == REPAIR_BUSY)
 		return MEND_BUSY;
 	if (r == -EBADMSG)
@@ -474,11 +470,29 @@ int mend_restore(const struct board_place *place, const char *from, bool dry_run
 	return r < 0 ? r : mend_settle(place, h, found, e);
 }
 
+int mend_extract(const struct board_place *place, const char *from, const char *to, int64_t max,
+		 bool dry_run, char *used, struct health_good *found, struct error *e)
+{
+	struct stat st;
+	int r = 0;
+
+	if (lstat(to, &st) == 0)
+		return error_set(e, -EEXIST, "%s is there already; nothing is overwritten", to);
+	if (from)
+		(void)snprintf(used, HEALTH_PATH_MAX, "%s", from);
+	else
+		r = mend_choose(place, max, used, e);
+	if (r == 0)
+		r = dry_run ? candidates_examine(used, max, found, e)
+			    : candidates_extract(used, to, max, found, e);
+	return r == -EBADMSG ? error_set(e, MEND_NOT_WELL, "%s", e->text) : r;
+}
+
 int mend_accept(const struct board_place *place, struct health_good *found, struct error *e)
 {
 	CLEANUP(mend_unlock) struct mend_locks locks = { -1, -1 };
 	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
-	struct file_stamp now = file_stamp_of(place->db_path);
+	struct fs_stamp now = fs_stamp_of(place->db_path);
 	int r;
 
 	if (!h)
@@ -516,7 +530,7 @@ int mend_snapshot(const struct board_place *place, const struct snapshot_limits 
 	r = health_read(place->db_path, h);
 	if (r < 0)
 		return error_errno(e, r, "cannot read %s.health.json", place->db_path);
-	r = db_open(&db, &opt, e);
+	r = door_open(&db, &opt, e);
 	if (r == 0)
 		r = health_count(db, clock_wall_s(), &found, e);
 	if (r == 0 && health_went_back(&h->good, &found, e))

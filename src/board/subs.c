@@ -27,6 +27,7 @@
 
 #include "board.h"
 #include "db/db.h"
+#include "notice/kind.h"
 #include "tick/tick.h"
 #include "util/text.h"
 
@@ -36,33 +37,14 @@
 #define SUBS_EACH   1000
 
 /* clang-format off */
-#define SUBS_UNSEEN                                                                            \
-	"EXISTS (SELECT 1 FROM task_events e WHERE e.task_id = s.task_id"                      \
-	"  AND e.id > coalesce(s.last_event_id, 0) AND e.kind IN (" SUBS_KINDS "))"
-
-static const char sql_look_all[] =
-	"SELECT " SUBS_ROW " FROM kanban_notify_subs s WHERE " SUBS_UNSEEN " ORDER BY s.rowid";
-
-static const char sql_look_new[] =
-	"SELECT " SUBS_ROW " FROM kanban_notify_subs s WHERE s.rowid IN ("
-	" SELECT n.rowid FROM task_events e CROSS JOIN kanban_notify_subs n"
-	"  ON n.task_id = e.task_id"
-	"  WHERE e.id > ?1 AND e.kind IN (" SUBS_KINDS ") AND e.id > coalesce(n.last_event_id, 0)"
-	" UNION"
-	" SELECT s.rowid FROM kanban_notify_subs s WHERE s.rowid > ?2 AND " SUBS_UNSEEN ")"
-	" ORDER BY s.rowid";
-
 static const char sql_last_event[] = "SELECT coalesce(max(id), 0) FROM task_events";
 static const char sql_last_row[] = "SELECT coalesce(max(rowid), 0) FROM kanban_notify_subs";
-
-static const char sql_row[] =
-	"SELECT " SUBS_ROW " FROM kanban_notify_subs s WHERE " SUBS_IS_KEY;
 
 /* a payload of more than a MiB is no payload that anybody writes */
 static const char sql_events[] =
 	"SELECT id, kind, CASE WHEN length(payload) <= 1048576 THEN payload END,"
 	"  coalesce(run_id, 0), created_at FROM task_events"
-	" WHERE task_id = ?1 AND id > ?2 AND kind IN (" SUBS_KINDS ") ORDER BY id LIMIT ?3";
+	" WHERE task_id = ?1 AND id > ?2 AND kind IN (" NOTICE_SQL_KINDS ") ORDER BY id LIMIT ?3";
 
 static const char sql_task[] =
 	"SELECT title, status, assignee, substr({tasks.result}, 1, 4096) FROM tasks WHERE id = ?1";
@@ -73,53 +55,13 @@ static const char sql_move[] =
 
 static const char sql_oldest[] =
 	"SELECT min(created_at) FROM task_events WHERE task_id = ?1 AND id > ?2"
-	" AND kind IN (" SUBS_KINDS ") AND kind NOT IN ('archived', 'unblocked')";
+	" AND kind IN (" NOTICE_SQL_SENT ")";
 /* clang-format on */
-
-static const char *const subs_kinds[] = { "completed",
-					  "blocked",
-					  "gave_up",
-					  "crashed",
-					  "timed_out",
-					  "review_requested",
-					  "block_loop_detected",
-					  "status",
-					  "archived",
-					  "unblocked" };
-
-#define SUBS_SENT 8 /* so many of subs_kinds make a message */
-
-bool subs_is_sent(const char *kind)
-{
-	for (size_t i = 0; i < SUBS_SENT; i++)
-		if (strcmp(kind, subs_kinds[i]) == 0)
-			return true;
-	return false;
-}
-
-static const char *subs_kind(const char *kind)
-{
-	for (size_t i = 0; kind && i < sizeof(subs_kinds) / sizeof(subs_kinds[0]); i++)
-		if (strcmp(kind, subs_kinds[i]) == 0)
-			return subs_kinds[i];
-	return "";
-}
-
-int subs_key_order(const struct subs_key *a, const struct subs_key *b)
-{
-	int r = strcmp(a->task, b->task);
-
-	if (r == 0)
-		r = strcmp(a->platform, b->platform);
-	if (r == 0)
-		r = strcmp(a->chat, b->chat);
-	return r ? r : strcmp(a->thread, b->thread);
-}
 
 /* ---- memory --------------------------------------------------------------------------------
  */
 
-void subs_claim_deinit(struct subs_claim *claim)
+static void subs_claim_deinit(struct subs_claim *claim)
 {
 	free(claim->task);
 	free(claim->platform);
@@ -152,194 +94,8 @@ void subs_result_deinit(struct subs_result *res)
 	*res = (struct subs_result){ 0 };
 }
 
-static int subs_oom(struct error *e)
-{
-	return error_set(e, -ENOMEM, "out of memory");
-}
-
-/* Column @i as a fresh string, NULL for NULL; @oom is set when there is no memory. */
-static char *subs_text(sqlite3_stmt *s, int i, bool *oom)
-{
-	const char *text = (const char *)sqlite3_column_text(s, i);
-	char *copy = text ? strdup(text) : NULL;
-
-	if (!copy && sqlite3_column_type(s, i) != SQLITE_NULL)
-		*oom = true;
-	return copy;
-}
-
-/* ---- rows ----------------------------------------------------------------------------------
- */
-
-/* A subscription as a look finds it. Strings are owned. */
-struct subs_row {
-	char *task, *platform, *chat, *thread, *profile, *mode;
-	int64_t cursor;
-	uint64_t row;
-	bool text; /* its key is text that a command line can carry */
-};
-
-struct subs_rows {
-	struct subs_row *v;
-	size_t n, room;
-};
-
-static void subs_row_deinit(struct subs_row *r)
-{
-	free(r->task);
-	free(r->platform);
-	free(r->chat);
-	free(r->thread);
-	free(r->profile);
-	free(r->mode);
-	*r = (struct subs_row){ 0 };
-}
-
-static void subs_rows_deinit(struct subs_rows *rows)
-{
-	for (size_t i = 0; i < rows->n; i++)
-		subs_row_deinit(&rows->v[i]);
-	free(rows->v);
-	*rows = (struct subs_rows){ 0 };
-}
-
-/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/), the columns with their NULLs apart. */
-static uint64_t subs_mix(uint64_t h, sqlite3_stmt *s, int i)
-{
-	int type = sqlite3_column_type(s, i); /* before the value is converted */
-	const unsigned char *p = sqlite3_column_blob(s, i);
-	int n = sqlite3_column_bytes(s, i);
-
-	h = (h ^ (uint64_t)type) * UINT64_C(0x100000001b3);
-	for (int k = 0; p && k < n; k++)
-		h = (h ^ p[k]) * UINT64_C(0x100000001b3);
-	return h;
-}
-
-static bool subs_column_is_text(sqlite3_stmt *s, int i)
-{
-	const char *text = (const char *)sqlite3_column_text(s, i);
-	size_t n = (size_t)sqlite3_column_bytes(s, i);
-
-	return text && strlen(text) == n && text_is_utf8(text, n);
-}
-
-static int subs_row_read(sqlite3_stmt *s, struct subs_row *r, struct error *e)
-{
-	bool oom = false;
-
-	*r = (struct subs_row){ .row = UINT64_C(0xcbf29ce484222325), .text = true };
-	for (int i = SUBS_COL_PROFILE; i <= SUBS_COL_CREATED; i++)
-		r->row = subs_mix(r->row, s, i);
-	for (int i = 0; i <= SUBS_COL_THREAD; i++)
-		r->text &= subs_column_is_text(s, i);
-	if (sqlite3_column_type(s, SUBS_COL_PROFILE) != SQLITE_NULL)
-		r->text &= subs_column_is_text(s, SUBS_COL_PROFILE);
-	r->task = subs_text(s, SUBS_COL_TASK, &oom);
-	r->platform = subs_text(s, SUBS_COL_PLATFORM, &oom);
-	r->chat = subs_text(s, SUBS_COL_CHAT, &oom);
-	r->thread = subs_text(s, SUBS_COL_THREAD, &oom);
-	r->profile = subs_text(s, SUBS_COL_PROFILE, &oom);
-	r->mode = subs_text(s, SUBS_COL_MODE, &oom);
-	r->cursor = sqlite3_column_int64(s, SUBS_COL_CURSOR);
-	r->text &= r->task && r->platform && r->chat && r->thread;
-	if (!oom)
-		return 0;
-	subs_row_deinit(r);
-	return subs_oom(e);
-}
-
-static struct subs_key subs_row_key(const struct subs_row *r)
-{
-	return (struct subs_key){ r->task, r->platform, r->chat, r->thread };
-}
-
-/* The row of @key. Return: DB_ROW and @r, 0 if there is none, else as db_step(). */
-static int subs_row_find(struct db *db, const struct subs_key *key, struct subs_row *r,
-			 struct error *e)
-{
-	sqlite3_stmt *s = NULL;
-	int rc = db_query(db, e, &s, sql_row, "tttt", key->task, key->platform, key->chat,
-			  key->thread);
-
-	if (rc == 0)
-		rc = db_step(db, s, e);
-	if (rc != DB_ROW)
-		return rc;
-	rc = subs_row_read(s, r, e);
-	(void)sqlite3_reset(s); /* the key is unique */
-	return rc == 0 ? DB_ROW : rc;
-}
-
-static bool subs_rows_room(struct subs_rows *rows)
-{
-	size_t room = rows->room ? rows->room * 2 : 64;
-	struct subs_row *more;
-
-	if (rows->n < rows->room)
-		return true;
-	more = reallocarray(rows->v, room, sizeof(*more));
-	if (!more)
-		return false;
-	rows->v = more;
-	rows->room = room;
-	return true;
-}
-
-/* A look that is not full takes in what is parked and not what it was any more. */
-static int subs_rows_parked(struct db *db, const struct subs_request *rq,
-			    struct subs_rows *rows, struct error *e)
-{
-	for (size_t i = 0; i < rq->n_holds; i++) {
-		const struct subs_hold *h = &rq->holds[i];
-		struct subs_row row = { 0 };
-		int r = h->parked ? subs_row_find(db, &h->key, &row, e) : 0;
-
-		if (r == DB_ROW && (row.row != h->row || row.cursor != h->cursor)) {
-			if (!subs_rows_room(rows)) {
-				subs_row_deinit(&row);
-				return subs_oom(e);
-			}
-			rows->v[rows->n++] = row;
-		} else {
-			subs_row_deinit(&row);
-		}
-		if (r != 0 && r != DB_ROW)
-			return r;
-	}
-	return 0;
-}
-
-static int subs_rows_load(struct db *db, const struct subs_request *rq, struct subs_rows *rows,
-			  struct error *e)
-{
-	sqlite3_stmt *s = NULL;
-	int r = rq->full ? db_query(db, e, &s, sql_look_all, "")
-			 : db_query(db, e, &s, sql_look_new, "ii", rq->after_event,
-				    rq->after_row);
-
-	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
-		if (!subs_rows_room(rows)) {
-			(void)sqlite3_reset(s); /* the rest of the rows is not wanted */
-			return subs_oom(e);
-		}
-		r = subs_row_read(s, &rows->v[rows->n], e);
-		if (r != 0) {
-			(void)sqlite3_reset(s); /* … */
-			return r;
-		}
-		rows->n++;
-	}
-	return r;
-}
-
 /* ---- which of them -------------------------------------------------------------------------
  */
-
-static int subs_hold_order(const void *key, const void *hold)
-{
-	return subs_key_order(key, &((const struct subs_hold *)hold)->key);
-}
 
 static int subs_skip(struct db *db, const struct subs_row *row, enum subs_why why,
 		     struct subs_result *res, struct error *e)
@@ -385,47 +141,68 @@ static int subs_only(struct db *db, const struct subs_row *row, const char *kind
 			 (int64_t)SUBS_EACH);
 
 	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
-		const char *k = subs_kind((const char *)sqlite3_column_text(s, 1));
+		const struct notice_kind *k =
+			notice_kind((const char *)sqlite3_column_text(s, 1));
 
-		only &= strcmp(k, kind) == 0 || strcmp(k, "archived") == 0;
+		only &= k && (strcmp(k->name, kind) == 0 ||
+			      (k->flags & (NOTICE_QUIET | NOTICE_ENDS)) == NOTICE_QUIET);
 		r = 0;
 	}
 	return r ? r : only;
+}
+
+static int subs_until(struct subs_result *res, int64_t until)
+{
+	if (until != INT64_MAX && (!res->held_until || until < res->held_until))
+		res->held_until = until;
+	return 1;
+}
+
+/* Does its place take nothing now: 1 or 0. */
+static int subs_waits(const struct subs_request *rq, const struct subs_row *row,
+		      struct subs_result *res)
+{
+	const struct subs_key key = subs_row_key(row);
+	int64_t until = rq->waits ? rq->waits(rq->arg, row->profile, &key) : 0;
+
+	return until > rq->now ? subs_until(res, until) : 0;
 }
 
 /* Is it held back: 1 yes, 0 no, else an error. */
 static int subs_is_held(struct db *db, const struct subs_request *rq,
 			const struct subs_row *row, struct subs_result *res, struct error *e)
 {
-	struct subs_key key = subs_row_key(row);
+	const struct subs_hold key = { .key = subs_row_key(row) };
 	struct subs_hold *h = NULL;
 	int r;
 
 	if (rq->n_holds)
 		h = bsearch(&key, rq->holds, rq->n_holds, sizeof(*h), subs_hold_order);
 	if (!h || h->until <= rq->now)
-		return 0;
+		return subs_waits(rq, row, res);
 	if (h->parked)
-		return h->cursor == row->cursor && h->row == row->row;
+		return h->cursor == row->cursor && h->row == row->row
+			       ? 1
+			       : subs_waits(rq, row, res);
 	if (h->only) {
 		r = subs_only(db, row, h->only, e);
 		if (r != 1)
-			return r;
+			return r ? r : subs_waits(rq, row, res);
 	}
 	h->used = true;
-	if (h->until != INT64_MAX && (!res->held_until || h->until < res->held_until))
-		res->held_until = h->until;
-	return 1;
+	return subs_until(res, h->until);
 }
 
 /* Is that one to be claimed: 1 yes, 0 no, else an error. */
 static int subs_wanted(struct db *db, const struct subs_request *rq, const struct subs_row *row,
 		       struct subs_result *res, struct error *e)
 {
-	bool owned = rq->owns(rq->arg, row->profile);
-	bool wake = row->mode && strcmp(row->mode, "wake") == 0;
+	bool owned, wake = row->mode && strcmp(row->mode, "wake") == 0;
 	int r;
 
+	if (row->platform && !notice_kind_is_ours(row->platform))
+		return 0; /* its session tells itself; nobody is missed */
+	owned = rq->owns(rq->arg, row->profile);
 	if (!row->text || !owned || wake) {
 		if (row->text && !owned)
 			return subs_skip(db, row, SUBS_NOT_OURS, res, e);
@@ -488,6 +265,8 @@ static int subs_events_read(struct db *db, struct subs_claim *c, bool *more, str
 	int r = db_query(db, e, &s, sql_events, "tii", c->task, c->old, (int64_t)SUBS_EACH);
 
 	while (r == 0 && (r = db_step(db, s, e)) == DB_ROW) {
+		const struct notice_kind *kind =
+			notice_kind((const char *)sqlite3_column_text(s, 1));
 		struct subs_event *ev;
 
 		if (c->n_events == room) {
@@ -502,7 +281,7 @@ static int subs_events_read(struct db *db, struct subs_claim *c, bool *more, str
 		ev = &c->events[c->n_events++];
 		*ev = (struct subs_event){
 			.id = sqlite3_column_int64(s, 0),
-			.kind = subs_kind((const char *)sqlite3_column_text(s, 1)),
+			.kind = kind ? kind->name : "",
 			.payload = subs_text(s, 2, &oom),
 			.run = sqlite3_column_int64(s, 3),
 			.at = sqlite3_column_int64(s, 4),
@@ -560,7 +339,7 @@ static int subs_claim_one(struct db *db, const struct subs_row *found, struct su
 		return r;
 	c->new = c->events[c->n_events - 1].id;
 	for (size_t i = 0; i < c->n_events; i++)
-		sent |= subs_is_sent(c->events[i].kind);
+		sent |= notice_kind_sent(c->events[i].kind) != NULL;
 	if (sent)
 		r = subs_task_read(db, c, e);
 	if (r == 0)
@@ -591,7 +370,7 @@ static int subs_batch_claim(struct db *db, const struct subs_row *rows, size_t n
 	return 0;
 }
 
-static int subs_batch(struct db *db, const struct tick_outside *outside,
+static int subs_batch(struct db *db, const struct tick_host *host,
 		      const struct subs_request *rq, const struct subs_row *rows, size_t n,
 		      struct subs_result *res, struct error *e)
 {
@@ -608,7 +387,7 @@ static int subs_batch(struct db *db, const struct tick_outside *outside,
 		return r;
 	r = subs_batch_claim(db, rows, n, res, e);
 	count = res->n_claims - from;
-	if (r == 0 && !outside->owner(outside->arg, e)) {
+	if (r == 0 && !host->owner(host->arg, e)) {
 		res->lease_lost = true;
 		r = DB_TRANSIENT;
 	}
@@ -629,8 +408,8 @@ static int subs_batch(struct db *db, const struct tick_outside *outside,
 	return r;
 }
 
-static int subs_look(struct db *db, const struct tick_outside *outside,
-		     const struct subs_request *rq, struct subs_result *res, struct error *e)
+static int subs_look(struct db *db, const struct tick_host *host, const struct subs_request *rq,
+		     struct subs_result *res, struct error *e)
 {
 	struct subs_rows rows = { 0 };
 	size_t events = 0, counted = 0;
@@ -655,7 +434,7 @@ static int subs_look(struct db *db, const struct tick_outside *outside,
 			res->more = true;
 			break;
 		}
-		r = subs_batch(db, outside, rq, rows.v + i, n, res, e);
+		r = subs_batch(db, host, rq, rows.v + i, n, res, e);
 		i += n;
 	}
 	subs_rows_deinit(&rows);
@@ -663,7 +442,7 @@ static int subs_look(struct db *db, const struct tick_outside *outside,
 	return r;
 }
 
-int subs_run(struct db *db, const struct tick_outside *outside, struct subs_request *rq,
+int subs_run(struct db *db, const struct tick_host *host, struct subs_request *rq,
 	     struct subs_result *res, struct error *e)
 {
 	int r = 0;
@@ -680,9 +459,11 @@ int subs_run(struct db *db, const struct tick_outside *outside, struct subs_requ
 		return 0;
 	}
 	if (rq->n_ops)
-		r = subs_ops_run(db, outside, rq, res, e);
+		r = subs_ops_run(db, host, rq, res, e);
 	res->answered = r == 0;
 	if (r == 0 && rq->look)
-		r = subs_look(db, outside, rq, res, e);
+		r = subs_look(db, host, rq, res, e);
+	if (r == 0 && rq->look && rq->full)
+		r = subs_purge(db, host, rq, res, e);
 	return r;
 }

@@ -9,6 +9,7 @@
 
 #include "board.h"
 #include "db/db.h"
+#include "notice/kind.h"
 #include "tick/tick.h"
 
 /* clang-format off */
@@ -22,9 +23,21 @@ static const char sql_rewind[] =
 static const char sql_finish[] =
 	"DELETE FROM kanban_notify_subs AS s WHERE " SUBS_IS_KEY
 	" AND coalesce(last_event_id, 0) = ?5"
-	" AND EXISTS (SELECT 1 FROM tasks t WHERE t.id = ?1 AND t.status IN ('done', 'archived'))"
+	" AND EXISTS (SELECT 1 FROM tasks t WHERE t.id = ?1"
+	"  AND (t.status = 'archived' OR (t.status = 'done' AND ?6)))"
 	" AND NOT EXISTS (SELECT 1 FROM task_events e WHERE e.task_id = ?1 AND e.id > ?5"
-	"  AND e.kind IN (" SUBS_KINDS "))";
+	"  AND e.kind IN (" NOTICE_SQL_KINDS "))";
+
+#define SUBS_STALE                                                                             \
+	" FROM kanban_notify_subs AS s WHERE coalesce({kanban_notify_subs.created_at@s}, 0) < ?1" \
+	" AND EXISTS (SELECT 1 FROM tasks t WHERE t.id = s.task_id"                            \
+	"  AND t.status IN ('done', 'blocked'))"                                               \
+	" AND NOT EXISTS (SELECT 1 FROM task_events e WHERE e.task_id = s.task_id"             \
+	"  AND (e.created_at >= ?1 OR (e.id > coalesce(s.last_event_id, 0)"                    \
+	"   AND e.kind IN (" NOTICE_SQL_KINDS "))))"
+
+static const char sql_stale[] = "SELECT count(*)" SUBS_STALE;
+static const char sql_purge[] = "DELETE" SUBS_STALE;
 /* clang-format on */
 
 /* Where the cursor is: DB_ROW and @cursor, 0 no such subscription, else as db_step() */
@@ -61,8 +74,10 @@ static int subs_look_where(struct db *db, struct subs_op *op, struct error *e)
 int subs_finish(struct db *db, const struct subs_key *k, int64_t cursor, unsigned *count,
 		struct error *e)
 {
-	int r = db_run(db, e, sql_finish, "tttti", k->task, k->platform, k->chat, k->thread,
-		       cursor);
+	/* what came with this column: done may be reopened, and its subscribers hear of it */
+	const bool reopens = db_has_column(db, "kanban_notify_subs", "last_ping_event_id");
+	int r = db_run(db, e, sql_finish, "ttttii", k->task, k->platform, k->chat, k->thread,
+		       cursor, (int64_t)!reopens);
 
 	if (r == 0)
 		*count += db_changes(db) > 0;
@@ -93,7 +108,7 @@ static int subs_op_run(struct db *db, struct subs_op *op, struct subs_result *re
 	return subs_look_where(db, op, e);
 }
 
-int subs_ops_run(struct db *db, const struct tick_outside *outside, struct subs_request *rq,
+int subs_ops_run(struct db *db, const struct tick_host *host, struct subs_request *rq,
 		 struct subs_result *res, struct error *e)
 {
 	bool write = false;
@@ -105,7 +120,7 @@ int subs_ops_run(struct db *db, const struct tick_outside *outside, struct subs_
 		r = db_begin(db, e);
 	for (size_t i = 0; r == 0 && i < rq->n_ops; i++)
 		r = subs_op_run(db, &rq->ops[i], res, e);
-	if (r == 0 && write && !outside->owner(outside->arg, e)) {
+	if (r == 0 && write && !host->owner(host->arg, e)) {
 		res->lease_lost = true;
 		r = DB_TRANSIENT;
 	}
@@ -117,5 +132,36 @@ int subs_ops_run(struct db *db, const struct tick_outside *outside, struct subs_
 	}
 	for (size_t i = 0; r != 0 && i < rq->n_ops; i++)
 		rq->ops[i].answer = SUBS_UNANSWERED;
+	return r;
+}
+
+int subs_purge(struct db *db, const struct tick_host *host, const struct subs_request *rq,
+	       struct subs_result *res, struct error *e)
+{
+	int64_t count = 0;
+	int r;
+
+	if (rq->purge_before <= 0 ||
+	    !db_has_column(db, "kanban_notify_subs", "last_ping_event_id"))
+		return 0; /* there they go with done */
+	r = db_one_int(db, e, &count, 0, sql_stale, "i", rq->purge_before);
+	if (r != 0 || count == 0)
+		return r;
+	r = db_begin(db, e);
+	if (r != 0)
+		return r;
+	r = db_run(db, e, sql_purge, "i", rq->purge_before);
+	count = r == 0 ? db_changes(db) : 0;
+	if (r == 0 && !host->owner(host->arg, e)) {
+		res->lease_lost = true;
+		r = DB_TRANSIENT;
+	}
+	if (r != 0) {
+		db_rollback(db);
+		return r;
+	}
+	r = db_commit(db, e);
+	if (r == 0)
+		res->purged = (unsigned)count;
 	return r;
 }

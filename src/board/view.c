@@ -19,23 +19,43 @@
 
 #include "board/edit.h"
 #include "db/db.h"
+#include "db/db_file.h"
+#include "recovery/door.h"
+#include "tick/recur.h"
+#include "tick/scheduled.h"
 #include "util/fs.h"
-#include "util/text.h"
+#include "util/json.h"
+
+/* of two columns of one name the first is shown */
+#define SQL_TIME                                                                               \
+	"CASE WHEN t.status = 'scheduled' THEN " SCHEDULED_AT                                  \
+	" ELSE {tasks.scheduled_at@t} END AS scheduled_at,"                                    \
+	" CASE WHEN {tasks.idempotency_key@t} >= '" RECUR_KEY                                  \
+	"' AND {tasks.idempotency_key@t} < '" RECUR_KEY_AFTER "' THEN"                         \
+	" (SELECT CASE WHEN json_valid(re.payload) THEN"                                       \
+	"  json_extract(re.payload, '$.calendar') END FROM task_events re"                     \
+	"  WHERE re.task_id = t.id AND re.kind = 'recurs' ORDER BY re.id DESC LIMIT 1)"        \
+	" END AS every"
 
 static const char sql_tasks[] =
-	"SELECT id, title, status, assignee, {tasks.priority} AS priority,"
-	" {tasks.tenant} AS tenant, {tasks.created_by} AS created_by, created_at, started_at,"
-	" {tasks.completed_at} AS completed_at, workspace_kind, workspace_path, claim_lock,"
-	" claim_expires, worker_pid, current_run_id, {failures} AS consecutive_failures,"
-	" {failure_error} AS last_failure_error,"
-	" {tasks.last_heartbeat_at} AS last_heartbeat_at,"
-	" {tasks.max_runtime_seconds} AS max_runtime_seconds,"
-	" {tasks.max_retries} AS max_retries FROM tasks"
-	" WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR assignee = ?2)"
-	" AND (?3 IS NULL OR {tasks.tenant} = ?3) AND (?4 OR status <> 'archived')"
-	" ORDER BY {tasks.priority?priority DESC,} created_at, rowid LIMIT ?5";
+	"SELECT " SQL_TIME
+	", t.id, t.title, t.status, t.assignee, {tasks.priority@t} AS priority,"
+	" {tasks.tenant@t} AS tenant, {tasks.created_by@t} AS created_by, t.created_at, "
+	"t.started_at,"
+	" {tasks.completed_at@t} AS completed_at, t.workspace_kind, t.workspace_path, "
+	"t.claim_lock,"
+	" t.claim_expires, t.worker_pid, t.current_run_id, t.{failures} AS "
+	"consecutive_failures,"
+	" t.{failure_error} AS last_failure_error,"
+	" {tasks.last_heartbeat_at@t} AS last_heartbeat_at,"
+	" {tasks.max_runtime_seconds@t} AS max_runtime_seconds,"
+	" {tasks.max_retries@t} AS max_retries FROM tasks t" SCHEDULED_EVENT
+	" WHERE (?1 IS NULL OR t.status = ?1) AND (?2 IS NULL OR t.assignee = ?2)"
+	" AND (?3 IS NULL OR {tasks.tenant@t} = ?3) AND (?4 OR t.status <> 'archived')"
+	" ORDER BY {tasks.priority?t.priority DESC,} t.created_at, t.rowid LIMIT ?5";
 
-static const char sql_task[] = "SELECT * FROM tasks WHERE id = ?1";
+static const char sql_task[] =
+	"SELECT " SQL_TIME ", t.* FROM tasks t" SCHEDULED_EVENT " WHERE t.id = ?1";
 
 static const char sql_parents[] =
 	"SELECT l.parent_id AS id, t.title, t.status FROM task_links l"
@@ -62,6 +82,25 @@ static const char sql_has_table[] =
 	"SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
 
 static const char sql_counts[] = "SELECT status, COUNT(*) FROM tasks GROUP BY status";
+
+/* The oldest of the first thousand: the order of creation is nearly that of becoming ready. */
+static const char sql_ready_since[] =
+	"SELECT coalesce(min(since), 0) FROM (SELECT coalesce((SELECT max(e.created_at)"
+	" FROM task_events e WHERE e.task_id = t.id"
+	" AND e.kind NOT IN ('claimed', 'commented', 'heartbeat', 'respawn_guarded',"
+	" 'skipped_nonspawnable')), t.created_at) AS since"
+	" FROM tasks t WHERE t.status = 'ready' ORDER BY t.created_at LIMIT 1000)";
+
+static const char sql_hours[] =
+	"SELECT (ended_at - ?1) / 3600, coalesce(outcome, '') = 'completed', count(*)"
+	" FROM task_runs WHERE ended_at >= ?1 AND ended_at < ?1 + 86400"
+	" AND coalesce(outcome, '') NOT IN ('reclaimed', 'blocked') GROUP BY 1, 2";
+
+static const char sql_failures[] =
+	"SELECT r.task_id AS id, t.title, t.status, r.id AS run, r.outcome, r.error, r.ended_at"
+	" FROM task_runs r LEFT JOIN tasks t ON t.id = r.task_id WHERE r.ended_at >= ?1"
+	" AND coalesce(r.outcome, '') NOT IN ('completed', 'reclaimed', 'blocked')"
+	" ORDER BY r.ended_at DESC, r.id DESC LIMIT ?2";
 
 /* The keys of each kind of row, in order; `:` marks a column that holds JSON. */
 static const char *const keys_task[] = { "id",
@@ -103,6 +142,7 @@ static const char *const keys_task[] = { "id",
 					 "block_kind",
 					 "block_recurrences",
 					 "scheduled_at",
+					 "every",
 					 NULL };
 
 static const char *const keys_listed[] = { "id",
@@ -126,6 +166,8 @@ static const char *const keys_listed[] = { "id",
 					   "last_heartbeat_at",
 					   "max_runtime_seconds",
 					   "max_retries",
+					   "scheduled_at",
+					   "every",
 					   NULL };
 
 static const char *const keys_link[] = { "id", "title", "status", NULL };
@@ -158,6 +200,9 @@ static const char *const keys_event[] = {
 	"id", "run_id", "kind", "payload:", "created_at", NULL
 };
 
+static const char *const keys_failure[] = { "id",      "title", "status",   "run",
+					    "outcome", "error", "ended_at", NULL };
+
 static void view_jsonp(json_t **json)
 {
 	json_decref(*json);
@@ -167,16 +212,12 @@ static void view_jsonp(json_t **json)
 int view_open(struct db **db, const char *path, int busy_timeout_ms, struct error *e)
 {
 	const struct db_options opt = { .path = path, .busy_timeout_ms = busy_timeout_ms };
-	CLEANUP(freep) char *wal = fs_path("%s-wal", path);
-	struct stat st;
 	int r;
 
-	if (!wal)
-		return error_set(e, -ENOMEM, "out of memory");
 	/* Without a WAL before, closing removes the empty one that opening made. With one, it
 	 * stays as it is. */
-	r = db_open(db, &opt, e);
-	if (r == 0 && stat(wal, &st) == 0 && st.st_size > 0)
+	r = door_open(db, &opt, e);
+	if (r == 0 && db_file_stamp(path, DB_WAL).size > 0)
 		(void)sqlite3_db_config(db_handle(*db), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
 					NULL);
 	return r;
@@ -184,16 +225,6 @@ int view_open(struct db **db, const char *path, int busy_timeout_ms, struct erro
 
 /* ---- rows ---------------------------------------------------------------------------------
  */
-
-static json_t *view_text(const char *text, size_t len)
-{
-	CLEANUP(freep) char *good = NULL;
-
-	if (text_is_utf8(text, len))
-		return json_stringn_nocheck(text, len);
-	good = text_repair(text, len, &len);
-	return good ? json_stringn_nocheck(good, len) : NULL;
-}
 
 /* NULL when out of memory */
 static json_t *view_value(sqlite3_stmt *stmt, int i, bool is_json)
@@ -221,7 +252,7 @@ static json_t *view_value(sqlite3_stmt *stmt, int i, bool is_json)
 				       : json_string("");
 		if (is_json)
 			value = json_loadb(text, len, JSON_ALLOW_NUL, NULL);
-		return value ? value : view_text(text, len);
+		return value ? value : json_utf8_n(text, len);
 	}
 }
 
@@ -347,7 +378,7 @@ static int view_task_in(struct db *db, const char *id, int64_t events, json_t *o
 	if (r == 0)
 		r = db_step(db, stmt, e);
 	if (r == 0)
-		return error_set(e, EDIT_NO_TASK, "there is no task %s on this board", id);
+		return error_set(e, EDIT_NO_TASK, EDIT_NO_TASK_TEXT, id);
 	if (r != DB_ROW)
 		return r;
 	r = json_object_set_new(out, "task", view_row(stmt, keys_task));
@@ -373,18 +404,19 @@ int view_task(struct db *db, const char *id, int64_t events, json_t **out, struc
 	return r;
 }
 
+const char *const view_statuses[VIEW_STATUSES] = { "triage", "todo",    "scheduled",
+						   "ready",  "running", "blocked",
+						   "review", "done",    "archived" };
+
 int view_counts(struct db *db, json_t **out, struct error *e)
 {
-	static const char *const known[] = { "triage", "todo",    "scheduled",
-					     "ready",  "running", "blocked",
-					     "review", "done",    "archived" };
 	CLEANUP(view_jsonp) json_t *counts = json_object();
 	sqlite3_stmt *stmt = NULL;
 	int64_t total = 0;
 	int r;
 
-	for (size_t i = 0; counts && i < sizeof(known) / sizeof(known[0]); i++)
-		if (json_object_set_new(counts, known[i], json_integer(0)) < 0)
+	for (size_t i = 0; counts && i < VIEW_STATUSES; i++)
+		if (json_object_set_new(counts, view_statuses[i], json_integer(0)) < 0)
 			return error_set(e, -ENOMEM, "out of memory");
 	r = db_query(db, e, &stmt, sql_counts, "");
 	while (r == 0 && (r = db_step(db, stmt, e)) == DB_ROW) {
@@ -403,5 +435,61 @@ int view_counts(struct db *db, json_t **out, struct error *e)
 		r = -ENOMEM;
 	if (r == 0)
 		*out = STEAL(counts);
+	return r == -ENOMEM ? error_set(e, r, "out of memory") : r;
+}
+
+int view_ready_since(struct db *db, int64_t *since, struct error *e)
+{
+	return db_one_int(db, e, since, 0, sql_ready_since, "");
+}
+
+/* How many runs ended well and how many badly in each of the hours. */
+static int view_hours(struct db *db, int64_t from, json_t *done, json_t *failed,
+		      struct error *e)
+{
+	sqlite3_stmt *stmt = NULL;
+	int r = db_query(db, e, &stmt, sql_hours, "i", from);
+
+	while (r == 0 && (r = db_step(db, stmt, e)) == DB_ROW) {
+		int64_t hour = sqlite3_column_int64(stmt, 0);
+		json_t *list = sqlite3_column_int64(stmt, 1) ? done : failed;
+
+		r = hour >= 0 && hour < VIEW_HOURS &&
+				    json_array_set_new(
+					    list, (size_t)hour,
+					    json_integer(sqlite3_column_int64(stmt, 2))) < 0
+			    ? -ENOMEM
+			    : 0;
+	}
+	(void)sqlite3_reset(stmt); /* done, or given up */
+	return r;
+}
+
+int view_activity(struct db *db, int64_t now, int64_t failures, struct json_t **out,
+		  struct error *e)
+{
+	CLEANUP(view_jsonp) json_t *all = json_object();
+	int64_t from = now - now % 3600 - (VIEW_HOURS - 1) * 3600;
+	json_t *done = json_array(), *failed = json_array();
+	sqlite3_stmt *stmt = NULL;
+	int r = 0;
+
+	for (int i = 0; i < VIEW_HOURS; i++) {
+		done = json_push(done, json_integer(0));
+		failed = json_push(failed, json_integer(0));
+	}
+	if (json_object_set_new(all, "from", json_integer(from)) < 0 ||
+	    json_object_set_new(all, "step_s", json_integer(3600)) < 0)
+		r = -ENOMEM;
+	if (json_object_set_new(all, "done", done) < 0 ||
+	    json_object_set_new(all, "failed", failed) < 0 || r < 0)
+		return error_set(e, -ENOMEM, "out of memory");
+	r = view_hours(db, from, done, failed, e);
+	if (r == 0)
+		r = db_query(db, e, &stmt, sql_failures, "ii", from, failures);
+	if (r == 0)
+		r = view_rows(db, all, "failures", stmt, keys_failure, e);
+	if (r == 0)
+		*out = STEAL(all);
 	return r == -ENOMEM ? error_set(e, r, "out of memory") : r;
 }
