@@ -7,8 +7,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "launch/launch.h"
+#include "process/environ.h"
 #include "util/error.h"
+
+/* Who helps, and where. Borrowed. */
+struct helper {
+	const struct environment *environment;
+	const char *hermes; /* name or path of the program */
+	const char *root;   /* the kanban root it works on */
+};
 
 /**
  * helper_decompose() - start `<hermes> kanban --board SLUG decompose TASK --author
@@ -17,9 +24,9 @@
  * Thread: pool.  @pid, @pidfd: out; the caller watches and reaps it.
  * Return: 0; -EINVAL; other -errno (@e says why).
  */
-MUST_CHECK int helper_decompose(const struct launcher *launcher, const char *root,
-				const char *board, const char *task, const char *logs_dir,
-				pid_t *pid, int *pidfd, struct error *e);
+MUST_CHECK int helper_decompose(const struct helper *helper, const char *board,
+				const char *task, const char *logs_dir, pid_t *pid, int *pidfd,
+				struct error *e);
 
 /**
  * helper_pr_open() - is a GitHub pull request still open, by `gh pr view URL`

@@ -8,44 +8,11 @@
  * of them.
  */
 #include "launch.h"
+#include "util/strv.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-
-void strv_add(struct strv *list, const char *text)
-{
-	char *copy;
-
-	if (list->failed)
-		return;
-	if (list->count + 2 > list->room) {
-		size_t room = list->room ? list->room * 2 : 32;
-		char **more = reallocarray(list->items, room, sizeof(*more));
-
-		if (!more) {
-			list->failed = true;
-			return;
-		}
-		list->items = more;
-		list->room = room;
-	}
-	copy = strdup(text ? text : "");
-	if (!copy) {
-		list->failed = true;
-		return;
-	}
-	list->items[list->count++] = copy;
-	list->items[list->count] = NULL;
-}
-
-char **launch_strv_free(char **strv)
-{
-	for (size_t i = 0; strv && strv[i]; i++)
-		free(strv[i]);
-	free(strv);
-	return NULL;
-}
 
 /* What a placeholder stands for, or NULL if @name (of @len bytes) is none. */
 static const char *argv_placeholder(const struct launch_spec *spec, const char *run,
@@ -67,6 +34,28 @@ static const char *argv_placeholder(const struct launch_spec *spec, const char *
 	return NULL;
 }
 
+/* A word of the command prefix that is a value from its first byte on: may that be an option?
+ */
+static bool argv_word_turns(const struct launch_spec *spec, const char *word)
+{
+	const char *end = *word == '{' ? strchr(word, '}') : NULL;
+	const char *value = NULL;
+	char run[24];
+
+	(void)snprintf(run, sizeof(run), "%lld", (long long)spec->run);
+	if (end)
+		value = argv_placeholder(spec, run, word + 1, (size_t)(end - word - 1));
+	return value && *value == '-';
+}
+
+const char *argv_turns_option(const struct launcher *launcher, const struct launch_spec *spec)
+{
+	for (size_t i = 0; launcher->command && launcher->command[i]; i++)
+		if (argv_word_turns(spec, launcher->command[i]))
+			return launcher->command[i];
+	return NULL;
+}
+
 /* One word of the command prefix. Braces that are no placeholder of ours stay as they are. */
 static void argv_add_prefix_word(struct strv *list, const struct launch_spec *spec,
 				 const char *word)
@@ -77,7 +66,7 @@ static void argv_add_prefix_word(struct strv *list, const struct launch_spec *sp
 	FILE *f;
 
 	if (!strchr(word, '{')) {
-		strv_add(list, word);
+		launch_strv_add(list, word);
 		return;
 	}
 	(void)snprintf(run, sizeof(run), "%lld", (long long)spec->run);
@@ -104,7 +93,7 @@ static void argv_add_prefix_word(struct strv *list, const struct launch_spec *sp
 		list->failed = true;
 		return;
 	}
-	strv_add(list, text);
+	launch_strv_add(list, text);
 }
 
 /* Shortest text that reads back as the same number, with a point or an exponent in it. */
@@ -121,8 +110,8 @@ static void argv_real_text(double value, char *buf, size_t size)
 
 static void argv_add_skill(struct strv *list, const char *skill)
 {
-	strv_add(list, "--skills");
-	strv_add(list, skill);
+	launch_strv_add(list, "--skills");
+	launch_strv_add(list, skill);
 }
 
 static void argv_add_json_skill(struct strv *list, const json_t *item)
@@ -190,47 +179,46 @@ static void argv_add_skills(struct strv *list, const struct launch_spec *spec)
 
 char **argv_build(const struct launcher *launcher, const struct launch_spec *spec)
 {
+	CLEANUP(freep)
+	char *toolsets = spec->profile_home ? toolsets_of(spec->profile_home) : NULL;
 	CLEANUP(freep) char *prompt = NULL;
 	struct strv list = { 0 };
 
 	for (size_t i = 0; launcher->command && launcher->command[i]; i++)
 		argv_add_prefix_word(&list, spec, launcher->command[i]);
-	strv_add(&list, launcher->hermes);
-	strv_add(&list, "-p");
-	strv_add(&list, spec->profile);
-	strv_add(&list, "--cli");
-	strv_add(&list, "--accept-hooks");
+	launch_strv_add(&list, launcher->hermes);
+	launch_strv_add(&list, "-p");
+	launch_strv_add(&list, spec->profile);
+	launch_strv_add(&list, "--cli");
+	launch_strv_add(&list, "--accept-hooks");
 	argv_add_skills(&list, spec);
+	if (toolsets) {
+		launch_strv_add(&list, "--toolsets");
+		launch_strv_add(&list, toolsets);
+	}
 	if (spec->model && *spec->model) {
-		strv_add(&list, "-m");
-		strv_add(&list, spec->model);
+		launch_strv_add(&list, "-m");
+		launch_strv_add(&list, spec->model);
 		if (spec->provider && *spec->provider) {
-			strv_add(&list, "--provider");
-			strv_add(&list, spec->provider);
+			launch_strv_add(&list, "--provider");
+			launch_strv_add(&list, spec->provider);
 		}
 	}
 	if (spec->reasoning && *spec->reasoning) {
-		strv_add(&list, "--reasoning");
-		strv_add(&list, spec->reasoning);
+		launch_strv_add(&list, "--reasoning");
+		launch_strv_add(&list, spec->reasoning);
 	}
-	strv_add(&list, "chat");
-	strv_add(&list, "-q");
+	launch_strv_add(&list, "chat");
+	launch_strv_add(&list, "-q");
 	if (asprintf(&prompt, "work kanban task %s", spec->task) < 0) {
 		prompt = NULL;
 		list.failed = true;
 	} else {
-		strv_add(&list, prompt);
+		launch_strv_add(&list, prompt);
 	}
-	/* the goal loop of hermes runs in its quiet mode only; a worker without it does one
-	 * turn, exits 0 and counts as a protocol violation */
-	if (spec->goal_mode)
-		strv_add(&list, "-Q");
+	if (spec->goal_mode && spec->goal_quiet)
+		launch_strv_add(&list, "-Q");
 	if (list.failed)
-		return launch_strv_free(list.items);
+		return strv_free(list.items);
 	return list.items;
-}
-
-char **launch_preview(const struct launcher *launcher, const struct launch_spec *spec)
-{
-	return argv_build(launcher, spec);
 }

@@ -1,26 +1,19 @@
 /*
- * Running git: argv only, no terminal, no questions, bounded in time and in what is read.
+ * Running git for worktrees: no terminal, no questions, no repository of the daemon's own.
  *
- * Happy path: two pipes, one child in a session of its own, read both until the child is gone.
- * The end is the child's, not the end of file: a hook may leave a process in the background
- * that keeps the pipes open, and nobody waits for that one. Failure: past the bound the process
- * group gets SIGTERM, on which git removes what it had half done, then SIGKILL, and the call
- * says so.
+ * A repository can name programs that git runs: hooks, a file system monitor, filters, what
+ * fetches. Whoever writes the repository would have them run here, as the daemon and outside of
+ * what confines the workers, so none of them is. Filters of the account's own configuration
+ * (git-lfs is one) are the operator's choice and stay.
  */
 #include "launch.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "util/clock.h"
+#include "process/spawn.h"
 #include "util/fs.h"
-
-#define GIT_TERM_MS 3000 /* for git to clean up after a time-out */
+#include "util/strv.h"
 
 /* A daemon that was started from inside a repository must not lead git to that one. */
 static bool git_is_dropped(const char *entry)
@@ -38,12 +31,100 @@ static bool git_is_dropped(const char *entry)
 	return false;
 }
 
-int git_init(struct git *git, const struct launch_env *env)
+/* Programs of the repository's that are not run; of what has a name in it, see git_filters().
+ */
+static const char *const git_off[] = {
+	"core.hooksPath=/dev/null",
+	"core.fsmonitor=false",
+	"core.sshCommand=ssh",
+	"core.gitProxy=",
+	"core.alternateRefsCommand=",
+	"core.editor=false",
+	"credential.helper=",
+	"diff.external=",
+	"submodule.recurse=false",
+	"fetch.recurseSubmodules=false",
+	"gc.auto=0",
+	"maintenance.auto=false",
+};
+
+/* One key that is set for the calls of @git; a NULL @value is none. 0 or -ENOMEM. */
+static int git_set(struct git *git, const char *key, const char *value)
+{
+	launch_strv_add(&git->config, "-c");
+	if (!git->config.failed) {
+		CLEANUP(freep) char *text = fs_path("%s=%s", key, value);
+
+		if (!text)
+			return -ENOMEM;
+		launch_strv_add(&git->config, text);
+	}
+	return git->config.failed ? -ENOMEM : 0;
+}
+
+/* Does the configuration outside of the repository have @key: its value into @out->out. */
+static bool git_own_value(const struct git *git, const char *key, struct run_output *out)
+{
+	static const char *const scopes[] = { "--global", "--system" };
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *const args[] = { "config", scopes[i], "--get", key, NULL };
+
+		if (git_run(git, args, out) == 0 && out->status == 0 && !out->out_cut) {
+			out->out[strcspn(out->out, "\n")] = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+int git_filters(struct git *git, const char *dir, struct error *e)
+{
+	const char *const args[] = { "-C",           dir,          "config",
+				     "--show-scope", "-z",         "--name-only",
+				     "--get-regexp", "^filter\\.", NULL };
+	CLEANUP(freep) struct run_output *list = malloc(sizeof(*list));
+	CLEANUP(freep) struct run_output *own = malloc(sizeof(*own));
+	const char *p, *key;
+	int r;
+
+	if (!list || !own)
+		return error_set(e, -ENOMEM, "out of memory");
+	r = git_run(git, args, list);
+	if (r < 0)
+		return error_errno(e, r, "cannot run git");
+	if (list->out_cut)
+		return error_set(e, -E2BIG, "its configuration names too many filters");
+	/* SCOPE NUL KEY NUL …; status 1: there is none */
+	for (p = list->out; list->status == 0 && p < list->out + list->out_len;
+	     p = key + strlen(key) + 1) {
+		bool value;
+
+		key = p + strlen(p) + 1;
+		if (key >= list->out + list->out_len)
+			break;
+		if (strcmp(p, "local") != 0 && strcmp(p, "worktree") != 0)
+			continue;
+		if (strchr(key, '='))
+			return error_set(e, -EINVAL,
+					 "its configuration has a filter with = in its name");
+		value = git_own_value(git, key, own);
+		r = git_set(git, key, value ? own->out : "");
+		if (r < 0)
+			return error_set(e, r, "out of memory");
+	}
+	return 0;
+}
+
+int git_init(struct git *git, const struct environment *env)
 {
 	CLEANUP(freep) char *file = NULL;
 	char *const *from = environ_plain(env);
 	static char no_prompt[] = "GIT_TERMINAL_PROMPT=0";
 	static char plain[] = "LC_ALL=C";
+	/* nothing is fetched here: a remote of the repository's can be a program, too */
+	static char no_fetch[] = "GIT_NO_LAZY_FETCH=1";
+	static char no_protocol[] = "GIT_ALLOW_PROTOCOL=none";
 	size_t n = 0, count = 0;
 	int r;
 
@@ -53,7 +134,7 @@ int git_init(struct git *git, const struct launch_env *env)
 		return r;
 	while (from[n])
 		n++;
-	git->own = calloc(n + 3, sizeof(*git->own));
+	git->own = calloc(n + 5, sizeof(*git->own));
 	if (!git->own)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
@@ -61,6 +142,14 @@ int git_init(struct git *git, const struct launch_env *env)
 			git->own[count++] = from[i];
 	git->own[count++] = no_prompt;
 	git->own[count++] = plain;
+	git->own[count++] = no_fetch;
+	git->own[count++] = no_protocol;
+	for (size_t i = 0; i < sizeof(git_off) / sizeof(git_off[0]); i++) {
+		launch_strv_add(&git->config, "-c");
+		launch_strv_add(&git->config, git_off[i]);
+	}
+	if (git->config.failed)
+		return -ENOMEM;
 	git->envp = git->own;
 	git->file = STEAL(file);
 	return 0;
@@ -69,160 +158,37 @@ int git_init(struct git *git, const struct launch_env *env)
 void git_deinit(struct git *git)
 {
 	free(git->own);
+	(void)strv_free(git->config.items);
 	free((char *)git->file);
 	*git = (struct git){ 0 };
 }
 
-/* One of git's two streams while it is read. */
-struct git_stream {
-	int fd;      /* our end of the pipe, -1 at its end */
-	char *buf;   /* where the text goes */
-	size_t room; /* of it, with the NUL */
-	size_t len;  /* what is there */
-	bool cut;    /* more came than there is room */
-};
-
-/* Read what is there now; more than fits is read too and dropped, so that git never waits. */
-static void git_drain(struct git_stream *stream)
+int git_run(const struct git *git, const char *const *args, struct run_output *output)
 {
-	char waste[4096];
+	CLEANUP(freep) const char **argv = NULL;
+	struct run run = {
+		.file = git->file,
+		.envp = git->envp,
+		.timeout_ms = git->timeout_ms,
+	};
+	size_t n = 0, k = 0;
 
-	while (stream->fd >= 0) {
-		size_t room = stream->room - 1 - stream->len;
-		ssize_t n = read(stream->fd, room ? stream->buf + stream->len : waste,
-				 room ? room : sizeof(waste));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0) {
-			fs_closep(&stream->fd);
-			return;
-		}
-		if (room)
-			stream->len += (size_t)n;
-		else
-			stream->cut = true;
-	}
-}
-
-/*
- * Read both streams until the child is gone; without a pidfd (-1: too many open files, a kernel
- * that has none), until both have ended. Return: 0, or -ETIMEDOUT.
- */
-static int git_wait(int pidfd, struct git_stream *out, struct git_stream *err, int timeout_ms)
-{
-	uint64_t end = clock_mono_ms() + (uint64_t)timeout_ms;
-
-	for (;;) {
-		struct pollfd fds[3] = {
-			{ .fd = pidfd, .events = POLLIN },
-			{ .fd = out->fd, .events = POLLIN },
-			{ .fd = err->fd, .events = POLLIN },
-		};
-		uint64_t now = clock_mono_ms();
-		int n;
-
-		if (pidfd < 0 && out->fd < 0 && err->fd < 0)
-			return 0;
-		n = now < end ? poll(fds, 3, (int)(end - now)) : 0;
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n < 0)
-			continue;
-		if (n == 0)
-			return -ETIMEDOUT;
-		if (fds[1].revents)
-			git_drain(out);
-		if (fds[2].revents)
-			git_drain(err);
-		if (fds[0].revents) {
-			git_drain(out);
-			git_drain(err);
-			return 0;
-		}
-	}
-}
-
-static int git_pipe(struct git_stream *stream, char *buf, size_t room, int *theirs)
-{
-	int fds[2];
-
-	*stream = (struct git_stream){ .fd = -1, .buf = buf, .room = room };
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	stream->fd = fds[0];
-	*theirs = spawn_fd_high(fds[1]);
-	if (*theirs < 0)
-		return *theirs;
-	/* ours only: git's end must block as pipes do */
-	return fcntl(stream->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-}
-
-/* Read, wait, reap; kill when something is wrong. */
-static int git_finish(pid_t pid, struct git_stream *out, struct git_stream *err, int timeout_ms,
-		      struct git_output *output)
-{
-	CLEANUP(fs_closep) int pidfd = spawn_pidfd(pid);
-	int status = 0;
-	int r = git_wait(pidfd, out, err, timeout_ms);
-
-	/* our own unreaped child leads that group: the number cannot be anybody else's */
-	if (r < 0) {
-		(void)kill(-pid, SIGTERM);
-		(void)git_wait(pidfd, out, err, GIT_TERM_MS);
-		(void)kill(-pid, SIGKILL);
-	}
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	output->timed_out = r == -ETIMEDOUT;
-	output->status = r == 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-	return r == -ETIMEDOUT ? 0 : r;
-}
-
-int git_run(const struct git *git, const char *const *args, struct git_output *output)
-{
-	struct git_stream out, err = { .fd = -1 };
-	const char *argv[32] = { "git" };
-	int out_fd = -1, err_fd = -1;
-	size_t n = 1;
-	pid_t pid;
-	int r;
-
-	for (size_t i = 0; args[i] && n < sizeof(argv) / sizeof(argv[0]) - 1; i++)
-		argv[n++] = args[i];
-	r = git_pipe(&out, output->out, sizeof(output->out), &out_fd);
-	if (r == 0)
-		r = git_pipe(&err, output->err, sizeof(output->err), &err_fd);
-	if (r == 0) {
-		const struct spawn how = {
-			.file = git->file,
-			.argv = (char *const *)argv,
-			.envp = git->envp,
-			.out = out_fd,
-			.err = err_fd,
-		};
-
-		r = spawn_process(&how, &pid);
-	}
-	fs_closep(&out_fd);
-	fs_closep(&err_fd);
-	if (r == 0)
-		r = git_finish(pid, &out, &err, git->timeout_ms, output);
-	fs_closep(&out.fd);
-	fs_closep(&err.fd);
-	output->out[out.len] = '\0';
-	output->out_len = out.len;
-	output->out_cut = out.cut;
-	output->err[err.len] = '\0';
-	return r;
+	while (args[n])
+		n++;
+	argv = calloc(git->config.count + n + 2, sizeof(*argv));
+	if (!argv)
+		return -ENOMEM;
+	argv[k++] = "git";
+	for (size_t i = 0; i < git->config.count; i++)
+		argv[k++] = git->config.items[i];
+	for (size_t i = 0; i < n; i++)
+		argv[k++] = args[i];
+	run.argv = (char *const *)argv;
+	return run_program(&run, output);
 }
 
 /* The last line that begins with "fatal:" or "error:", else the last line with text in it. */
-const char *git_reason(struct git_output *output, char *buf, size_t size)
+const char *git_reason(struct run_output *output, char *buf, size_t size)
 {
 	const char *best = NULL;
 	bool strong = false;

@@ -1,7 +1,8 @@
 /*
- * Who a pid really is. Three kinds of evidence, in falling order of weight: the start time that
- * the board recorded, together with the boot it was in; the environment that the launcher gave
- * the worker; the time it began. The order and the meaning are those of identity.h.
+ * Who a pid really is. A row of a board may have been written by anybody, so it can only say
+ * who is not the worker: a process that began at another time, or in another boot. That a
+ * process is the worker, only the process itself can show, by what the launcher gave it: the
+ * number of its run, or its environment. The order and the meaning are those of identity.h.
  *
  * Everything is read anew at each call. A caller that acts on the answer must hold a pidfd that
  * it opened before: between the answer and the act the pid may go to somebody else.
@@ -17,96 +18,94 @@
 #include "process/proc.h"
 #include "util/fs.h"
 
-#define IDENTITY_UNVERIFIED "unverified"
-
 /* A worker may begin a little before its run as clocks go, and not long after it. */
 #define IDENTITY_BEFORE_S 2
 #define IDENTITY_AFTER_S  600
 
-static void identity_unverified(char out[LAUNCH_STARTED_MAX])
+void identity_started(pid_t pid, char out[PROC_STARTED_MAX])
 {
-	(void)snprintf(out, LAUNCH_STARTED_MAX, "%s", IDENTITY_UNVERIFIED);
+	char boot[PROC_STARTED_MAX];
+
+	proc_boot(boot);
+	proc_started(boot, pid, out);
 }
 
-void identity_boot(char out[LAUNCH_STARTED_MAX])
-{
-	CLEANUP(freep) char *boot = NULL;
-	struct proc_stat init;
-
-	identity_unverified(out);
-	if (proc_stat(1, &init) < 0)
-		return;
-	if (fs_read_file("/proc/sys/kernel/random/boot_id", 64, &boot, NULL) < 0)
-		return;
-	boot[strcspn(boot, "\n")] = '\0';
-	(void)snprintf(out, LAUNCH_STARTED_MAX, "%.64s:%" PRIu64 "|", boot, init.start);
-}
-
-static void identity_join(const char *boot, uint64_t start, char out[LAUNCH_STARTED_MAX])
-{
-	if (strcmp(boot, IDENTITY_UNVERIFIED) == 0)
-		identity_unverified(out);
-	else
-		(void)snprintf(out, LAUNCH_STARTED_MAX, "%.100s%" PRIu64, boot, start);
-}
-
-void identity_started_in(const char *boot, pid_t pid, char out[LAUNCH_STARTED_MAX])
-{
-	struct proc_stat stat;
-
-	if (pid <= 0 || proc_stat(pid, &stat) < 0)
-		identity_unverified(out);
-	else
-		identity_join(boot, stat.start, out);
-}
-
-void identity_started(pid_t pid, char out[LAUNCH_STARTED_MAX])
-{
-	char boot[LAUNCH_STARTED_MAX];
-
-	identity_boot(boot);
-	identity_started_in(boot, pid, out);
-}
-
-static enum identity identity_by_start(const struct identity_claim *claim, uint64_t start)
+/* Did it begin when the run's worker did? */
+static bool identity_in_time(const struct identity_claim *claim, uint64_t start)
 {
 	int64_t began, from = claim->run_started_at;
 
 	if (from <= 0 || from > INT64_MAX / 2000)
-		return IDENTITY_STRANGER;
+		return false;
 	began = proc_start_wall_ms(start) / 1000;
-	if (began < from - IDENTITY_BEFORE_S || began > from + IDENTITY_AFTER_S)
-		return IDENTITY_STRANGER;
-	return IDENTITY_OURS;
+	return began >= from - IDENTITY_BEFORE_S && began <= from + IDENTITY_AFTER_S;
 }
 
-/* By the environment, where it says anything; else by the time. */
-static enum identity identity_by_environ(const struct identity_claim *claim, uint64_t start)
+/* What the process itself bears. Unsure: it does not let us read what it bears. */
+static enum identity identity_by_marks(const struct identity_claim *claim)
 {
 	struct proc_environ env = { 0 };
 	enum identity who;
 	struct proc_mark mark;
 
-	/* one that cannot be read (another user's) is one that says nothing */
+	if (claim->db && claim->run > 0 &&
+	    proc_run_of(claim->pid) == proc_run_number(claim->db, claim->run))
+		return IDENTITY_OURS;
 	if (proc_environ_read(&env, claim->pid) < 0)
-		env.len = 0;
+		env.cut = true;
 	mark = proc_mark(&env);
-	if (!mark.task || !claim->task)
-		who = identity_by_start(claim, start);
-	else if (strcmp(mark.task, claim->task) == 0 &&
-		 (mark.run == 0 || claim->run == 0 || mark.run == claim->run) &&
-		 proc_same_db(mark.db, claim->db))
-		who = IDENTITY_OURS;
+	if (mark.task && claim->task)
+		who = strcmp(mark.task, claim->task) == 0 &&
+				      (mark.run == 0 || claim->run == 0 ||
+				       mark.run == claim->run) &&
+				      proc_same_db(mark.db, claim->db)
+			      ? IDENTITY_OURS
+			      : IDENTITY_STRANGER;
 	else
-		who = IDENTITY_STRANGER;
+		who = env.cut ? IDENTITY_UNSURE : IDENTITY_STRANGER;
 	proc_environ_deinit(&env);
 	return who;
 }
 
+/* Is a recorded start that of this process? It may lack the boot, or what pid 1 began at. */
+static bool identity_same_start(const char *recorded, uint64_t start)
+{
+	char boot[PROC_STARTED_MAX], whole[PROC_STARTED_MAX], ticks[24];
+	const char *colon = strchr(recorded, ':');
+	size_t n;
+
+	(void)snprintf(ticks, sizeof(ticks), "%" PRIu64, start);
+	if (strcmp(recorded, ticks) == 0)
+		return true;
+	proc_boot(boot);
+	proc_started_at(boot, start, whole);
+	if (strcmp(recorded, whole) == 0)
+		return true;
+	n = colon ? (size_t)(colon - recorded) + 1 : 0;
+	return n > 0 && strncmp(recorded, boot, n) == 0 && recorded[n] == '|' &&
+	       strcmp(recorded + n + 1, ticks) == 0;
+}
+
+bool identity_elsewhere(const char *started)
+{
+	char boot[PROC_STARTED_MAX];
+	const char *colon, *bar;
+	size_t n;
+
+	proc_boot(boot);
+	colon = strchr(boot, ':');
+	if (!started || !proc_verified(boot) || !colon)
+		return false;
+	n = (size_t)(colon - boot) + 1;
+	bar = strchr(started, '|');
+	return bar && strncmp(started, boot, n) == 0 && started[n] != '|' &&
+	       strncmp(started, boot, strlen(boot)) != 0;
+}
+
 enum identity identity_check(const struct identity_claim *claim)
 {
-	char boot[LAUNCH_STARTED_MAX], started[LAUNCH_STARTED_MAX];
 	struct proc_stat stat;
+	enum identity who;
 	int r;
 
 	if (claim->pid <= 0)
@@ -119,13 +118,17 @@ enum identity identity_check(const struct identity_claim *claim)
 		return IDENTITY_STRANGER;
 	if (proc_is_dead(&stat))
 		return IDENTITY_DEAD;
-	if (claim->started && *claim->started &&
-	    strcmp(claim->started, IDENTITY_UNVERIFIED) != 0) {
-		identity_boot(boot);
-		identity_join(boot, stat.start, started);
-		return strcmp(started, claim->started) == 0 ? IDENTITY_OURS : IDENTITY_STRANGER;
+	if (claim->child)
+		return IDENTITY_OURS;
+	if (proc_verified(claim->started)) {
+		if (!identity_same_start(claim->started, stat.start))
+			return IDENTITY_STRANGER;
+		return identity_by_marks(claim);
 	}
-	return identity_by_environ(claim, stat.start);
+	who = identity_by_marks(claim);
+	if (who == IDENTITY_UNSURE && !identity_in_time(claim, stat.start))
+		who = IDENTITY_STRANGER;
+	return who;
 }
 
 /* Fill @one from @pid. 1 it is a worker or of one, 0 it is not, -ENOMEM. */
@@ -137,7 +140,7 @@ static int identity_scan_one(struct proc_environ *env, pid_t pid, struct identit
 	if (proc_environ_read(env, pid) < 0)
 		return env->buf ? 0 : -ENOMEM;
 	mark = proc_mark(env);
-	if (!mark.task || mark.run == 0 || strlen(mark.task) > LAUNCH_TASK_MAX)
+	if (!mark.task || mark.run == 0 || strlen(mark.task) > IDENTITY_TASK_MAX)
 		return 0;
 	if (proc_stat(pid, &stat) < 0 || proc_is_dead(&stat))
 		return 0;
@@ -187,6 +190,14 @@ int identity_scan(struct identity_found **found, size_t *count)
 	*found = list;
 	*count = n;
 	return 0;
+}
+
+bool identity_is_first(const struct identity_found *found, size_t count, size_t i)
+{
+	for (size_t k = 0; k < count; k++)
+		if (found[k].run == found[i].run && found[k].pid == found[i].ppid)
+			return false;
+	return true;
 }
 
 void identity_found_free(struct identity_found *found, size_t count)

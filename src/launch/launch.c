@@ -10,39 +10,41 @@
  * stays, for the next try. A child that we cannot watch is ended and reaped: a worker that
  * nobody knows of would be worse than none.
  */
-#include "launch/launch.h"
+#include "launch.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "launch.h"
 #include "launch/identity.h"
 #include "process/proc.h"
+#include "process/spawn.h"
+#include "slurm.h"
+#include "unit.h"
 #include "util/fs.h"
+#include "util/strv.h"
 
 int launcher_init(struct launcher *launcher)
 {
-	CLEANUP(environ_freep) struct launch_env *env = NULL;
-	int r = environ_prepare(&env, launcher->environ);
+	struct worker_env *env = NULL;
+	int r = worker_env_new(&env, launcher);
 
-	if (r == 0)
-		r = environ_keep_more(env, launcher->command && launcher->command[0]
-						   ? launcher->command[0]
-						   : launcher->hermes);
 	if (r < 0)
 		return r;
 	launcher_deinit(launcher);
-	launcher->prepared = STEAL(env);
+	launcher->prepared = env;
 	return 0;
 }
 
 void launcher_deinit(struct launcher *launcher)
 {
-	launcher->prepared = environ_free(launcher->prepared);
+	launcher->prepared = worker_env_free(launcher->prepared);
+}
+
+const struct environment *launcher_environment(const struct launcher *launcher)
+{
+	return launcher->prepared ? launcher->prepared->inherited : NULL;
 }
 
 void launch_spec_deinit(struct launch_spec *spec)
@@ -136,21 +138,36 @@ static int launch_check_profile(const char *profile, struct error *e)
 		profile);
 }
 
-/* The first word of the command line is what must be there on this host. */
-static int launch_find(const struct launch_env *env, char *const *argv, char **file,
-		       struct error *e)
+/* A value of the task that would be an option of the command prefix. */
+static int launch_check_prefix(const struct launcher *launcher, const struct launch_spec *spec,
+			       struct error *e)
 {
-	int r = environ_find(env, argv[0], file);
+	const char *word = argv_turns_option(launcher, spec);
+
+	if (!word)
+		return 0;
+	return error_set(e, LAUNCH_SPAWN_FAILED,
+			 "the command's word %s would begin with - and be an option; make the "
+			 "task anew under another id, or write --option=%s",
+			 word, word);
+}
+
+/* The first word of the command line is what must be there on this host. */
+static int launch_program(const struct worker_env *env, char *const *argv, char **file,
+			  struct error *e)
+{
+	int r = worker_env_find(env, argv[0], file);
 
 	if (r == 0)
 		return 0;
+	error_cause(e, r);
 	if (r == -ENOENT && strchr(argv[0], '/'))
 		return error_set(e, LAUNCH_SPAWN_FAILED, "%s does not exist", argv[0]);
 	if (r == -ENOENT)
 		return error_set(e, LAUNCH_SPAWN_FAILED,
 				 "%s is not on the PATH of the daemon (%s); install it or set "
 				 "HERMES_BIN",
-				 argv[0], environ_path(env));
+				 argv[0], environ_path(env->inherited));
 	if (r == -EACCES)
 		return error_set(e, LAUNCH_SPAWN_FAILED,
 				 "%s is there, but not an executable file of this user",
@@ -158,73 +175,22 @@ static int launch_find(const struct launch_env *env, char *const *argv, char **f
 	return error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
 }
 
-/* Why a spawn failed, as far as it can be told: chdir and exec share their errnos. */
-static int launch_explain(const struct spawn *how, int r, struct error *e)
+/* One row for each launcher but `fork` and `command`, which is fork with a prefix that argv.c
+ * puts there. */
+static const struct launch_type *const launch_types[] = { &unit_type, &slurm_type };
+
+/* The row of @launcher. */
+static const struct launch_type *launch_type_of(const struct launcher *launcher)
 {
-	const char *why = strerror(-r);
-
-	if (r == -E2BIG)
-		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "cannot start %s: its arguments and environment are too long; "
-				 "shorten the task's skills or the daemon's environment",
-				 how->file);
-	if (r == -ENOEXEC)
-		return error_set(
-			e, LAUNCH_SPAWN_FAILED,
-			"cannot start %s: neither a program nor a script with a #! line",
-			how->file);
-	if (access(how->cwd, X_OK) < 0)
-		return error_set(e, LAUNCH_SPAWN_FAILED, "cannot enter the workspace %s: %s",
-				 how->cwd, strerror(errno));
-	if (r == -ENOENT)
-		return error_set(
-			e, LAUNCH_SPAWN_FAILED,
-			"cannot start %s: the interpreter of its #! line does not exist",
-			how->file);
-	return error_set(e, LAUNCH_SPAWN_FAILED, "cannot start %s: %s", how->file, why);
-}
-
-/* A child of which we could not keep hold: gone before anybody hears of it. */
-static void launch_undo(pid_t pid)
-{
-	(void)kill(-pid, SIGKILL); /* unreaped, so the number is still its own */
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-}
-
-static int launch_spawn(const struct launcher *launcher, const struct launch_env *env,
-			const struct spawn *how, struct launch_result *result, struct error *e)
-{
-	const char *boot = environ_boot(env);
-	pid_t pid;
-	int r = spawn_process(how, &pid);
-
-	if (r < 0)
-		return launch_explain(how, r, e);
-	/* no attribute of posix_spawn does this; a worker of another user keeps ours */
-	if (launcher->nofile.rlim_max != 0)
-		(void)prlimit(pid, RLIMIT_NOFILE, &launcher->nofile, NULL);
-	result->pidfd = r = spawn_pidfd(pid);
-	if (r < 0)
-		result->pidfd = -1;
-	/* a kernel that has no pidfds at all is the caller's to deal with */
-	if (r < 0 && r != -ENOSYS) {
-		launch_undo(pid);
-		return error_set(e, LAUNCH_SPAWN_FAILED,
-				 "cannot watch the new worker, so it was ended: %s; raise "
-				 "LimitNOFILE of the daemon if it is about open files",
-				 strerror(-r));
-	}
-	result->pid = pid;
-	if (boot)
-		identity_started_in(boot, pid, result->started);
-	else
-		identity_started(pid, result->started);
-	return 0;
+	for (size_t i = 0; launcher->type && i < sizeof(launch_types) / sizeof(*launch_types);
+	     i++)
+		if (strcmp(launch_types[i]->name, launcher->type) == 0)
+			return launch_types[i];
+	return launcher->groups ? &group_type : &fork_type;
 }
 
 /* The workspace is there. */
-static int launch_process(const struct launcher *launcher, const struct launch_env *env,
+static int launch_process(const struct launcher *launcher, const struct worker_env *env,
 			  const struct launch_spec *spec, struct launch_result *result,
 			  struct error *e)
 {
@@ -236,6 +202,8 @@ static int launch_process(const struct launcher *launcher, const struct launch_e
 	int r;
 
 	r = launch_check_profile(spec->profile, e);
+	if (r == 0)
+		r = launch_check_prefix(launcher, spec, e);
 	if (r != 0)
 		return r;
 	log = logfile_open(launcher, spec, e);
@@ -246,32 +214,112 @@ static int launch_process(const struct launcher *launcher, const struct launch_e
 	else if (branch && branch[strspn(branch, " \t\r\n\v\f")] == '\0')
 		branch = NULL;
 	argv = argv_build(launcher, spec);
-	envp = environ_build(env, spec, result->workspace, branch);
+	envp = worker_env_build(env, spec, result->workspace, branch);
 	if (!argv || !envp)
 		r = error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
 	else
-		r = launch_find(env, argv, &file, e);
+		r = launch_program(env, argv, &file, e);
+	if (r == 0 && spec->wanted && !spec->wanted(spec->wanted_arg, e))
+		r = LAUNCH_CALLED_OFF;
 	if (r == 0) {
-		const struct spawn how = {
+		const struct launch_order order = {
+			.launcher = launcher,
+			.spec = spec,
+			.limits = &spec->limits,
+			.env = env,
 			.file = file,
 			.argv = argv,
 			.envp = envp,
 			.cwd = result->workspace,
-			.out = log,
-			.err = log,
+			.log = log,
+			.number = spec->run > 0 ? proc_run_number(spec->db_path, spec->run) : 0,
 		};
 
-		r = launch_spawn(launcher, env, &how, result, e);
+		r = launch_type_of(launcher)->start(&order, result, e);
 	}
-	(void)launch_strv_free(argv);
+	(void)strv_free(argv);
 	return r;
 }
 
-int launch_worker(const struct launcher *launcher, const struct launch_spec *spec,
-		  struct launch_result *result, struct error *e)
+bool launch_tells(const struct launcher *launcher)
 {
-	CLEANUP(environ_freep) struct launch_env *own = NULL;
-	const struct launch_env *env = launcher->prepared;
+	return launch_type_of(launcher)->ended != NULL;
+}
+
+int launch_ended(const struct launcher *launcher, const struct launch_run *run,
+		 struct ending *ending)
+{
+	const struct launch_type *type = launch_type_of(launcher);
+
+	return type->ended ? type->ended(launcher, run, ending) : 1;
+}
+
+/* By what marks the processes of the run: the number, else the environment. */
+static int launch_find_process(const struct launch_run *run, pid_t *pid)
+{
+	CLEANUP(freep) pid_t *pids = NULL;
+	uint64_t number = run->db ? proc_run_number(run->db, run->run) : 0;
+	struct identity_found *found = NULL;
+	size_t n = 0;
+	int r = identity_scan(&found, &n);
+
+	*pid = 0;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (found[i].run != run->run || strcmp(found[i].task, run->task) != 0)
+			continue;
+		if (run->db && (!found[i].db || strcmp(found[i].db, run->db) != 0))
+			continue;
+		if (identity_is_first(found, n, i) && (!*pid || found[i].pid < *pid))
+			*pid = found[i].pid;
+	}
+	identity_found_free(found, r == 0 ? n : 0);
+	if (r < 0 || *pid > 0)
+		return r;
+	/* one that wrote its environment over */
+	r = number != 0 ? proc_pids(&pids, &n) : 1;
+	for (size_t i = 0; r == 0 && i < n && *pid == 0; i++)
+		if (proc_run_of(pids[i]) == number)
+			*pid = pids[i];
+	return r == 0 && *pid == 0 ? 1 : r;
+}
+
+int launch_find(const struct launcher *launcher, const struct launch_run *run, pid_t *pid)
+{
+	const struct launch_type *type = launch_type_of(launcher);
+	int r = type->find ? type->find(launcher, run, pid) : 1;
+
+	return r == 1 ? launch_find_process(run, pid) : r;
+}
+
+void launch_collect(const struct launcher *launcher, const struct launch_run *run)
+{
+	const struct launch_type *type = launch_type_of(launcher);
+
+	if (type->collect)
+		type->collect(launcher, run);
+}
+
+void launch_sweep(const struct launcher *launcher, const char *root)
+{
+	const struct launch_type *type = launch_type_of(launcher);
+
+	if (type->sweep)
+		type->sweep(launcher, root);
+}
+
+void launch_usage(const struct launcher *launcher, struct usage *list, size_t n)
+{
+	const struct launch_type *type = launch_type_of(launcher);
+
+	if (type->usage && n > 0)
+		type->usage(launcher, list, n);
+}
+
+int launch_begin(const struct launcher *launcher, const struct launch_spec *spec,
+		 struct launch_result *result, struct error *e)
+{
+	CLEANUP(worker_env_freep) struct worker_env *own = NULL;
+	const struct worker_env *env = launcher->prepared;
 	int r;
 
 	*result = (struct launch_result){ .pidfd = -1 };
@@ -279,13 +327,55 @@ int launch_worker(const struct launcher *launcher, const struct launch_spec *spe
 	if (r != 0)
 		return r;
 	if (!env) {
-		if (environ_prepare(&own, launcher->environ) < 0)
+		if (worker_env_new(&own, launcher) < 0)
 			return error_set(e, LAUNCH_WORKSPACE_FAILED,
 					 "workspace: out of memory");
 		env = own;
 	}
-	r = workspace_prepare(env, spec, &result->workspace, &result->branch, e);
+	r = workspace_prepare(env->inherited, spec, &result->workspace, &result->branch, e);
 	if (r != 0)
 		return r;
 	return launch_process(launcher, env, spec, result, e);
+}
+
+int launch_finish(const struct launcher *launcher, const struct launch_spec *spec,
+		  struct launch_result *result, struct error *e)
+{
+	const struct launch_type *type = launch_type_of(launcher);
+
+	if (!result->pending)
+		return 0;
+	result->pending = false;
+	return type->finish(launcher, spec, result, e);
+}
+
+bool launch_host_fault(int outcome, const struct error *e)
+{
+	switch (-e->cause) {
+	case EAGAIN:
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+	case EIO:
+		return true;
+	case ENOENT: /* of the program, or of its interpreter */
+	case EACCES:
+	case EPERM:
+	case ENOEXEC:
+	case ETXTBSY:
+	case ELIBBAD:
+	case ENOTDIR:
+	case ELOOP:
+	case ECONNREFUSED: /* of the manager of services */
+	case ECONNRESET:
+	case ENOTCONN:
+	case EHOSTDOWN:
+	case ETIMEDOUT:
+		return outcome == LAUNCH_SPAWN_FAILED;
+	default:
+		return false;
+	}
 }

@@ -1,5 +1,5 @@
 /*
- * Between the files of src/launch only: the pieces that launch_worker() is made of.
+ * What the files of src/launch share: the pieces that a launch is made of.
  */
 #pragma once
 
@@ -7,7 +7,12 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "launch/ending.h"
 #include "launch/launch.h"
+#include "launch/usage.h"
+#include "process/environ.h"
+#include "process/proc.h"
+#include "process/run.h"
 #include "util/error.h"
 
 /* argv.c: a NULL-terminated list of strings that grows */
@@ -18,83 +23,109 @@ struct strv {
 	bool failed; /* out of memory somewhere on the way: one check at the end is enough */
 };
 
-/** strv_add() - append a copy of @text; a failure is remembered in @list */
-void strv_add(struct strv *list, const char *text);
+/** launch_strv_add() - append a copy of @text; a failure is remembered in @list */
+void launch_strv_add(struct strv *list, const char *text);
 
 /** argv_build() - the whole command line of a worker, prefix included; NULL out of memory */
 MUST_CHECK char **argv_build(const struct launcher *launcher, const struct launch_spec *spec);
 
-/* environ.c */
-
-/** environ_prepare() - filter @from (see launcher_init()); environ_free() frees it */
-MUST_CHECK int environ_prepare(struct launch_env **out, char *const *from);
-struct launch_env *environ_free(struct launch_env *env);
-DEFINE_FREEP(struct launch_env, environ_free)
+/**
+ * argv_turns_option() - a word of the command prefix that a value of the task would make an
+ * option; NULL if there is none; borrowed
+ */
+const char *argv_turns_option(const struct launcher *launcher, const struct launch_spec *spec);
 
 /**
- * environ_build() - the environment of one worker
+ * toolsets_of() - the tools that the config.yaml of the profile at @home chooses for a command
+ * line, as one word for `--toolsets`. Blocks: reads two things of the profile.
+ * Return: malloc'd; NULL: the profile chooses none, or only Hermes can tell which.
+ */
+char *toolsets_of(const char *home);
+
+/** workspace_board_gone() - its database is not there any more: nothing is made in its folder
+ */
+bool workspace_board_gone(const struct launch_spec *spec);
+
+/* A worker that is ready to start: what a launcher gets. Borrowed. */
+struct launch_order {
+	const struct launcher *launcher;
+	const struct launch_spec *spec;
+	const struct launch_limits *limits;
+	const struct worker_env *env;
+	const char *file;  /* absolute path of the program */
+	char *const *argv; /* of the worker, the command's prefix included */
+	char *const *envp;
+	const char *cwd;   /* its workspace */
+	int log;           /* its standard output and error */
+	uint64_t number;   /* proc_run_number() of its run */
+	const char *group; /* cgroup.procs of a group that it is to enter first, or NULL */
+};
+
+/*
+ * A way to start workers. A new one is a file with one of these in it, and a row of
+ * launch_types[]. Pool threads call them, so they may block, within bounds.
+ */
+struct launch_type {
+	const char *name; /* of [worker] launcher */
+	/* start it: pid, started, and pidfd where there is one; LAUNCH_SPAWN_FAILED and @e */
+	int (*start)(const struct launch_order *order, struct launch_result *result,
+		     struct error *e);
+	/* @start set result->pending, and result->pidfd as it likes: wait until the worker has
+	 * begun; else as @start */
+	int (*finish)(const struct launcher *launcher, const struct launch_spec *spec,
+		      struct launch_result *result, struct error *e);
+	/* the worker of a run that was started and not recorded: 0 and its pid, also of one
+	 * that has ended; 1 there is none; -errno: that cannot be told. NULL: what marks the
+	 * processes of the run is all there is. */
+	int (*find)(const struct launcher *launcher, const struct launch_run *run, pid_t *pid);
+	/* how a run ended that is no child of ours: 0; 1 it does not know that run; -errno.
+	 * NULL: only our children tell. */
+	int (*ended)(const struct launcher *launcher, const struct launch_run *run,
+		     struct ending *ending);
+	/* its end is booked: forget it, and end what is left of it. With @ended only. */
+	void (*collect)(const struct launcher *launcher, const struct launch_run *run);
+	/* collect what ended on @root a good while ago; with @ended only */
+	void (*sweep)(const struct launcher *launcher, const char *root);
+	/* of workers that do not run on this host: what they use. NULL: they do */
+	void (*usage)(const struct launcher *launcher, struct usage *list, size_t n);
+};
+
+/** launch_usage() - what the launcher says beyond usage_read(), which calls it */
+void launch_usage(const struct launcher *launcher, struct usage *list, size_t n);
+
+/* fork.c */
+extern const struct launch_type fork_type;
+
+struct spawn;
+/** fork_spawn() - start @how as the child that is the worker of @order; as launch_type.start */
+MUST_CHECK int fork_spawn(const struct launch_order *order, const struct spawn *how,
+			  struct launch_result *result, struct error *e);
+
+/* group.c */
+extern const struct launch_type group_type;
+
+/* worker_env.c */
+struct worker_env {
+	struct environment *inherited;
+	char *program, *file; /* the first word of each launch, and where it was, or NULL */
+	char boot[PROC_STARTED_MAX]; /* of proc_boot() */
+};
+
+/** worker_env_new() - what launcher_init() does. Return: 0 or -ENOMEM. */
+MUST_CHECK int worker_env_new(struct worker_env **out, const struct launcher *launcher);
+struct worker_env *worker_env_free(struct worker_env *env);
+DEFINE_FREEP(struct worker_env, worker_env_free)
+
+/** worker_env_find() - spawn_find() on the PATH of @env, with what worker_env_new() found */
+MUST_CHECK int worker_env_find(const struct worker_env *env, const char *program, char **file);
+
+/**
+ * worker_env_build() - the environment of one worker
  * @branch: or NULL
  * Return: one malloc'd block, valid as long as @env; the caller frees it; NULL out of memory.
  */
-MUST_CHECK char **environ_build(const struct launch_env *env, const struct launch_spec *spec,
-				const char *workspace, const char *branch);
-
-/**
- * environ_keep_more() - look up once what each launch needs besides: where @program is, and
- * which boot this is. Return: 0 or -ENOMEM.
- */
-MUST_CHECK int environ_keep_more(struct launch_env *env, const char *program);
-
-/** environ_find() - spawn_find() on the PATH of @env, with what environ_keep_more() found */
-MUST_CHECK int environ_find(const struct launch_env *env, const char *program, char **file);
-
-/** environ_boot() - the kept identity_boot(), or NULL */
-const char *environ_boot(const struct launch_env *env);
-
-/** environ_plain() - @env without per-task variables, for git; NULL-terminated, borrowed */
-char *const *environ_plain(const struct launch_env *env);
-const char *environ_path(const struct launch_env *env); /* PATH, or a default */
-const char *environ_home(const struct launch_env *env); /* HOME, or NULL */
-
-/* spawn.c */
-struct spawn {
-	const char *file;  /* absolute path of the program */
-	char *const *argv; /* of the new process */
-	char *const *envp; /* of the new process */
-	const char *cwd;   /* or NULL for ours */
-	int out;           /* standard output, 3 or higher */
-	int err;           /* standard error, 3 or higher */
-};
-
-/**
- * spawn_process() - posix_spawn() into a session of its own with default signals, stdin
- * /dev/null and no other descriptor than the two given
- * Return: 0 or -errno (of the exec too).
- */
-MUST_CHECK int spawn_process(const struct spawn *how, pid_t *pid);
-
-/**
- * spawn_find() - which file would run for @name
- * @path: the PATH to search; its relative entries are skipped: they would mean the workspace
- * @file: out, malloc'd absolute path
- * Return: 0; -ENOENT; -EACCES found, but not executable; -ENOMEM.
- */
-MUST_CHECK int spawn_find(const char *name, const char *path, char **file);
-
-/** spawn_pidfd() - pidfd_open(2): a close-on-exec descriptor or -errno */
-MUST_CHECK int spawn_pidfd(pid_t pid);
-
-/** spawn_fd_steal() - STEAL() for a descriptor with CLEANUP(fs_closep) */
-static inline int spawn_fd_steal(int *fd)
-{
-	int value = *fd;
-
-	*fd = -1;
-	return value;
-}
-
-/** spawn_fd_high() - move @fd out of 0, 1, 2 (close-on-exec); closes it on failure */
-MUST_CHECK int spawn_fd_high(int fd);
+MUST_CHECK char **worker_env_build(const struct worker_env *env, const struct launch_spec *spec,
+				   const char *workspace, const char *branch);
 
 /* workspace.c */
 
@@ -104,7 +135,7 @@ MUST_CHECK int spawn_fd_high(int fd);
  * @branch: out, malloc'd or NULL; worktree only
  * Return: 0; LAUNCH_WORKSPACE_FAILED (@e begins with "workspace: ").
  */
-MUST_CHECK int workspace_prepare(const struct launch_env *env, const struct launch_spec *spec,
+MUST_CHECK int workspace_prepare(const struct environment *env, const struct launch_spec *spec,
 				 char **path, char **branch, struct error *e);
 
 /**
@@ -115,35 +146,29 @@ MUST_CHECK int workspace_prepare(const struct launch_env *env, const struct laun
  */
 MUST_CHECK int workspace_path(const char *text, const char *home, char **out);
 
+/** workspace_tidy() - in place: `//` and `/./` become one slash, one at the end goes */
+void workspace_tidy(char *path);
+
 /** workspace_mkdir() - make @path if missing. Return: 0 or LAUNCH_WORKSPACE_FAILED. */
 MUST_CHECK int workspace_mkdir(const char *path, struct error *e);
 
 /* worktree.c: as workspace_prepare() for the kind "worktree" */
-MUST_CHECK int worktree_prepare(const struct launch_env *env, const struct launch_spec *spec,
+MUST_CHECK int worktree_prepare(const struct environment *env, const struct launch_spec *spec,
 				char **path, char **branch, struct error *e);
 
 /* git.c */
 #define GIT_TIMEOUT_MS 120000
 
 struct git {
-	const char *file;  /* absolute path of git */
-	char *const *envp; /* its environment, see git_init() */
-	char **own;        /* what git_init() allocated */
-	int timeout_ms;    /* bound of one call */
-};
-
-/* What a git call said, cut at the size of the buffers. */
-struct git_output {
-	int status;     /* exit status, -1 if killed by a signal or by the time-out */
-	bool timed_out; /* ended by us */
-	char out[8192]; /* standard output */
-	char err[2048]; /* standard error */
-	size_t out_len; /* before the NUL; a NUL from git itself counts as text */
-	bool out_cut;   /* there was more */
+	const char *file;   /* absolute path of git */
+	char *const *envp;  /* its environment, see git_init() */
+	char **own;         /* what git_init() allocated */
+	struct strv config; /* -c KEY=VALUE …, before each call's own words */
+	int timeout_ms;     /* bound of one call */
 };
 
 /** git_init() - find git and make its environment. Return: 0 or -errno as spawn_find(). */
-MUST_CHECK int git_init(struct git *git, const struct launch_env *env);
+MUST_CHECK int git_init(struct git *git, const struct environment *env);
 void git_deinit(struct git *git);
 
 /**
@@ -152,10 +177,16 @@ void git_deinit(struct git *git);
  * Return: 0 if it ran (see @output->status), else -errno.
  */
 MUST_CHECK int git_run(const struct git *git, const char *const *args,
-		       struct git_output *output);
+		       struct run_output *output);
+
+/**
+ * git_filters() - switch off for @git what the repository of @dir names as filters: git runs
+ * them when it checks files out. Return: 0 or -errno (@e says why).
+ */
+MUST_CHECK int git_filters(struct git *git, const char *dir, struct error *e);
 
 /** git_reason() - the line of git's that tells why it failed, for an error sentence */
-const char *git_reason(struct git_output *output, char *buf, size_t size);
+const char *git_reason(struct run_output *output, char *buf, size_t size);
 
 /* logfile.c */
 

@@ -12,15 +12,24 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
+#include "process/spawn.h"
 #include "util/fs.h"
 
-/* .log.N-1 → .log.N and so on down to .log → .log.1; what falls off the end is overwritten */
+/* .log.N-1 → .log.N and so on down to .log → .log.1; what falls off the end goes */
 static int logfile_rotate(const char *path, int backups)
 {
+	CLEANUP(freep) char *oldest = NULL;
+
 	if (backups <= 0)
 		return unlink(path) < 0 ? -errno : 0;
+	oldest = fs_path("%s.%d", path, backups);
+	if (!oldest)
+		return -ENOMEM;
+	if (unlink(oldest) < 0 && errno != ENOENT)
+		return -errno;
 	for (int i = backups; i > 0; i--) {
 		CLEANUP(freep) char *to = fs_path("%s.%d", path, i);
 		CLEANUP(freep) char *from = i > 1 ? fs_path("%s.%d", path, i - 1) : NULL;
@@ -55,15 +64,16 @@ static int logfile_open_path(const char *path, int64_t *size)
 	return spawn_fd_high(spawn_fd_steal(&fd));
 }
 
-/* The log folder of a board is made with its first log. */
-static int logfile_open_made(const char *path, const char *folder, int64_t *size)
+/* The log folder of a board is made with its first log; not of a board that was just moved
+ * away, whose folder that would bring back. */
+static int logfile_open_made(const char *path, const struct launch_spec *spec, int64_t *size)
 {
 	int fd = logfile_open_path(path, size);
 	int r;
 
-	if (fd != -ENOENT)
+	if (fd != -ENOENT || workspace_board_gone(spec))
 		return fd;
-	r = fs_mkdir_p(folder, 0777);
+	r = fs_mkdir_p(spec->logs_dir, 0777);
 	return r < 0 ? r : logfile_open_path(path, size);
 }
 
@@ -78,12 +88,18 @@ int logfile_open(const struct launcher *launcher, const struct launch_spec *spec
 		(void)error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
 		return -ENOMEM;
 	}
-	fd = logfile_open_made(path, spec->logs_dir, &size);
+	fd = logfile_open_made(path, spec, &size);
 	if (fd >= 0 && launcher->log_rotate_bytes > 0 && size > launcher->log_rotate_bytes &&
 	    logfile_rotate(path, launcher->log_backup_count) == 0) {
 		(void)close(fd);
-		fd = logfile_open_made(path, spec->logs_dir, &size);
+		fd = logfile_open_made(path, spec, &size);
 	}
+	/* Held by the worker and what shares its output, as long as one of them lives: so
+	 * another pid namespace can tell that it does. Where no lock is to be had, it cannot.
+	 */
+	if (fd >= 0)
+		(void)flock(fd, LOCK_SH | LOCK_NB);
+	error_cause(e, fd < 0 ? fd : 0);
 	if (fd == -ELOOP || fd == -EINVAL)
 		(void)error_set(e, LAUNCH_SPAWN_FAILED,
 				"worker log %s is no plain file; move it away", path);

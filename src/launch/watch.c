@@ -16,7 +16,7 @@
  * Shutdown: watch_close() at any time, also from inside the callback; it frees itself when
  * libuv has let go of both handles.
  */
-#include "launch/ending.h"
+#include "launch/watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launch.h"
+#include "process/spawn.h"
 #include "util/fs.h"
 
 #ifndef P_PIDFD
@@ -73,9 +73,10 @@ enum watch_look {
 static void watch_from_status(int status, struct ending *ending)
 {
 	if (WIFSIGNALED(status))
-		*ending = (struct ending){ ENDING_SIGNALED, WTERMSIG(status) };
+		*ending = (struct ending){ .kind = ENDING_SIGNALED, .value = WTERMSIG(status) };
 	else
-		*ending = (struct ending){ ENDING_EXITED, WEXITSTATUS(status) };
+		*ending =
+			(struct ending){ .kind = ENDING_EXITED, .value = WEXITSTATUS(status) };
 }
 
 static enum watch_look watch_ask_kernel(int pidfd, struct ending *ending)
@@ -104,9 +105,9 @@ static enum watch_look watch_look(struct watch *watch, struct ending *ending)
 	if (info.si_pid == 0)
 		return WATCH_LATER;
 	if (info.si_code == CLD_EXITED)
-		*ending = (struct ending){ ENDING_EXITED, info.si_status };
+		*ending = (struct ending){ .kind = ENDING_EXITED, .value = info.si_status };
 	else
-		*ending = (struct ending){ ENDING_SIGNALED, info.si_status };
+		*ending = (struct ending){ .kind = ENDING_SIGNALED, .value = info.si_status };
 	return WATCH_KNOWN;
 }
 
@@ -119,7 +120,7 @@ static void watch_again(uv_timer_t *timer)
 
 static void watch_ended(struct watch *watch)
 {
-	struct ending ending = { ENDING_UNKNOWN, 0 };
+	struct ending ending = { .kind = ENDING_UNKNOWN, .value = 0 };
 	enum watch_look look = watch_look(watch, &ending);
 	uint64_t pause = watch->again_ms;
 
@@ -195,9 +196,4 @@ struct watch *watch_close(struct watch *watch)
 	uv_close((uv_handle_t *)&watch->poll, watch_closed);
 	fs_closep(&watch->pidfd);
 	return NULL;
-}
-
-pid_t watch_pid(const struct watch *watch)
-{
-	return watch->pid;
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,9 @@
 #include <unistd.h>
 
 #include "util/fs.h"
+
+#define PROC_UNVERIFIED "unverified"
+#define PROC_EXITING    0x4 /* PF_EXITING among the flags of a task, in every kernel so far */
 
 static int proc_open(pid_t pid, const char *name)
 {
@@ -60,8 +64,9 @@ static bool proc_number(char **p, uint64_t *value)
 int proc_stat(pid_t pid, struct proc_stat *out)
 {
 	CLEANUP(fs_closep) int fd = proc_open(pid, "stat");
-	uint64_t field[23] = { 0 };
+	uint64_t field[25] = { 0 };
 	char buf[1024];
+	const char *name;
 	size_t len;
 	char *p;
 	int r;
@@ -78,16 +83,23 @@ int proc_stat(pid_t pid, struct proc_stat *out)
 	p = strrchr(buf, ')');
 	if (!p || p[1] != ' ' || !p[2])
 		return -EBADMSG;
+	name = strchr(buf, '(');
+	(void)snprintf(out->name, sizeof(out->name), "%.*s",
+		       name && name < p ? (int)(p - name - 1) : 0, name ? name + 1 : "");
 	out->state = p[2];
 	p += 3;
 	/* a negative tpgid (8) reads as a large number; it is not used */
-	for (int i = 4; i <= 22; i++)
+	for (int i = 4; i <= 24; i++)
 		if (!proc_number(&p, &field[i]))
 			return -EBADMSG;
 	out->ppid = (pid_t)field[4];
 	out->pgrp = (pid_t)field[5];
 	out->session = (pid_t)field[6];
+	out->exiting = field[9] & PROC_EXITING;
 	out->start = field[22];
+	out->ticks = field[14] + field[15] + field[16] + field[17];
+	out->threads = (int64_t)field[20];
+	out->rss = (int64_t)field[24];
 	return 0;
 }
 
@@ -135,7 +147,8 @@ int proc_environ_read(struct proc_environ *env, pid_t pid)
 	}
 	/* an entry that is cut by the bound has no value; without it, a last NUL may be missing
 	 */
-	if (env->len == PROC_ENVIRON_MAX)
+	env->cut = env->len == PROC_ENVIRON_MAX;
+	if (env->cut)
 		while (env->len > 0 && env->buf[env->len - 1])
 			env->len--;
 	env->buf[env->len] = '\0';
@@ -169,6 +182,49 @@ struct proc_mark proc_mark(const struct proc_environ *env)
 	if (!errno && !*end)
 		mark.run = value;
 	return mark;
+}
+
+/* The upper bits of each such number say what it is; a limit beyond 2^63 would be no limit. */
+#define PROC_RUN_TAG  UINT64_C(0x2B6B000000000000)
+#define PROC_RUN_MASK UINT64_C(0x0000FFFFFFFFFFFF)
+
+/* FNV-1a */
+static uint64_t proc_hash(uint64_t hash, const void *data, size_t len)
+{
+	const unsigned char *p = data;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * UINT64_C(0x100000001B3);
+	return hash;
+}
+
+uint64_t proc_run_number(const char *db, int64_t run)
+{
+	uint64_t hash = proc_hash(UINT64_C(0xCBF29CE484222325), db, strlen(db));
+
+	hash = proc_hash(hash, &run, sizeof(run));
+	return PROC_RUN_TAG | ((hash ^ hash >> 48) & PROC_RUN_MASK);
+}
+
+uint64_t proc_run_of(pid_t pid)
+{
+	static const char name[] = "Max file locks";
+	CLEANUP(fs_closep) int fd = proc_open(pid, "limits");
+	char buf[4096], *line;
+	uint64_t value;
+	size_t len;
+
+	if (fd < 0 || proc_read(fd, buf, sizeof(buf) - 1, &len) < 0)
+		return 0;
+	buf[len] = '\0';
+	line = strstr(buf, name);
+	if (!line)
+		return 0;
+	line += strlen(name);
+	/* "unlimited" is no number */
+	if (!proc_number(&line, &value) || (value & ~PROC_RUN_MASK) != PROC_RUN_TAG)
+		return 0;
+	return value;
 }
 
 bool proc_same_db(const char *a, const char *b)
@@ -229,4 +285,46 @@ int proc_pids(pid_t **pids, size_t *count)
 	*pids = STEAL(list);
 	*count = n;
 	return 0;
+}
+
+static void proc_unverified(char out[PROC_STARTED_MAX])
+{
+	(void)snprintf(out, PROC_STARTED_MAX, "%s", PROC_UNVERIFIED);
+}
+
+void proc_boot(char out[PROC_STARTED_MAX])
+{
+	CLEANUP(freep) char *boot = NULL;
+	struct proc_stat init;
+
+	proc_unverified(out);
+	if (proc_stat(1, &init) < 0)
+		return;
+	if (fs_read_file("/proc/sys/kernel/random/boot_id", 64, &boot, NULL) < 0)
+		return;
+	boot[strcspn(boot, "\n")] = '\0';
+	(void)snprintf(out, PROC_STARTED_MAX, "%.64s:%" PRIu64 "|", boot, init.start);
+}
+
+void proc_started_at(const char *boot, uint64_t start, char out[PROC_STARTED_MAX])
+{
+	if (proc_verified(boot))
+		(void)snprintf(out, PROC_STARTED_MAX, "%.100s%" PRIu64, boot, start);
+	else
+		proc_unverified(out);
+}
+
+void proc_started(const char *boot, pid_t pid, char out[PROC_STARTED_MAX])
+{
+	struct proc_stat stat;
+
+	if (pid <= 0 || proc_stat(pid, &stat) < 0)
+		proc_unverified(out);
+	else
+		proc_started_at(boot, stat.start, out);
+}
+
+bool proc_verified(const char *started)
+{
+	return started && *started && strcmp(started, PROC_UNVERIFIED) != 0;
 }

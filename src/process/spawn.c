@@ -7,16 +7,19 @@
  * step of the set-up can overwrite one that a later step needs, also in a daemon that was
  * started with 0, 1 or 2 closed.
  */
-#include "../launch/launch.h"
+#include "process/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/fs.h"
@@ -29,8 +32,10 @@ static int spawn_actions(posix_spawn_file_actions_t *actions, const struct spawn
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(actions, how->err, STDERR_FILENO);
 	if (r == 0)
-		r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null",
-						     O_RDONLY, 0);
+		r = how->in > 0
+			    ? posix_spawn_file_actions_adddup2(actions, how->in, STDIN_FILENO)
+			    : posix_spawn_file_actions_addopen(actions, STDIN_FILENO,
+							       "/dev/null", O_RDONLY, 0);
 	if (r == 0 && how->cwd)
 		r = posix_spawn_file_actions_addchdir_np(actions, how->cwd);
 	if (r == 0)
@@ -56,6 +61,32 @@ static int spawn_attributes(posix_spawnattr_t *attr)
 	return r;
 }
 
+/*
+ * The number of its run is the child's from its first instruction on: it inherits ours, which
+ * is set around the spawn. Only the soft limit, so that it can be put back. One spawn at a
+ * time.
+ */
+static int spawn_numbered(const struct spawn *how, const posix_spawn_file_actions_t *actions,
+			  const posix_spawnattr_t *attr, pid_t *pid)
+{
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	struct rlimit before = { 0 }, now;
+	bool set;
+	int r;
+
+	(void)pthread_mutex_lock(&one);
+	set = getrlimit(RLIMIT_LOCKS, &before) == 0;
+	now = (struct rlimit){ .rlim_cur = how->run ? how->run : before.rlim_max,
+			       .rlim_max = before.rlim_max };
+	/* a hard limit below it: then this mark is not to be had, and the others must do */
+	set = set && now.rlim_cur <= now.rlim_max && setrlimit(RLIMIT_LOCKS, &now) == 0;
+	r = posix_spawn(pid, how->file, actions, attr, how->argv, how->envp);
+	if (set)
+		(void)setrlimit(RLIMIT_LOCKS, &before);
+	(void)pthread_mutex_unlock(&one);
+	return r;
+}
+
 int spawn_process(const struct spawn *how, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
@@ -71,7 +102,7 @@ int spawn_process(const struct spawn *how, pid_t *pid)
 		if (r == 0)
 			r = spawn_attributes(&attr);
 		if (r == 0)
-			r = posix_spawn(pid, how->file, &actions, &attr, how->argv, how->envp);
+			r = spawn_numbered(how, &actions, &attr, pid);
 		(void)posix_spawnattr_destroy(&attr);
 	}
 	(void)posix_spawn_file_actions_destroy(&actions);
@@ -160,4 +191,11 @@ int spawn_fd_high(int fd)
 	r = errno;
 	(void)close(fd);
 	return high < 0 ? -r : high;
+}
+
+void spawn_undo(pid_t pid)
+{
+	(void)kill(-pid, SIGKILL); /* unreaped, so the number is still its own */
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
