@@ -15,9 +15,7 @@
 #include "gateway/unit_file.h"
 #include "util/error.h"
 
-struct ctl;
-
-struct gate {
+struct gateway {
 	char *profile;            /* "default", … */
 	char *home;               /* its folder */
 	bool known;               /* a gateway ran here once, or a unit would start one */
@@ -25,48 +23,41 @@ struct gate {
 	pid_t pid;                /* of the holder, 0 unknown */
 	char *pid_unit;           /* the unit that it runs in, or NULL */
 	bool pid_user;            /* … of a person's own manager */
-	struct gate_yaml yaml;    /* config.yaml */
-	enum gate_word dotenv;    /* .env */
-	enum gate_word units_say; /* GATE_OFF: every unit says no; GATE_UNSET otherwise */
-	enum gate_word pid_says;  /* its environment as it runs; GATE_BROKEN: cannot be read */
-	struct unit_list units;   /* that start it */
-	bool starts;              /* started now, it would dispatch if the lease were free */
-	bool runs;                /* so would the one that runs, if it were asked again */
-	char *why;                /* one sentence part: what decides that */
+	struct gateway_yaml yaml; /* config.yaml */
+	enum gateway_word dotenv; /* .env */
+	enum gateway_word
+		units_say; /* GATEWAY_OFF: every unit says no; GATEWAY_UNSET otherwise */
+	enum gateway_word
+		pid_says;       /* its environment as it runs; GATEWAY_BROKEN: cannot be read */
+	struct unit_list units; /* that start it */
+	bool starts;            /* started now, it would dispatch if the lease were free */
+	bool runs;              /* so would the one that runs, if it were asked again */
+	char *why;              /* one sentence part: what decides that */
 };
 
-struct gate_list {
-	struct gate *gates; /* default first, then by name */
+struct gateway_list {
+	struct gateway *gates; /* default first, then by name */
 	size_t count;
 	char *owner; /* account that owns the root, or NULL */
 	uid_t uid;   /* of it */
 };
 
 /**
- * gate_scan() - look at every profile of @root
+ * gateway_scan() - look at every profile of @root
+ * @env: environ(7) of who asks, borrowed
  * Nothing is changed and no lock is kept.
  * Return: 0; -ENOMEM; -errno when the root cannot be read.
  */
-MUST_CHECK int gate_scan(const struct ctl *ctl, const char *root, struct gate_list *list);
-void gate_list_deinit(struct gate_list *list);
+MUST_CHECK int gateway_scan(char *const *env, const char *root, struct gateway_list *list);
+void gateway_list_deinit(struct gateway_list *list);
 
-/** gate_dispatches() - is there something to do about it */
-static inline bool gate_dispatches(const struct gate *gate)
+/** gateway_dispatches() - is there something to do about it */
+static inline bool gateway_dispatches(const struct gateway *gate)
 {
 	return (gate->known && gate->starts) || (gate->running && gate->runs);
 }
 
-/** GATE_DROPIN - name of the file in the unit's folder of drop-ins */
-#define GATE_DROPIN "kanband.conf"
-
-/**
- * gate_dropin_text() - what the drop-in says
- * @unit: of kanband, as the gateway's manager knows it; NULL: kanband.service
- * Return: malloc'd; NULL when out of memory.
- */
-MUST_CHECK char *gate_dropin_text(const char *unit);
-
-/** gate_fix() - one command line that keeps this gateway from dispatching; malloc'd, NULL: out
- * of memory. @root: its kanban root; @uid: of our caller */
-MUST_CHECK char *gate_fix(const struct gate *gate, const struct gate_list *list,
-			  const char *root);
+/** gateway_fix() - one command line that keeps this gateway from dispatching; malloc'd, NULL:
+ * out of memory. @root: its kanban root; @uid: of our caller */
+MUST_CHECK char *gateway_fix(const struct gateway *gate, const struct gateway_list *list,
+			     const char *root);

@@ -6,17 +6,17 @@
 
 #include "util/error.h"
 
-enum gate_word {
-	GATE_UNSET,  /* nothing is said */
-	GATE_ON,     /* dispatch */
-	GATE_OFF,    /* do not */
-	GATE_BROKEN, /* it cannot be read: a gateway may do either */
+enum gateway_word {
+	GATEWAY_UNSET,  /* nothing is said */
+	GATEWAY_ON,     /* dispatch */
+	GATEWAY_OFF,    /* do not */
+	GATEWAY_BROKEN, /* it cannot be read: a gateway may do either */
 };
 
-struct gate_yaml {
-	enum gate_word word;
+struct gateway_yaml {
+	enum gateway_word word;
 	char *path; /* of the file, whether it is there or not */
-	char *why;  /* GATE_BROKEN: the reason */
+	char *why;  /* GATEWAY_BROKEN: the reason */
 	/* internal: where a line could be changed or added; counted from 1 */
 	size_t line;   /* of the key and its value; 0: unknown */
 	size_t block;  /* of `kanban:`; 0: there is none */
@@ -29,11 +29,11 @@ struct gate_yaml {
 };
 
 /**
- * gate_yaml_read() - read `<home>/config.yaml`
+ * gateway_yaml_read() - read `<home>/config.yaml`
  * Return: 0, also for a file that is missing, damaged or hostile; -ENOMEM.
  */
-MUST_CHECK int gate_yaml_read(const char *home, struct gate_yaml *yaml);
-void gate_yaml_deinit(struct gate_yaml *yaml);
+MUST_CHECK int gateway_yaml_read(const char *home, struct gateway_yaml *yaml);
+void gateway_yaml_deinit(struct gateway_yaml *yaml);
 
-/** gate_yaml_fix() - a command that makes it say false; malloc'd, NULL: out of memory */
-MUST_CHECK char *gate_yaml_fix(const struct gate_yaml *yaml);
+/** gateway_yaml_fix() - a command that makes it say false; malloc'd, NULL: out of memory */
+MUST_CHECK char *gateway_yaml_fix(const struct gateway_yaml *yaml);

@@ -60,6 +60,9 @@ MUST_CHECK int unit_path_user(struct unit_path *path, char *const *env, const ch
 			      const char *home, bool own);
 void unit_path_deinit(struct unit_path *path);
 
+/** unit_getenv() - the value of @name in @env if it is an absolute path, else NULL; borrowed */
+const char *unit_getenv(char *const *env, const char *name);
+
 /**
  * unit_load() - read @name with all its drop-ins
  * Return: 0; -ENOENT no such unit; -EINVAL no name that a service can have; -ENOMEM. A file
@@ -86,14 +89,14 @@ const char *unit_env(const struct unit *unit, const char *name);
 /** unit_is_name() - is @name one that a service can have: nothing in it needs quoting */
 bool unit_is_name(const char *name);
 
+/** unit_is_kanband() - is @name one of our own: kanband.service, kanband-NAME.service or
+ * kanband@NAME.service. Others are not taken from an owner file, which anybody may have
+ * written. */
+bool unit_is_kanband(const char *name);
+
 /**
  * unit_words() - split as systemd does: blanks separate, quotes join, a backslash protects
- * @words: out; malloc'd array of malloc'd words, NULL-terminated; unit_words_free()
+ * @words: out; malloc'd array of malloc'd words, NULL-terminated; strv_free()
  * Return: 0 or -ENOMEM. A quote without its end reaches to the end of the line.
  */
 MUST_CHECK int unit_words(const char *text, char ***words);
-char **unit_words_free(char **words);
-DEFINE_FREEP(char *, unit_words_free)
-
-/** unit_span_s() - seconds of a time span ("30", "2min", "infinity"); -1 if it is none */
-double unit_span_s(const char *text);

@@ -1,4 +1,4 @@
-/* Between the files of ctl/unit*.c only: from text to lines, from lines to an environment. */
+/* From text to lines, from lines to an environment. */
 #pragma once
 
 #include "gateway/unit_file.h"

@@ -18,6 +18,7 @@ enum notify_mode {
 enum gateway_state {
 	GATEWAY_NONE,    /* no profile, or a name that no profile can have */
 	GATEWAY_RUNNING, /* its lock is held */
+	GATEWAY_MUTE,    /* it is, and that gateway was told to deliver nothing */
 	GATEWAY_LEAVING, /* its lock is free, but not yet for long enough: it may be restarting
 			  */
 	GATEWAY_GONE,    /* free for GATEWAY_GRACE_MS */

@@ -10,17 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "notice/subs_value.h"
 #include "notify/notify_text.h"
 #include "util/error.h"
 
 struct notify_sub;
 struct notify_chat;
-
-/* A subscription of a board. The strings are owned by whoever has the structure. */
-struct notify_key {
-	char *task, *platform, *chat;
-	char *thread; /* "" for none */
-};
 
 /* One message. */
 struct notify_event {
@@ -46,8 +41,9 @@ struct notify_item {
 	struct notify_item *next, *prev; /* all items, by age; loop only */
 	uint64_t seq;                    /* its number in the outbox */
 	char *board;                     /* slug */
-	struct notify_key key;
+	struct subs_key key;             /* a copy */
 	char *profile; /* whose adapters deliver it: canonical, "default" for none */
+	bool owned;    /* its row names that profile: the profile's gateway would take it */
 	int64_t old, new;
 	uint64_t row; /* what else stood in the subscription's row */
 	int64_t upto; /* events up to this id are delivered; @old at first */
@@ -66,11 +62,6 @@ struct notify_item {
 	bool fold_ended;
 	size_t events_room;
 };
-
-void notify_key_deinit(struct notify_key *key);
-/** notify_key_copy() - Return: 0 or -ENOMEM, then @to is empty */
-MUST_CHECK int notify_key_copy(struct notify_key *to, const char *task, const char *platform,
-			       const char *chat, const char *thread);
 
 /**
  * notify_item_new() - an item without events

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "notice/subs_value.h"
 #include "notify/gateway.h"
 #include "notify/item.h"
 #include "notify/outbox.h"
@@ -80,50 +81,24 @@ void notify_close(struct notify *n, void (*done)(void *arg), void *arg);
 /* ---- visits --------------------------------------------------------------------------------
  */
 
-enum notify_verb {
-	NOTIFY_CHECK,  /* where is the cursor */
-	NOTIFY_REWIND, /* from @new back to @old */
-	NOTIFY_FINISH, /* delete the subscription if its task is over */
-};
-
-enum notify_answer {
-	NOTIFY_UNANSWERED,
-	NOTIFY_DONE,
-	NOTIFY_AT_OLD,
-	NOTIFY_AT_NEW,
-	NOTIFY_ELSEWHERE,
-	NOTIFY_GONE,
-};
-
-struct notify_op {
-	const struct notify_key *key; /* borrowed until notify_visit_end() */
-	enum notify_verb verb;
-	int64_t old, new;
-	uint64_t seq;              /* which item */
-	enum notify_answer answer; /* the visit's */
-};
-
-struct notify_hold {
-	struct notify_key key; /* copies */
-	int64_t until;         /* Unix seconds; INT64_MAX: until told otherwise */
-	const char *only;      /* only while nothing but events of this kind wait; or NULL */
-	bool parked;           /* not when cursor or row are others than these */
-	int64_t cursor;
-	uint64_t row;
-	bool used; /* the visit's: it kept something back */
-	bool gone; /* the visit's: there is no such subscription any more */
+/* A place that takes nothing for now. */
+struct notify_wait {
+	char *name;    /* of the chat; a copy */
+	int64_t until; /* Unix seconds */
+	bool used;     /* the visit's: it kept something back */
 };
 
 struct notify_visit {
-	struct notify_op *ops;
+	struct subs_op *ops; /* tag: which item; keys are borrowed */
 	size_t n_ops;
-	struct notify_hold *holds; /* sorted by notify_key_order() */
+	struct subs_hold *holds; /* sorted by subs_hold_order(); keys are copies */
 	size_t n_holds;
+	struct notify_wait *waits;
+	size_t n_waits;
+	struct subs_key *failed; /* subscriptions with a time of their own; copies, sorted */
+	size_t n_failed;
 	int64_t now; /* Unix seconds of its beginning */
 };
-
-/** notify_key_order() - by task, platform, chat, thread, as strcmp() */
-int notify_key_order(const struct notify_key *a, const struct notify_key *b);
 
 /** notify_has_ops() - is there anything to be done on that board */
 bool notify_has_ops(const struct notify *n, const char *board);
@@ -138,6 +113,15 @@ MUST_CHECK int notify_visit_begin(struct notify *n, const char *board,
  */
 void notify_visit_end(struct notify *n, const char *board, struct notify_visit *visit,
 		      bool looked);
+
+/**
+ * notify_visit_waits() - until when nothing is claimed for that subscription, because its chat
+ * does not take what was claimed before; 0: it may be
+ * @profile: as stored, or NULL
+ * Thread: any that has the visit.
+ */
+int64_t notify_visit_waits(struct notify_visit *visit, const char *profile,
+			   const struct subs_key *key);
 
 /** notify_visit_deinit() - the visit did not take place */
 void notify_visit_deinit(struct notify_visit *visit);
@@ -170,25 +154,12 @@ MUST_CHECK int notify_items_mark(struct outbox *outbox, struct notify_item *cons
 /* ---- what is not ours ----------------------------------------------------------------------
  */
 
-enum notify_why {
-	NOTIFY_NOT_OURS, /* a gateway's, or nobody's with notify = off */
-	NOTIFY_WAKE,     /* only wakes an agent, which takes a gateway */
-	NOTIFY_NO_TEXT,  /* a key that no command line can name */
-};
-
-struct notify_skip {
-	const char *profile; /* as stored, "" for none */
-	enum notify_why why;
-	unsigned count; /* subscriptions */
-	int64_t oldest; /* of the events that wait, Unix seconds */
-};
-
 /**
  * notify_skipped() - all subscriptions of a board that have news and were not claimed
  * Each profile that nobody seems to serve is a WARNING once, and a NOTICE when it is over.
  * Return: seconds after which to look again, 0: no need.
  */
-unsigned notify_skipped(struct notify *n, const char *board, const struct notify_skip *skips,
+unsigned notify_skipped(struct notify *n, const char *board, const struct subs_skip *skips,
 			size_t count);
 
 /* ---- status and requests -------------------------------------------------------------------
@@ -214,7 +185,7 @@ void notify_get_status(const struct notify *n, struct notify_status *status);
 /* A subscription in trouble. Borrowed for the call. */
 struct notify_trouble {
 	const char *board;
-	const struct notify_key *key;
+	const struct subs_key *key;
 	const char *profile, *reason;
 	bool parked;
 	unsigned failures; /* tries in a row */
@@ -241,10 +212,6 @@ void notify_each_unserved(const struct notify *n,
  * Return: how many.
  */
 unsigned notify_retry(struct notify *n, const char *board, const char *task);
-
-/** notify_idle() - nothing waits, is being sent or settled (parked and retrying do not count)
- */
-bool notify_idle(const struct notify *n);
 
 /** notify_settled() - nothing of it is being sent, written or asked of a board */
 bool notify_settled(const struct notify *n);

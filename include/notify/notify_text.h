@@ -29,12 +29,6 @@ struct notify_line {
 	bool last;        /* the newest of its task */
 };
 
-/** notify_text_kind() - the static text of a kind that is sent, or NULL */
-const char *notify_text_kind(const char *kind);
-
-/** notify_text_folds() - are repeats of that kind folded into one message */
-bool notify_text_folds(const char *kind);
-
 /**
  * notify_text_event() - the message of one event
  * @payload: JSON text as stored, or NULL; anything but an object counts as none
@@ -57,5 +51,12 @@ MUST_CHECK int notify_text_fold(char **text, unsigned count, int64_t span_s);
  */
 MUST_CHECK int notify_text_digest(const struct notify_line *lines, size_t n, int64_t now,
 				  char **text);
+
+/**
+ * notify_text_disarm() - `hermes send` acts on what stands in a message: MEDIA:PATH uploads
+ * that file, and words in double brackets change how. A blank in each makes it text.
+ * @out: malloc'd
+ */
+MUST_CHECK int notify_text_disarm(const char *text, char **out);
 
 #define NOTIFY_DIGEST_MAX 3500 /* chats take 4,096 characters or more */

@@ -66,9 +66,6 @@ uint64_t outbox_next(struct outbox *outbox);
  * Return: 0, or the negative result of @fn. */
 MUST_CHECK int outbox_each(struct outbox *outbox, outbox_fn fn, void *arg);
 
-/** outbox_bytes() - size of the file, for tests and status */
-size_t outbox_bytes(struct outbox *outbox);
-
 /**
  * outbox_peek() - outbox_each() on a file that somebody else may be writing; nothing is changed
  * Return: 0 (also for no file); else as outbox_open() or @fn.

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "process/environ.h"
 #include "util/error.h"
 #include "util/job.h"
 
@@ -50,12 +51,13 @@ struct sender;
  * sender_new() - the real one
  * @root: kanban root
  * @hermes: the program: a name to look for on PATH, or a path
- * @environ: environment to start from; borrowed, must live as long as the sender
+ * @environment: what children inherit; borrowed, must live as long as the sender
  * @loop, @jobs: borrowed
  * Return: 0 or -ENOMEM.
  */
 MUST_CHECK int sender_new(struct sender **out, uv_loop_t *loop, struct jobs *jobs,
-			  const char *root, const char *hermes, char *const *environ);
+			  const char *root, const char *hermes,
+			  const struct environment *environment);
 
 /** sender_set_hermes() - after a reload. Return: 0 or -ENOMEM, then the old one stays. */
 MUST_CHECK int sender_set_hermes(struct sender *s, const char *hermes);

@@ -20,7 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../ctl/ctl.h"
 #include "gateway.h"
 #include "gateway/unit_parse.h"
 #include "notify/gateway.h"
@@ -29,37 +28,37 @@
 #include "util/fs.h"
 #include "util/quote.h"
 
-#define GATE_PROFILES_MAX 4096
-#define GATE_DOTENV_MAX   ((size_t)1 << 20)
+#define GATEWAY_PROFILES_MAX 4096
+#define GATEWAY_DOTENV_MAX   ((size_t)1 << 20)
 
 /* ---- one profile ---------------------------------------------------------------------------
  */
 
-static void gate_deinit(struct gate *g)
+static void gateway_deinit(struct gateway *g)
 {
 	free(g->profile);
 	free(g->home);
 	free(g->pid_unit);
 	free(g->why);
-	gate_yaml_deinit(&g->yaml);
+	gateway_yaml_deinit(&g->yaml);
 	unit_list_deinit(&g->units);
-	*g = (struct gate){ 0 };
+	*g = (struct gateway){ 0 };
 }
 
 static int dotenv_one(void *arg, const char *name, const char *value)
 {
-	if (strcmp(name, GATE_VARIABLE) == 0)
-		*(enum gate_word *)arg = gate_word_of(value);
+	if (strcmp(name, GATEWAY_VARIABLE) == 0)
+		*(enum gateway_word *)arg = gateway_word_of(value);
 	return 0;
 }
 
 /* What `.env` says. Its other lines are secrets: they are read over, never kept. */
-static int gate_dotenv(struct gate *g)
+static int gateway_dotenv(struct gateway *g)
 {
 	CLEANUP(freep) char *path = fs_path("%s/.env", g->home);
 	char *text = NULL;
 	size_t len = 0;
-	int r = path ? fs_read_file(path, GATE_DOTENV_MAX, &text, &len) : -ENOMEM;
+	int r = path ? fs_read_file(path, GATEWAY_DOTENV_MAX, &text, &len) : -ENOMEM;
 
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
@@ -69,7 +68,7 @@ static int gate_dotenv(struct gate *g)
 	return r;
 }
 
-static void gate_lock(struct gate *g)
+static void gateway_lock(struct gateway *g)
 {
 	CLEANUP(freep) char *path = fs_path("%s/gateway.lock", g->home);
 	CLEANUP(fs_closep) int fd = -1;
@@ -88,23 +87,23 @@ static void gate_lock(struct gate *g)
 }
 
 /* What the process was started with. */
-static void gate_process(struct gate *g)
+static void gateway_process(struct gateway *g)
 {
 	struct proc_environ env = { 0 };
 	const char *value;
 
-	g->pid_says = GATE_BROKEN;
+	g->pid_says = GATEWAY_BROKEN;
 	if (g->pid <= 0)
 		return;
 	if (proc_environ_read(&env, g->pid) == 0) {
-		value = proc_environ_get(&env, GATE_VARIABLE);
-		g->pid_says = value ? gate_word_of(value) : GATE_UNSET;
+		value = proc_environ_get(&env, GATEWAY_VARIABLE);
+		g->pid_says = value ? gateway_word_of(value) : GATEWAY_UNSET;
 	}
 	proc_environ_deinit(&env);
 }
 
 /* Was the file written after the process began: it may run by what stood there before */
-static bool gate_newer(const char *path, pid_t pid)
+static bool gateway_newer(const char *path, pid_t pid)
 {
 	struct proc_stat ps;
 	struct stat st;
@@ -115,20 +114,20 @@ static bool gate_newer(const char *path, pid_t pid)
 	       proc_start_wall_ms(ps.start) + 1000;
 }
 
-static bool gate_yaml_on(const struct gate *g)
+static bool gateway_yaml_on(const struct gateway *g)
 {
-	return g->yaml.word != GATE_OFF;
+	return g->yaml.word != GATEWAY_OFF;
 }
 
-static char *gate_why_on(const struct gate *g)
+static char *gateway_why_on(const struct gateway *g)
 {
-	const char *also = g->dotenv == GATE_ON ? GATE_VARIABLE
+	const char *also = g->dotenv == GATEWAY_ON ? GATEWAY_VARIABLE
 				   " in its .env turns the unit's off, and "
-						: "";
+						   : "";
 
-	if (g->yaml.word == GATE_BROKEN)
+	if (g->yaml.word == GATEWAY_BROKEN)
 		return fs_path("%sits config.yaml cannot be read (%s)", also, g->yaml.why);
-	if (g->yaml.word == GATE_ON)
+	if (g->yaml.word == GATEWAY_ON)
 		return fs_path("%sits config.yaml says kanban.dispatch_in_gateway: true%s",
 			       also,
 			       g->yaml.quoted ? " (a text in quotes counts as true)" : "");
@@ -138,26 +137,26 @@ static char *gate_why_on(const struct gate *g)
 }
 
 /* Put together what was found. */
-static int gate_decide(struct gate *g)
+static int gateway_decide(struct gateway *g)
 {
-	bool env_off =
-		g->dotenv == GATE_OFF || (g->dotenv == GATE_UNSET && g->units_say == GATE_OFF);
+	bool env_off = g->dotenv == GATEWAY_OFF ||
+		       (g->dotenv == GATEWAY_UNSET && g->units_say == GATEWAY_OFF);
 
-	g->starts = !env_off && gate_yaml_on(g);
-	g->runs = g->running && g->pid_says != GATE_BROKEN && g->dotenv != GATE_OFF &&
-		  !(g->dotenv == GATE_UNSET && g->pid_says == GATE_OFF) &&
-		  (gate_yaml_on(g) || gate_newer(g->yaml.path, g->pid));
-	if (g->running && g->pid_says == GATE_BROKEN)
+	g->starts = !env_off && gateway_yaml_on(g);
+	g->runs = g->running && g->pid_says != GATEWAY_BROKEN && g->dotenv != GATEWAY_OFF &&
+		  !(g->dotenv == GATEWAY_UNSET && g->pid_says == GATEWAY_OFF) &&
+		  (gateway_yaml_on(g) || gateway_newer(g->yaml.path, g->pid));
+	if (g->running && g->pid_says == GATEWAY_BROKEN)
 		g->runs = g->starts;
 	if (g->starts)
-		g->why = gate_why_on(g);
+		g->why = gateway_why_on(g);
 	else if (g->runs)
 		g->why = strdup("it was started before that was forbidden, and has to be "
 				"started again");
-	else if (g->dotenv == GATE_OFF)
-		g->why = strdup(GATE_VARIABLE " is off in its .env");
+	else if (g->dotenv == GATEWAY_OFF)
+		g->why = strdup(GATEWAY_VARIABLE " is off in its .env");
 	else if (env_off)
-		g->why = fs_path(GATE_VARIABLE " is off in %s",
+		g->why = fs_path(GATEWAY_VARIABLE " is off in %s",
 				 g->units.count ? g->units.units[0].name : "its unit");
 	else
 		g->why = strdup("its config.yaml says kanban.dispatch_in_gateway: false");
@@ -167,12 +166,12 @@ static int gate_decide(struct gate *g)
 /* ---- all of them ---------------------------------------------------------------------------
  */
 
-static int gate_compare(const void *a, const void *b)
+static int gateway_compare(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void gate_names_free(char **names, size_t n)
+static void gateway_names_free(char **names, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		free(names[i]);
@@ -180,7 +179,7 @@ static void gate_names_free(char **names, size_t n)
 }
 
 /* The names of the profiles but `default`, sorted. */
-static int gate_names(const char *root, char ***names, size_t *count)
+static int gateway_names(const char *root, char ***names, size_t *count)
 {
 	CLEANUP(freep) char *path = fs_path("%s/profiles", root);
 	struct dirent *entry;
@@ -190,7 +189,7 @@ static int gate_names(const char *root, char ***names, size_t *count)
 	if (!path)
 		return -ENOMEM;
 	dir = opendir(path);
-	while (dir && r == 0 && *count < GATE_PROFILES_MAX && (entry = readdir(dir))) {
+	while (dir && r == 0 && *count < GATEWAY_PROFILES_MAX && (entry = readdir(dir))) {
 		CLEANUP(freep) char *home = fs_path("%s/%s", path, entry->d_name);
 		char **more;
 
@@ -214,35 +213,35 @@ static int gate_names(const char *root, char ***names, size_t *count)
 	if (dir)
 		(void)closedir(dir); /* it was only read */
 	if (r == 0 && *count > 1)
-		qsort(*names, *count, sizeof(**names), gate_compare);
+		qsort(*names, *count, sizeof(**names), gateway_compare);
 	return r;
 }
 
-static int gate_one(struct gate *g, const char *root, const char *profile,
-		    struct gate_units *units)
+static int gateway_one(struct gateway *g, const char *root, const char *profile,
+		       struct gateway_units *units)
 {
 	int r;
 
-	*g = (struct gate){ .profile = strdup(profile) };
+	*g = (struct gateway){ .profile = strdup(profile) };
 	g->home = strcmp(profile, "default") == 0 ? strdup(root)
 						  : fs_path("%s/profiles/%s", root, profile);
 	if (!g->profile || !g->home)
 		return -ENOMEM;
-	gate_lock(g);
+	gateway_lock(g);
 	if (g->running)
-		gate_process(g);
-	r = gate_dotenv(g);
+		gateway_process(g);
+	r = gateway_dotenv(g);
 	if (r == 0)
-		r = gate_yaml_read(g->home, &g->yaml);
+		r = gateway_yaml_read(g->home, &g->yaml);
 	if (r == 0)
-		r = gate_units_of(units, g);
-	return r == 0 ? gate_decide(g) : r;
+		r = gateway_units_of(units, g);
+	return r == 0 ? gateway_decide(g) : r;
 }
 
-int gate_scan(const struct ctl *ctl, const char *root, struct gate_list *out)
+int gateway_scan(char *const *env, const char *root, struct gateway_list *out)
 {
-	CLEANUP(gate_list_deinit) struct gate_list list = { 0 };
-	CLEANUP(gate_units_deinit) struct gate_units units = { 0 };
+	CLEANUP(gateway_list_deinit) struct gateway_list list = { 0 };
+	CLEANUP(gateway_units_deinit) struct gateway_units units = { 0 };
 	char **names = NULL;
 	size_t n = 0;
 	struct stat st;
@@ -250,59 +249,40 @@ int gate_scan(const struct ctl *ctl, const char *root, struct gate_list *out)
 
 	if (stat(root, &st) < 0)
 		return -errno;
-	r = gate_names(root, &names, &n);
+	r = gateway_names(root, &names, &n);
 	list.uid = st.st_uid;
 	list.gates = r == 0 ? calloc(n + 1, sizeof(*list.gates)) : NULL;
 	if (r == 0)
-		r = list.gates ? gate_units_find(&units, ctl, root, st.st_uid) : -ENOMEM;
+		r = list.gates ? gateway_units_find(&units, env, root, st.st_uid) : -ENOMEM;
 	if (r == 0 && units.owner) {
 		list.owner = strdup(units.owner);
 		r = list.owner ? 0 : -ENOMEM;
 	}
 	for (size_t i = 0; r == 0 && i <= n; i++)
-		r = gate_one(&list.gates[list.count++], root, i == 0 ? "default" : names[i - 1],
-			     &units);
-	gate_names_free(names, n);
+		r = gateway_one(&list.gates[list.count++], root,
+				i == 0 ? "default" : names[i - 1], &units);
+	gateway_names_free(names, n);
 	if (r < 0)
 		return r;
 	*out = list;
-	list = (struct gate_list){ 0 };
+	list = (struct gateway_list){ 0 };
 	return 0;
 }
 
-void gate_list_deinit(struct gate_list *list)
+void gateway_list_deinit(struct gateway_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
-		gate_deinit(&list->gates[i]);
+		gateway_deinit(&list->gates[i]);
 	free(list->gates);
 	free(list->owner);
-	*list = (struct gate_list){ 0 };
+	*list = (struct gateway_list){ 0 };
 }
 
 /* ---- remedies ------------------------------------------------------------------------------
  */
 
-char *gate_dropin_text(const char *unit)
-{
-	return fs_path("# Points a Hermes gateway at kanband, the one dispatcher of its kanban "
-		       "root: the gateway\n"
-		       "# delivers through its own adapters and dispatches nothing itself. It "
-		       "belongs into\n"
-		       "# hermes-gateway.service.d/ and that of each profile's unit, "
-		       "hermes-gateway-NAME.service.d/;\n"
-		       "# `kanbanctl gateways --fix` shows which there are, and puts it there "
-		       "with --yes.\n"
-		       "[Unit]\n"
-		       "Wants=%s\n"
-		       "After=%s\n"
-		       "\n"
-		       "[Service]\n"
-		       "Environment=" GATE_VARIABLE "=0\n",
-		       unit ? unit : "kanband.service", unit ? unit : "kanband.service");
-}
-
 /* systemctl … restart of what runs it; "" when that is not known. malloc'd */
-static char *gate_restart(const struct gate *g, bool reload)
+static char *gateway_restart(const struct gateway *g, bool reload)
 {
 	const char *user = g->pid_user ? "--user " : "";
 
@@ -321,22 +301,22 @@ static char *gate_restart(const struct gate *g, bool reload)
 }
 
 /* The part before the first && where there is none. */
-static const char *gate_alone(const char *chain)
+static const char *gateway_alone(const char *chain)
 {
 	return strncmp(chain, " && ", 4) == 0 ? chain + 4 : chain;
 }
 
-char *gate_fix(const struct gate *g, const struct gate_list *list, const char *root)
+char *gateway_fix(const struct gateway *g, const struct gateway_list *list, const char *root)
 {
-	bool by_unit = g->starts && g->units.count > 0 && g->dotenv != GATE_ON;
-	CLEANUP(freep) char *then = gate_restart(g, by_unit);
+	bool by_unit = g->starts && g->units.count > 0 && g->dotenv != GATEWAY_ON;
+	CLEANUP(freep) char *then = gateway_restart(g, by_unit);
 	CLEANUP(freep) char *first = NULL;
 	CLEANUP(freep) char *dotenv = NULL;
 
 	if (!then)
 		return NULL;
 	if (!g->starts) /* only what runs is old */
-		return strdup(gate_alone(then));
+		return strdup(gateway_alone(then));
 	if (by_unit && geteuid() == 0 && list->uid != 0 && list->owner &&
 	    g->units.units[0].scope == UNIT_USER)
 		first = quote_command("sudo -u %q kanbanctl --root %q gateways --fix --yes",
@@ -344,13 +324,13 @@ char *gate_fix(const struct gate *g, const struct gate_list *list, const char *r
 	else if (by_unit)
 		first = quote_command("kanbanctl --root %q gateways --fix --yes", root);
 	else
-		first = gate_yaml_fix(&g->yaml);
-	if (first && !by_unit && g->dotenv == GATE_ON && g->units_say == GATE_OFF) {
+		first = gateway_yaml_fix(&g->yaml);
+	if (first && !by_unit && g->dotenv == GATEWAY_ON && g->units_say == GATEWAY_OFF) {
 		/* the unit says no already: what stands over it is enough to take away */
 		dotenv = fs_path("%s/.env", g->home);
 		free(first);
 		first = dotenv ? quote_command("sed -i --follow-symlinks %q %q",
-					       "/^[[:space:]]*\\(export \\)*" GATE_VARIABLE
+					       "/^[[:space:]]*\\(export \\)*" GATEWAY_VARIABLE
 					       "=/d",
 					       dotenv)
 			       : NULL;

@@ -13,28 +13,28 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "../ctl/ctl.h"
 #include "notify/gateway.h"
 #include "util/fs.h"
+#include "util/strv.h"
 #include "util/text.h"
 
-#define GATE_PREFIX "hermes-gateway"
+#define GATEWAY_PREFIX "hermes-gateway"
 
-enum gate_word gate_word_of(const char *value)
+enum gateway_word gateway_word_of(const char *value)
 {
 	static const char *const off[] = { "0", "false", "no", "off" };
 	size_t len = strlen(value);
 
 	text_strip(&value, &len);
 	if (len == 0)
-		return GATE_UNSET;
+		return GATEWAY_UNSET;
 	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
 		if (strlen(off[i]) == len && strncasecmp(value, off[i], len) == 0)
-			return GATE_OFF;
-	return GATE_ON; /* not a word for no: config.yaml is asked */
+			return GATEWAY_OFF;
+	return GATEWAY_ON; /* not a word for no: config.yaml is asked */
 }
 
-void gate_units_deinit(struct gate_units *u)
+void gateway_units_deinit(struct gateway_units *u)
 {
 	for (size_t i = 0; i < u->n_paths; i++)
 		unit_path_deinit(&u->paths[i]);
@@ -42,20 +42,20 @@ void gate_units_deinit(struct gate_units *u)
 	free(u->root);
 	free(u->real);
 	free(u->owner);
-	*u = (struct gate_units){ 0 };
+	*u = (struct gateway_units){ 0 };
 }
 
-static int units_people(struct gate_units *u, const struct ctl *ctl, uid_t owner)
+static int units_people(struct gateway_units *u, char *const *env, uid_t owner)
 {
 	const struct passwd *pw;
-	const char *home = ctl_env(ctl, "HOME");
+	const char *home = unit_getenv(env, "HOME");
 	CLEANUP(freep) char *mine = NULL;
 	int r = 0;
 
 	pw = getpwuid(geteuid());
 	mine = pw ? strdup(pw->pw_name) : NULL;
-	if (home && home[0] == '/') {
-		r = unit_path_user(&u->paths[u->n_paths], ctl->env, mine, home, true);
+	if (home) {
+		r = unit_path_user(&u->paths[u->n_paths], env, mine, home, true);
 		u->n_paths += r == 0;
 	}
 	pw = getpwuid(owner);
@@ -66,12 +66,12 @@ static int units_people(struct gate_units *u, const struct ctl *ctl, uid_t owner
 		return -ENOMEM;
 	if (owner == geteuid() || pw->pw_dir[0] != '/' || (home && !strcmp(home, pw->pw_dir)))
 		return 0;
-	r = unit_path_user(&u->paths[u->n_paths], ctl->env, u->owner, pw->pw_dir, false);
+	r = unit_path_user(&u->paths[u->n_paths], env, u->owner, pw->pw_dir, false);
 	u->n_paths += r == 0;
 	return r;
 }
 
-int gate_units_find(struct gate_units *u, const struct ctl *ctl, const char *root, uid_t owner)
+int gateway_units_find(struct gateway_units *u, char *const *env, const char *root, uid_t owner)
 {
 	int r;
 
@@ -79,12 +79,12 @@ int gate_units_find(struct gate_units *u, const struct ctl *ctl, const char *roo
 	u->real = realpath(root, NULL);
 	if (!u->root || (!u->real && errno == ENOMEM))
 		return -ENOMEM;
-	r = unit_path_system(&u->paths[0], ctl->env);
+	r = unit_path_system(&u->paths[0], env);
 	u->n_paths = r == 0;
 	if (r == 0)
-		r = units_people(u, ctl, owner);
+		r = units_people(u, env, owner);
 	for (size_t i = 0; r == 0 && i < u->n_paths; i++)
-		r = unit_find(&u->paths[i], GATE_PREFIX, &u->all);
+		r = unit_find(&u->paths[i], GATEWAY_PREFIX, &u->all);
 	return r;
 }
 
@@ -92,7 +92,7 @@ int gate_units_find(struct gate_units *u, const struct ctl *ctl, const char *roo
  */
 
 /* Is @path the root, or a profile's folder in it. @name: out, "" for the root itself. */
-static bool units_home(const struct gate_units *u, const char *path,
+static bool units_home(const struct gateway_units *u, const char *path,
 		       char name[static GATEWAY_NAME_SIZE])
 {
 	CLEANUP(freep) char *real = realpath(path, NULL);
@@ -131,7 +131,7 @@ static int units_option(const struct unit *unit, char **profile)
 		else if (strncmp(*w, "--profile=", 10) == 0)
 			*profile = strdup(*w + 10);
 	}
-	(void)unit_words_free(words);
+	(void)strv_free(words);
 	return 0;
 }
 
@@ -148,14 +148,14 @@ static char *units_account(const struct unit *unit)
 }
 
 /* The profile whose gateway @unit starts. Return: 1 and @name; 0 not of this root; -ENOMEM. */
-static int units_profile(const struct gate_units *u, const struct unit *unit,
+static int units_profile(const struct gateway_units *u, const struct unit *unit,
 			 char name[static GATEWAY_NAME_SIZE])
 {
 	const char *home = unit_env(unit, "HERMES_HOME");
 	CLEANUP(freep) char *option = NULL;
 	CLEANUP(freep) char *account = NULL;
 	CLEANUP(freep) char *usual = NULL;
-	size_t n = strlen(GATE_PREFIX);
+	size_t n = strlen(GATEWAY_PREFIX);
 
 	if (units_option(unit, &option) < 0)
 		return -ENOMEM;
@@ -183,7 +183,7 @@ static int units_profile(const struct gate_units *u, const struct unit *unit,
  */
 
 /* The service that the process is in, by its cgroup. */
-static int units_process(const struct gate_units *u, struct gate *g)
+static int units_process(const struct gateway_units *u, struct gateway *g)
 {
 	CLEANUP(unit_deinit) struct unit unit = { 0 };
 	CLEANUP(freep) char *text = NULL;
@@ -224,7 +224,7 @@ static int units_process(const struct gate_units *u, struct gate *g)
 	return 0;
 }
 
-int gate_units_of(struct gate_units *u, struct gate *g)
+int gateway_units_of(struct gateway_units *u, struct gateway *g)
 {
 	char name[GATEWAY_NAME_SIZE];
 	bool off = true;
@@ -248,11 +248,11 @@ int gate_units_of(struct gate_units *u, struct gate *g)
 			return r;
 	}
 	for (size_t i = 0; i < g->units.count; i++) {
-		const char *value = unit_env(&g->units.units[i], GATE_VARIABLE);
+		const char *value = unit_env(&g->units.units[i], GATEWAY_VARIABLE);
 
-		off = off && value && gate_word_of(value) == GATE_OFF;
+		off = off && value && gateway_word_of(value) == GATEWAY_OFF;
 	}
-	g->units_say = g->units.count > 0 && off ? GATE_OFF : GATE_UNSET;
+	g->units_say = g->units.count > 0 && off ? GATEWAY_OFF : GATEWAY_UNSET;
 	g->known = g->known || g->units.count > 0;
 	return 0;
 }

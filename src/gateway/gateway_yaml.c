@@ -16,14 +16,29 @@
 #include "util/fs.h"
 #include "util/quote.h"
 
-#define GATE_FILE_MAX ((size_t)4 << 20)
+#define GATEWAY_FILE_MAX ((size_t)1 << 20)
+#define GATEWAY_DEPTH_MAX                                                                      \
+	100 /* as the daemon's own reader; libyaml is quadratic in the depth */
 
 struct walk {
 	yaml_parser_t parser;
 	yaml_event_t ev;
-	struct gate_yaml *out;
+	struct gateway_yaml *out;
+	unsigned depth; /* of nodes that have begun and not ended */
+	bool deep;      /* more than is read */
 	bool failed;
 };
+
+static unsigned walk_begins(const struct walk *w)
+{
+	return w->ev.type == YAML_MAPPING_START_EVENT ||
+	       w->ev.type == YAML_SEQUENCE_START_EVENT;
+}
+
+static unsigned walk_ends(const struct walk *w)
+{
+	return w->ev.type == YAML_MAPPING_END_EVENT || w->ev.type == YAML_SEQUENCE_END_EVENT;
+}
 
 static bool walk_next(struct walk *w)
 {
@@ -31,6 +46,10 @@ static bool walk_next(struct walk *w)
 	memset(&w->ev, 0, sizeof(w->ev));
 	if (!w->failed && !yaml_parser_parse(&w->parser, &w->ev))
 		w->failed = true;
+	if (!w->failed)
+		w->depth += walk_begins(w) - walk_ends(w);
+	if (w->depth > GATEWAY_DEPTH_MAX)
+		w->deep = w->failed = true;
 	return !w->failed;
 }
 
@@ -40,10 +59,7 @@ static bool walk_skip(struct walk *w)
 	int depth = 0;
 
 	for (;;) {
-		yaml_event_type_t t = w->ev.type;
-
-		depth += t == YAML_MAPPING_START_EVENT || t == YAML_SEQUENCE_START_EVENT;
-		depth -= t == YAML_MAPPING_END_EVENT || t == YAML_SEQUENCE_END_EVENT;
+		depth += (int)walk_begins(w) - (int)walk_ends(w);
 		if (depth <= 0)
 			return true;
 		if (!walk_next(w))
@@ -62,7 +78,7 @@ static bool walk_plain(const struct walk *w)
 	       w->ev.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !w->ev.data.scalar.tag;
 }
 
-static enum gate_word walk_value(const struct walk *w)
+static enum gateway_word walk_value(const struct walk *w)
 {
 	static const char *const off[] = {
 		"false", "no", "off", "~", "null", "0", "0x0", "0.0"
@@ -70,21 +86,21 @@ static enum gate_word walk_value(const struct walk *w)
 	const char *text = walk_text(w);
 
 	if (!text)
-		return GATE_ON; /* a list, a mapping, an alias: not nothing */
+		return GATEWAY_ON; /* a list, a mapping, an alias: not nothing */
 	if (!*text)
-		return GATE_OFF; /* null, or an empty text */
+		return GATEWAY_OFF; /* null, or an empty text */
 	if (!walk_plain(w))
-		return GATE_ON;
+		return GATEWAY_ON;
 	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++)
 		if (strcasecmp(text, off[i]) == 0)
-			return GATE_OFF;
-	return GATE_ON;
+			return GATEWAY_OFF;
+	return GATEWAY_ON;
 }
 
 /* Below `kanban:`; the event is the start of the mapping, at the end its end. */
 static bool walk_block(struct walk *w)
 {
-	struct gate_yaml *y = w->out;
+	struct gateway_yaml *y = w->out;
 
 	y->flow = w->ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
 	if (y->flow)
@@ -123,7 +139,7 @@ static bool walk_block(struct walk *w)
 /* Everything below the top level; the event is the start of the mapping. */
 static bool walk_top(struct walk *w)
 {
-	struct gate_yaml *y = w->out;
+	struct gateway_yaml *y = w->out;
 
 	if (w->ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE)
 		y->awkward = true;
@@ -135,7 +151,7 @@ static bool walk_top(struct walk *w)
 		if (!walk_skip(w) || !walk_next(w))
 			return false;
 		if (ours) { /* the last block is the block */
-			y->word = GATE_UNSET;
+			y->word = GATEWAY_UNSET;
 			y->line = y->first = 0;
 			y->block = line;
 			y->flow = false;
@@ -177,7 +193,7 @@ static bool walk_file(struct walk *w)
 	return walk_next(w) && w->ev.type == YAML_STREAM_END_EVENT;
 }
 
-static int gate_yaml_parse(struct gate_yaml *yaml, const char *text, size_t len)
+static int gateway_yaml_parse(struct gateway_yaml *yaml, const char *text, size_t len)
 {
 	struct walk w = { .out = yaml };
 
@@ -187,11 +203,13 @@ static int gate_yaml_parse(struct gate_yaml *yaml, const char *text, size_t len)
 	if (!walk_file(&w)) {
 		bool memory = w.parser.error == YAML_MEMORY_ERROR;
 
-		yaml->why = w.parser.problem
-				    ? fs_path("line %zu: %s", w.parser.problem_mark.line + 1,
-					      w.parser.problem)
-				    : strdup("it is not a mapping of keys");
-		yaml->word = GATE_BROKEN;
+		yaml->why =
+			w.deep ? fs_path("it is nested more than %d deep", GATEWAY_DEPTH_MAX)
+			: w.parser.problem
+				? fs_path("line %zu: %s", w.parser.problem_mark.line + 1,
+					  w.parser.problem)
+				: strdup("it is not a mapping of keys");
+		yaml->word = GATEWAY_BROKEN;
 		yaml->awkward = true;
 		if (memory || !yaml->why) {
 			yaml_event_delete(&w.ev);
@@ -204,37 +222,37 @@ static int gate_yaml_parse(struct gate_yaml *yaml, const char *text, size_t len)
 	return 0;
 }
 
-int gate_yaml_read(const char *home, struct gate_yaml *out)
+int gateway_yaml_read(const char *home, struct gateway_yaml *out)
 {
 	CLEANUP(freep) char *text = NULL;
 	size_t len = 0;
 	int r;
 
-	*out = (struct gate_yaml){ .path = fs_path("%s/config.yaml", home) };
-	r = out->path ? fs_read_file(out->path, GATE_FILE_MAX, &text, &len) : -ENOMEM;
+	*out = (struct gateway_yaml){ .path = fs_path("%s/config.yaml", home) };
+	r = out->path ? fs_read_file(out->path, GATEWAY_FILE_MAX, &text, &len) : -ENOMEM;
 	if (r == -ENOENT || r == -ENOTDIR)
 		return 0;
 	if (r == 0) {
-		r = gate_yaml_parse(out, text, len);
+		r = gateway_yaml_parse(out, text, len);
 	} else if (r != -ENOMEM) {
-		out->word = GATE_BROKEN;
+		out->word = GATEWAY_BROKEN;
 		out->awkward = true;
 		out->why = strdup(strerror(-r));
 		r = out->why ? 0 : -ENOMEM;
 	}
 	if (r < 0)
-		gate_yaml_deinit(out);
+		gateway_yaml_deinit(out);
 	return r;
 }
 
-void gate_yaml_deinit(struct gate_yaml *yaml)
+void gateway_yaml_deinit(struct gateway_yaml *yaml)
 {
 	free(yaml->path);
 	free(yaml->why);
-	*yaml = (struct gate_yaml){ 0 };
+	*yaml = (struct gateway_yaml){ 0 };
 }
 
-char *gate_yaml_fix(const struct gate_yaml *y)
+char *gateway_yaml_fix(const struct gateway_yaml *y)
 {
 	CLEANUP(freep) char *text = NULL;
 

@@ -16,7 +16,7 @@
 
 static void manager_close(sd_bus **bus)
 {
-	*bus = sd_bus_flush_close_unref(*bus);
+	*bus = sd_bus_close_unref(*bus); /* flushing has no bound */
 }
 
 static void manager_text(sd_bus *bus, const char *path, const char *property, char *out,

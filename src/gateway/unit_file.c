@@ -15,12 +15,14 @@
 
 #include "gateway/unit_parse.h"
 #include "util/fs.h"
+#include "util/strv.h"
 
 #define UNIT_FILE_MAX   ((size_t)256 << 10)
+#define UNIT_ALL_MAX    ((size_t)1 << 20) /* a unit with its drop-ins */
 #define UNIT_MOST       256 /* units, and drop-ins of one: more is nobody's installation */
 #define UNIT_NAME_BYTES 255
 
-static const char *unit_getenv(char *const *env, const char *name)
+const char *unit_getenv(char *const *env, const char *name)
 {
 	size_t n = strlen(name);
 
@@ -137,7 +139,7 @@ void unit_path_deinit(struct unit_path *path)
 {
 	free(path->user);
 	free(path->home);
-	path->dirs = unit_words_free(path->dirs);
+	path->dirs = strv_free(path->dirs);
 	*path = (struct unit_path){ 0 };
 }
 
@@ -155,6 +157,16 @@ bool unit_is_name(const char *name)
 		       len;
 }
 
+bool unit_is_kanband(const char *name)
+{
+	static const char ours[] = "kanband";
+	size_t n = sizeof(ours) - 1;
+
+	return unit_is_name(name) && strncmp(name, ours, n) == 0 &&
+	       (strcmp(name + n, ".service") == 0 ||
+		((name[n] == '@' || name[n] == '-') && name[n + 1] != '.'));
+}
+
 void unit_deinit(struct unit *unit)
 {
 	for (size_t i = 0; i < unit->n_lines; i++) {
@@ -167,7 +179,7 @@ void unit_deinit(struct unit *unit)
 	free(unit->home);
 	free(unit->file);
 	free(unit->own);
-	unit->env = unit_words_free(unit->env);
+	unit->env = strv_free(unit->env);
 	*unit = (struct unit){ 0 };
 }
 
@@ -352,12 +364,15 @@ static int unit_wanted(const struct unit_path *path, const char *name, bool *wan
 	return 0;
 }
 
-static int unit_read(struct unit *unit, const char *file)
+/* @room: bytes that may still be read for this unit */
+static int unit_read(struct unit *unit, const char *file, size_t *room)
 {
 	CLEANUP(freep) char *text = NULL;
 	size_t len;
-	int r = fs_read_file(file, UNIT_FILE_MAX, &text, &len);
+	int r = fs_read_file(file, *room < UNIT_FILE_MAX ? *room : UNIT_FILE_MAX, &text, &len);
 
+	if (r == 0)
+		*room -= len;
 	if (r < 0)
 		return r == -ENOMEM ? r
 				    : 0; /* /dev/null masks, what is unreadable says nothing */
@@ -368,6 +383,7 @@ int unit_load(const struct unit_path *path, const char *name, struct unit *out)
 {
 	CLEANUP(unit_deinit) struct unit unit = { .scope = path->scope };
 	CLEANUP(dropins_deinit) struct dropins d = { .count = 0 };
+	size_t room = UNIT_ALL_MAX;
 	int r;
 
 	if (!unit_is_name(name))
@@ -386,9 +402,9 @@ int unit_load(const struct unit_path *path, const char *name, struct unit *out)
 	if (r == 0)
 		r = unit_wanted(path, name, &unit.enabled);
 	if (r == 0)
-		r = unit_read(&unit, unit.file);
+		r = unit_read(&unit, unit.file, &room);
 	for (size_t i = 0; r == 0 && i < d.count; i++)
-		r = unit_read(&unit, d.files[i].path);
+		r = unit_read(&unit, d.files[i].path, &room);
 	if (r == 0)
 		r = unit_environment(&unit);
 	if (r < 0)

@@ -6,40 +6,20 @@
 #include "gateway/unit_parse.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "util/fs.h"
+#include "util/strv.h"
 
 #define UNIT_LINES_MAX    4096
+#define UNIT_WORDS_MAX    4096 /* of one line */
+#define UNIT_ENV_MAX      512  /* variables of one unit */
 #define UNIT_ENV_FILE_MAX ((size_t)256 << 10)
 #define UNIT_BLANKS       " \t\r\n"
 
 /* ---- words ---------------------------------------------------------------------------------
  */
-
-char **unit_words_free(char **words)
-{
-	for (char **w = words; w && *w; w++)
-		free(*w);
-	free(words);
-	return NULL;
-}
-
-static int words_push(char ***words, size_t *n, char *owned)
-{
-	char **more = owned ? reallocarray(*words, *n + 2, sizeof(*more)) : NULL;
-
-	if (!more) {
-		free(owned);
-		return -ENOMEM;
-	}
-	*words = more;
-	more[(*n)++] = owned;
-	more[*n] = NULL;
-	return 0;
-}
 
 /* One word at *@s into @out, which has room for all of it; moves *@s behind it. */
 static void words_one(const char **s, char *out)
@@ -61,9 +41,24 @@ static void words_one(const char **s, char *out)
 	*s = p;
 }
 
+/* Bytes of the word at @s as it stands there. */
+static size_t words_length(const char *s)
+{
+	const char *p = s;
+	char quote = '\0';
+
+	for (; *p && (quote || !strchr(UNIT_BLANKS, *p)); p++) {
+		if (*p == '\\' && p[1])
+			p++;
+		else if (quote ? *p == quote : (*p == '"' || *p == '\''))
+			quote = quote ? '\0' : *p;
+	}
+	return (size_t)(p - s);
+}
+
 int unit_words(const char *text, char ***words)
 {
-	CLEANUP(unit_words_freep) char **list = calloc(1, sizeof(*list));
+	CLEANUP(strv_freep) char **list = calloc(1, sizeof(*list));
 	size_t n = 0;
 
 	if (!list)
@@ -74,10 +69,12 @@ int unit_words(const char *text, char ***words)
 		text += strspn(text, UNIT_BLANKS);
 		if (!*text)
 			break;
-		word = malloc(strlen(text) + 1);
+		if (n == UNIT_WORDS_MAX)
+			break;
+		word = malloc(words_length(text) + 1);
 		if (word)
 			words_one(&text, word);
-		if (words_push(&list, &n, word) < 0)
+		if (strv_push(&list, &n, word) < 0)
 			return -ENOMEM;
 	}
 	*words = STEAL(list);
@@ -112,10 +109,33 @@ static int parse_line(struct unit *unit, const char *section, char *line)
 	return more->key && more->value ? 0 : -ENOMEM;
 }
 
+/* Bytes of the line at @p with all that it goes on in: at least what parse_next() takes */
+static size_t parse_length(const char *p, const char *end)
+{
+	const char *begin = p;
+
+	while (p < end) {
+		const char *stop = memchr(p, '\n', (size_t)(end - p));
+
+		if (!stop)
+			return (size_t)(end - begin);
+		p = stop + 1;
+		if (stop == begin || stop[-1] != '\\')
+			break;
+		/* comments between the parts do not end them */
+		while (p < end && (*p == '#' || *p == ';')) {
+			stop = memchr(p, '\n', (size_t)(end - p));
+			p = stop ? stop + 1 : end;
+		}
+	}
+	return (size_t)(p - begin);
+}
+
 /* The next line at *@at, with those that it goes on in; malloc'd */
 static char *parse_next(const char **at, const char *end)
 {
-	char *line = malloc((size_t)(end - *at) + 1), *out = line;
+	size_t room = parse_length(*at, end) + 1;
+	char *line = malloc(room), *out = line;
 	const char *p = *at;
 
 	if (!line)
@@ -189,8 +209,12 @@ static int env_put(struct unit *unit, char *owned)
 	}
 	while (unit->env && unit->env[n])
 		n++;
+	if (n >= UNIT_ENV_MAX && !unit->env[i]) {
+		free(owned); /* nobody's installation */
+		return 0;
+	}
 	if (!unit->env || !unit->env[i])
-		return words_push(&unit->env, &n, owned);
+		return strv_push(&unit->env, &n, owned);
 	free(unit->env[i]);
 	unit->env[i] = owned;
 	return 0;
@@ -249,7 +273,7 @@ static char *env_expand(const struct unit *unit, const char *text)
 static int env_words(struct unit *unit, const char *value, bool unset)
 {
 	CLEANUP(freep) char *text = env_expand(unit, value);
-	CLEANUP(unit_words_freep) char **words = NULL;
+	CLEANUP(strv_freep) char **words = NULL;
 	int r = text ? unit_words(text, &words) : -ENOMEM;
 
 	for (char **w = words; r == 0 && *w; w++) {
@@ -319,7 +343,7 @@ int unit_environment(struct unit *unit)
 		if (strcmp(l->key, "Service.Environment") != 0)
 			continue;
 		if (!*l->value)
-			unit->env = unit_words_free(unit->env);
+			unit->env = strv_free(unit->env);
 		else
 			r = env_words(unit, l->value, false);
 	}
@@ -331,47 +355,4 @@ int unit_environment(struct unit *unit)
 		if (strcmp(unit->lines[i].key, "Service.UnsetEnvironment") == 0)
 			r = env_words(unit, unit->lines[i].value, true);
 	return r;
-}
-
-/* ---- time spans ----------------------------------------------------------------------------
- */
-
-double unit_span_s(const char *text)
-{
-	static const struct {
-		const char *name;
-		double seconds;
-	} units[] = {
-		{ "us", 1e-6 },    { "usec", 1e-6 }, { "ms", 1e-3 },   { "msec", 1e-3 },
-		{ "s", 1 },        { "sec", 1 },     { "second", 1 },  { "seconds", 1 },
-		{ "", 1 },         { "m", 60 },      { "min", 60 },    { "minute", 60 },
-		{ "minutes", 60 }, { "h", 3600 },    { "hr", 3600 },   { "hour", 3600 },
-		{ "hours", 3600 }, { "d", 86400 },   { "day", 86400 }, { "days", 86400 }
-	};
-	double sum = 0;
-
-	text += strspn(text, UNIT_BLANKS);
-	if (strncmp(text, "infinity", 8) == 0)
-		return INFINITY;
-	if (!*text)
-		return -1;
-	while (*text) {
-		char *end;
-		double n = strtod(text, &end);
-		size_t i = 0, len;
-
-		if (end == text || n < 0)
-			return -1;
-		end += strspn(end, UNIT_BLANKS);
-		len = strspn(end, "abcdefghijklmnopqrstuvwxyz");
-		while (i < sizeof(units) / sizeof(units[0]) &&
-		       !(strlen(units[i].name) == len && strncmp(units[i].name, end, len) == 0))
-			i++;
-		if (i == sizeof(units) / sizeof(units[0]))
-			return -1;
-		sum += n * units[i].seconds;
-		text = end + len;
-		text += strspn(text, UNIT_BLANKS);
-	}
-	return sum;
 }

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "notify/gateway_config.h"
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/text.h"
@@ -26,6 +27,7 @@ struct gateway {
 	struct gateway *next;
 	char name[GATEWAY_NAME_SIZE];
 	bool running;        /* at the last look */
+	bool mute;           /* … and it was told to deliver nothing */
 	bool never;          /* … there was no lock file */
 	bool leaving;        /* the last answer was GATEWAY_LEAVING */
 	uint64_t looked_ms;  /* of the last look */
@@ -110,15 +112,12 @@ bool gateway_name(const char *profile, char out[static GATEWAY_NAME_SIZE])
  * Does somebody hold the lock? What cannot be looked at counts as held by nobody.
  * @never: there is no such file, so no gateway of that profile ever ran
  */
-static bool gateway_look(const struct gateways *g, const char *name, bool *never)
+static bool gateway_look(const char *home, bool *never)
 {
-	CLEANUP(freep) char *path = NULL;
+	CLEANUP(freep) char *path = fs_path("%s/gateway.lock", home);
 	CLEANUP(fs_closep) int fd = -1;
 	struct stat st;
 
-	path = strcmp(name, "default") == 0
-		       ? fs_path("%s/gateway.lock", g->root)
-		       : fs_path("%s/profiles/%s/gateway.lock", g->root, name);
 	if (!path)
 		return true; /* no memory: not ours this time */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -147,29 +146,42 @@ static struct gateway *gateways_find(struct gateways *g, const char *name)
 	return k;
 }
 
+/* Look at its lock again, and at what it was told. */
+static void gateway_probe(const struct gateways *g, struct gateway *k, uint64_t now)
+{
+	CLEANUP(freep)
+	char *home = strcmp(k->name, "default") == 0
+			     ? strdup(g->root)
+			     : fs_path("%s/profiles/%s", g->root, k->name);
+	bool never = false;
+
+	k->running = !home || gateway_look(home, &never); /* no memory: not ours this time */
+	k->mute = k->running && home && gateway_config_mute(home);
+	k->never = never;
+	/* it may have run between two looks that lie far apart */
+	if (k->running || now - k->looked_ms > 2 * GATEWAY_GRACE_MS)
+		k->free_since = 0;
+	k->looked_ms = now ? now : 1;
+	if (!k->running && !k->free_since)
+		k->free_since = k->looked_ms;
+}
+
 enum gateway_state gateways_state(struct gateways *g, const char *profile)
 {
 	char name[GATEWAY_NAME_SIZE];
 	uint64_t now = g->mono_ms(g->arg);
 	enum gateway_state state;
 	struct gateway *k;
-	bool never = false;
 
 	if (!gateway_name(profile, name) || !name[0])
 		return GATEWAY_NONE;
 	(void)pthread_mutex_lock(&g->lock);
 	k = gateways_find(g, name);
-	if (k && (!k->looked_ms || now - k->looked_ms >= GATEWAY_PROBE_MS)) {
-		k->running = gateway_look(g, name, &never);
-		k->never = never;
-		/* it may have run between two looks that lie far apart */
-		if (k->running || now - k->looked_ms > 2 * GATEWAY_GRACE_MS)
-			k->free_since = 0;
-		k->looked_ms = now ? now : 1;
-		if (!k->running && !k->free_since)
-			k->free_since = k->looked_ms;
-	}
-	if (!k || k->running)
+	if (k && (!k->looked_ms || now - k->looked_ms >= GATEWAY_PROBE_MS))
+		gateway_probe(g, k, now);
+	if (k && k->mute)
+		state = GATEWAY_MUTE;
+	else if (!k || k->running)
 		state = GATEWAY_RUNNING; /* no memory: not ours this time */
 	else
 		state = k->never || now - k->free_since >= GATEWAY_GRACE_MS ? GATEWAY_GONE
@@ -188,7 +200,7 @@ bool gateways_owns(struct gateways *g, const char *profile)
 	if (mode != NOTIFY_AUTO)
 		return mode == NOTIFY_ALL;
 	state = gateways_state(g, profile);
-	return state == GATEWAY_NONE || state == GATEWAY_GONE;
+	return state == GATEWAY_NONE || state == GATEWAY_GONE || state == GATEWAY_MUTE;
 }
 
 uint64_t gateways_due(struct gateways *g)

@@ -1,42 +1,16 @@
+/*
+ * A claim of one subscription with the messages it covers: made inside the claim, written to
+ * the outbox as JSON, and read back after a restart.
+ */
 #include "notify/item.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "notice/kind.h"
 #include "notify/gateway.h"
-
-void notify_key_deinit(struct notify_key *key)
-{
-	free(key->task);
-	free(key->platform);
-	free(key->chat);
-	free(key->thread);
-	*key = (struct notify_key){ 0 };
-}
-
-int notify_key_copy(struct notify_key *to, const char *task, const char *platform,
-		    const char *chat, const char *thread)
-{
-	*to = (struct notify_key){ .task = strdup(task),
-				   .platform = strdup(platform),
-				   .chat = strdup(chat),
-				   .thread = strdup(thread) };
-	if (to->task && to->platform && to->chat && to->thread)
-		return 0;
-	notify_key_deinit(to);
-	return -ENOMEM;
-}
-
-/* Whose adapters deliver it: canonical where it is a profile's name, else as it stands. */
-static char *item_profile(const char *profile)
-{
-	char name[GATEWAY_NAME_SIZE];
-
-	if (!gateway_name(profile, name))
-		return strdup(profile);
-	return strdup(name[0] ? name : "default");
-}
+#include "notify/notify_profile.h"
 
 int notify_item_new(struct notify_item **out, const struct notify_about *about,
 		    const char *platform, const char *chat, const char *thread,
@@ -50,9 +24,11 @@ int notify_item_new(struct notify_item **out, const struct notify_about *about,
 	item->new = new;
 	item->row = row;
 	item->board = strdup(about->board);
-	item->profile = item_profile(profile);
+	item->profile = notify_profile(profile);
+	item->owned = profile && profile[strspn(profile, " \t\n\v\f\r")];
 	if (!item->board || !item->profile ||
-	    notify_key_copy(&item->key, about->task, platform, chat, thread) < 0)
+	    subs_key_copy(&item->key,
+			  &(struct subs_key){ about->task, platform, chat, thread }) < 0)
 		return -ENOMEM;
 	*out = STEAL(item);
 	return 0;
@@ -65,7 +41,7 @@ struct notify_item *notify_item_free(struct notify_item *item)
 	for (size_t i = 0; i < item->n_events; i++)
 		free(item->events[i].text);
 	free(item->events);
-	notify_key_deinit(&item->key);
+	subs_key_deinit(&item->key);
 	free(item->profile);
 	free(item->board);
 	free(item);
@@ -91,16 +67,17 @@ int notify_item_add(struct notify_item *item, const struct notify_about *about, 
 		    int64_t at, const char *kind, const char *payload)
 {
 	struct notify_event *last = item->n_events ? &item->events[item->n_events - 1] : NULL;
-	const char *known = notify_text_kind(kind);
+	const char *known = notice_kind_sent(kind);
+	const struct notice_kind *row = notice_kind(kind);
 	CLEANUP(freep) char *text = NULL;
 
 	if (!known) {
-		item->fold_ended |= strcmp(kind, "unblocked") == 0;
+		item->fold_ended |= row && row->flags & NOTICE_ENDS;
 		return 0;
 	}
 	if (notify_text_event(about, known, payload, &text) < 0 || !text)
 		return -ENOMEM;
-	if (last && last->kind == known && !item->fold_ended && notify_text_folds(known) &&
+	if (last && last->kind == known && !item->fold_ended && row->flags & NOTICE_FOLDS &&
 	    at - last->since <= NOTIFY_FOLD_S) {
 		last->id = id;
 		last->at = at;
@@ -147,11 +124,12 @@ json_t *notify_item_json(const struct notify_item *item)
 			events = NULL;
 		}
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}", "board",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o}", "board",
 			 item->board, "task", item->key.task, "platform", item->key.platform,
 			 "chat", item->key.chat, "thread", item->key.thread, "profile",
-			 item->profile, "old", (json_int_t)item->old, "new",
-			 (json_int_t)item->new, "row", (json_int_t)item->row, "events", events);
+			 item->profile, "owned", item->owned, "old", (json_int_t)item->old,
+			 "new", (json_int_t)item->new, "row", (json_int_t)item->row, "events",
+			 events);
 }
 
 static int item_parse_event(struct notify_item *item, json_t *one)
@@ -163,7 +141,7 @@ static int item_parse_event(struct notify_item *item, json_t *one)
 
 	if (json_unpack(one, "[I, I, I, i, s, s]", &id, &at, &since, &count, &kind, &text) < 0)
 		return -EBADMSG;
-	kind = notify_text_kind(kind);
+	kind = notice_kind_sent(kind);
 	if (!kind || count < 1)
 		return -EBADMSG;
 	if (item_room(item) < 0)
@@ -187,19 +165,21 @@ int notify_item_parse(struct notify_item **out, uint64_t seq, const json_t *json
 	CLEANUP(notify_item_freep) struct notify_item *item = NULL;
 	json_int_t old, new, row;
 	json_t *events, *one;
+	int r, owned = 0;
 	size_t i;
-	int r;
 
 	/* the cast: nothing is changed by unpacking */
-	if (json_unpack((json_t *)json, "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o}",
-			"board", &board, "task", &task, "platform", &platform, "chat", &chat,
-			"thread", &thread, "profile", &profile, "old", &old, "new", &new, "row",
-			&row, "events", &events) < 0)
+	if (json_unpack((json_t *)json,
+			"{s:s, s:s, s:s, s:s, s:s, s:s, s?b, s:I, s:I, s:I, s:o}", "board",
+			&board, "task", &task, "platform", &platform, "chat", &chat, "thread",
+			&thread, "profile", &profile, "owned", &owned, "old", &old, "new", &new,
+			"row", &row, "events", &events) < 0)
 		return -EBADMSG;
 	r = notify_item_new(&item, &(struct notify_about){ .board = board, .task = task },
 			    platform, chat, thread, profile, old, new, (uint64_t)row);
 	if (r < 0)
 		return r;
+	item->owned = owned;
 	json_array_foreach(events, i, one)
 	{
 		r = item_parse_event(item, one);

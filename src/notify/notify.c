@@ -30,164 +30,16 @@
  */
 #include "notify/notify.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
 #include "notify.h"
-#include "util/clock.h"
-
-static const char *const state_names[] = {
-	[NOTIFY_UNSURE] = NULL,     [NOTIFY_QUEUED] = "claimed", [NOTIFY_SENDING] = "claimed",
-	[NOTIFY_FAILED] = "failed", [NOTIFY_SENT] = "sent",      [NOTIFY_KEPT] = "kept",
-	[NOTIFY_CLOSED] = NULL,
-};
-
-/* ---- small things --------------------------------------------------------------------------
- */
-
-uint64_t notify_mono(const struct notify *n)
-{
-	return n->clock.mono_ms ? n->clock.mono_ms(n->clock.arg) : clock_mono_ms();
-}
-
-int64_t notify_wall(const struct notify *n)
-{
-	return n->clock.wall_s ? n->clock.wall_s(n->clock.arg) : clock_wall_s();
-}
-
-uint64_t notify_mono_of(const struct notify *n, int64_t wall_s)
-{
-	int64_t in = wall_s - notify_wall(n);
-
-	/* a little later: the two clocks do not change seconds together */
-	return notify_mono(n) + (in > 0 ? (uint64_t)in * 1000 : 0) + 100;
-}
-
-void notify_log_id(const struct notify *n, const char *id, int priority, const char *board,
-		   const char *task, const char *fmt, ...)
-{
-	char text[ERROR_TEXT_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	error_tidy(text, sizeof(text));
-	n->calls.log(n->calls.arg, priority, id, board, task, text);
-}
 
 static void notify_timer(uv_timer_t *t)
 {
 	(void)notify_turn(t->data); /* it has armed the timer */
-}
-
-void notify_poke(struct notify *n)
-{
-	if (n->turning)
-		n->turn_again = true;
-	else if (!n->closed)
-		IGNORE(uv_timer_start(&n->timer, notify_timer, 0, 0)); /* never fails */
-}
-
-/* ---- items ---------------------------------------------------------------------------------
- */
-
-void notify_move(struct notify *n, struct notify_item *item, enum notify_state state)
-{
-	static const unsigned allowed[] = {
-		[NOTIFY_UNSURE] = 1 << NOTIFY_QUEUED | 1 << NOTIFY_CLOSED,
-		[NOTIFY_QUEUED] = 1 << NOTIFY_SENDING | 1 << NOTIFY_FAILED,
-		[NOTIFY_SENDING] = 1 << NOTIFY_QUEUED | 1 << NOTIFY_FAILED | 1 << NOTIFY_SENT,
-		[NOTIFY_FAILED] = 1 << NOTIFY_CLOSED | 1 << NOTIFY_KEPT,
-		[NOTIFY_SENT] = 1 << NOTIFY_CLOSED,
-		[NOTIFY_KEPT] = 1 << NOTIFY_QUEUED,
-		[NOTIFY_CLOSED] = 0,
-	};
-
-	(void)n;
-	(void)allowed; /* in a build without assertions */
-	assert(allowed[item->state] & 1U << state);
-	item->state = state;
-}
-
-void notify_item_link(struct notify *n, struct notify_item *item)
-{
-	item->next = NULL;
-	item->prev = n->items_last;
-	if (n->items_last)
-		n->items_last->next = item;
-	else
-		n->items = item;
-	n->items_last = item;
-	n->n_items++;
-}
-
-static void item_unlink(struct notify *n, struct notify_item *item)
-{
-	if (item->prev)
-		item->prev->next = item->next;
-	else
-		n->items = item->next;
-	if (item->next)
-		item->next->prev = item->prev;
-	else
-		n->items_last = item->prev;
-	n->n_items--;
-}
-
-static void item_recorded(struct notify *n, void *arg)
-{
-	struct notify_item *item = arg;
-
-	item->recorded = true;
-	if (item->state == NOTIFY_FAILED || item->state == NOTIFY_SENT)
-		n->calls.visit(n->calls.arg, item->board, false);
-	else if (item->state == NOTIFY_KEPT)
-		n->subs_next_ms = 0;
-}
-
-void notify_progress(struct notify *n, struct notify_item *item)
-{
-	json_t *json = json_pack("{s:s, s:I}", "state", state_names[item->state], "upto",
-				 (json_int_t)item->upto);
-
-	item->recorded = false;
-	if (json)
-		notify_store(n, 'p', item->seq, json, true);
-	else
-		notify_log(n, LOG_ERR, item->board, item->key.task,
-			   "out of memory: an outcome is not recorded");
-	notify_store_then(n, item_recorded, item);
-}
-
-/* Out of the outbox: its subscription may be claimed again. */
-static void item_closed(struct notify *n, void *arg)
-{
-	struct notify_item *item = arg;
-	struct notify_sub *sub = item->sub;
-
-	item_unlink(n, item);
-	notify_item_free(item);
-	sub->items--;
-	n->subs_next_ms = 0;
-	if (!sub->items && sub->missed) {
-		sub->missed = false;
-		n->calls.visit(n->calls.arg, sub->board, true);
-	}
-	notify_sub_release(n, sub);
-	n->calls.changed(n->calls.arg);
-	notify_poke(n);
-}
-
-void notify_item_close(struct notify *n, struct notify_item *item)
-{
-	notify_move(n, item, NOTIFY_CLOSED);
-	notify_store(n, 'i', item->seq, NULL, false);
-	notify_store(n, 'p', item->seq, NULL, false);
-	notify_store_then(n, item_closed, item);
 }
 
 /* ---- taking up the outbox ------------------------------------------------------------------
@@ -253,9 +105,7 @@ static int load_second(void *arg, const char *key, const json_t *value)
 		item->upto = json_integer_value(upto);
 	while (item->done < item->n_events && item->events[item->done].id <= item->upto)
 		item->done++;
-	for (int s = NOTIFY_QUEUED; s < NOTIFY_CLOSED; s++)
-		if (state_names[s] && strcmp(state_names[s], state) == 0 && s != NOTIFY_SENDING)
-			item->state = (enum notify_state)s;
+	(void)notify_item_state(state, &item->state); /* one we do not know leaves it UNSURE */
 	if (item->done == item->n_events)
 		item->state = NOTIFY_SENT;
 	return 0;
@@ -396,6 +246,7 @@ int notify_new(struct notify **out, uv_loop_t *loop, struct jobs *jobs, struct o
 		return r;
 	}
 	n->timer.data = n;
+	n->on_timer = notify_timer;
 	n->turning = true; /* nothing happens before this returns */
 	r = notify_load(n);
 	n->turning = false;
@@ -432,16 +283,6 @@ void notify_close(struct notify *n, void (*done)(void *arg), void *arg)
 	n->closed_arg = arg;
 	notify_sends_kill(n, "kanband gave up the root");
 	notify_poke(n);
-}
-
-bool notify_idle(const struct notify *n)
-{
-	if (n->n_sends || !notify_store_idle(n))
-		return false;
-	for (const struct notify_item *i = n->items; i; i = i->next)
-		if (i->state != NOTIFY_KEPT)
-			return false;
-	return true;
 }
 
 bool notify_settled(const struct notify *n)

@@ -1,4 +1,4 @@
-/* Inside of notify/notify*.c only. */
+/* What only the files notify*.c of this folder share. */
 #pragma once
 
 #include <jansson.h>
@@ -15,7 +15,7 @@ struct notify_sub {
 	uint64_t id;       /* its number in the outbox: "s17" */
 	bool stored;       /* it stands there */
 	char *board;
-	struct notify_key key;
+	struct subs_key key;
 	char *profile;
 	bool missed;       /* it had news while an item was under way */
 	unsigned items;    /* under way; more than one only after a restart */
@@ -40,6 +40,8 @@ struct notify_chat {
 	uint64_t hold_ms;          /* nothing before; mono */
 	uint64_t served_ms; /* when something was last sent: the longest ago comes first */
 	unsigned failures;  /* in a row */
+	char **held; /* boards where something waits for it to take messages again; owned */
+	size_t n_held;
 };
 
 /* Messages of one item in a send: events[item->done … +count - 1] */
@@ -83,7 +85,7 @@ struct notify_batch {
 struct notify_skipped_one {
 	struct notify_skipped_one *next;
 	char *board, *profile;
-	enum notify_why why;
+	enum subs_why why;
 	unsigned count;
 	int64_t oldest;
 	uint64_t first_ms; /* when it was first seen; mono */
@@ -100,6 +102,7 @@ struct notify {
 	struct notify_calls calls;
 	struct notify_clock clock;
 	uv_timer_t timer;
+	uv_timer_cb on_timer;     /* takes a turn */
 	bool timer_real;          /* the clock is the real one: the timer is armed */
 	bool turning, turn_again; /* notify_turn() is at work */
 	/* state */
@@ -120,7 +123,7 @@ struct notify {
 	unsigned write_failures;
 	uint64_t write_retry_ms; /* mono; 0: now */
 	/* stopping, closing */
-	bool stopping, stop_told, stop_requeued;
+	bool stopping, stop_told;
 	uint64_t stop_kill_ms;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -135,7 +138,7 @@ struct notify {
 	uint64_t park_minute_ms;
 };
 
-/* notify.c */
+/* notify_base.c */
 uint64_t notify_mono(const struct notify *n);
 int64_t notify_wall(const struct notify *n);
 /** notify_mono_of() - the mono ms at which the wall clock will say @wall_s */
@@ -144,13 +147,18 @@ void notify_log_id(const struct notify *n, const char *id, int priority, const c
 		   const char *task, const char *fmt, ...) PRINTF(6, 7);
 #define notify_log(n, ...) notify_log_id((n), NULL, __VA_ARGS__)
 void notify_poke(struct notify *n); /* a turn soon */
-/** notify_move() - the one mover of item states; the moves that are allowed are in notify.c */
+
+/* notify_item.c */
+/** notify_move() - the one mover of item states; the moves that are allowed are drawn in
+ * notify.c */
 void notify_move(struct notify *n, struct notify_item *item, enum notify_state state);
 /** notify_progress() - write down state and progress of an item; its op waits for that */
 void notify_progress(struct notify *n, struct notify_item *item);
 /** notify_item_close() - it is over: out of the outbox, then out of memory */
 void notify_item_close(struct notify *n, struct notify_item *item);
 void notify_item_link(struct notify *n, struct notify_item *item);
+/** notify_item_state() - the state that the outbox calls @name; false, and @state as it was */
+bool notify_item_state(const char *name, enum notify_state *state);
 
 /* notify_store.c: nothing here fails; what cannot be written is tried again, in order */
 void notify_store(struct notify *n, char letter, uint64_t number, json_t *value, bool sync);
@@ -164,7 +172,7 @@ void notify_store_deinit(struct notify *n);
 struct notify_sub *notify_sub_get(struct notify *n, const struct notify_item *item);
 /** notify_sub_find() - the same, or NULL */
 struct notify_sub *notify_sub_find(struct notify *n, const char *board,
-				   const struct notify_key *key);
+				   const struct subs_key *key);
 MUST_CHECK int notify_sub_parse(struct notify *n, uint64_t id, const json_t *json);
 void notify_sub_failed(struct notify *n, struct notify_item *item, bool hopeless,
 		       const char *reason);
@@ -172,15 +180,23 @@ void notify_sub_delivered(struct notify *n, struct notify_item *item);
 void notify_sub_unpark(struct notify *n, struct notify_sub *sub, const char *why);
 /** notify_sub_release() - forget it if there is nothing to be known */
 void notify_sub_release(struct notify *n, struct notify_sub *sub);
+void notify_subs_deinit(struct notify *n);
+
+/* notify_retry.c */
 /** notify_subs_turn() - retries that are due. Return: mono ms of the next one, or 0 */
 uint64_t notify_subs_turn(struct notify *n);
-void notify_subs_deinit(struct notify *n);
 
 /* notify_chat.c */
 void notify_enqueue(struct notify *n, struct notify_item *item);
 void notify_dequeue(struct notify *n, struct notify_item *item);
 /** notify_chats_turn() - start what may be started. Return: mono ms of the next one, or 0 */
 uint64_t notify_chats_turn(struct notify *n);
+/** notify_chat_find() - by name, or NULL */
+struct notify_chat *notify_chat_find(struct notify *n, const char *name);
+/** notify_chat_name() - malloc'd, NULL out of memory */
+MUST_CHECK char *notify_chat_name(const char *profile, const struct subs_key *key);
+/** notify_chat_hold() - a board has news for it that were not claimed */
+void notify_chat_hold(struct notify *n, struct notify_chat *chat, const char *board);
 void notify_sends_kill(struct notify *n, const char *reason);
 void notify_chats_deinit(struct notify *n);
 

@@ -28,13 +28,30 @@
 /* ---- chats ---------------------------------------------------------------------------------
  */
 
+char *notify_chat_name(const char *profile, const struct subs_key *key)
+{
+	char *name = NULL;
+
+	return asprintf(&name, "%s\1%s\1%s\1%s", profile, key->platform, key->chat,
+			key->thread) < 0
+		       ? NULL
+		       : name;
+}
+
+struct notify_chat *notify_chat_find(struct notify *n, const char *name)
+{
+	struct notify_chat *chat = NULL;
+
+	HASH_FIND_STR(n->chats, name, chat);
+	return chat;
+}
+
 static struct notify_chat *chat_get(struct notify *n, const struct notify_item *item)
 {
 	struct notify_chat *chat = NULL, *added = NULL;
-	char *name = NULL;
+	char *name = notify_chat_name(item->profile, &item->key);
 
-	if (asprintf(&name, "%s\1%s\1%s\1%s", item->profile, item->key.platform, item->key.chat,
-		     item->key.thread) < 0)
+	if (!name)
 		return NULL;
 	HASH_FIND_STR(n->chats, name, chat);
 	if (chat) {
@@ -57,6 +74,9 @@ static struct notify_chat *chat_get(struct notify *n, const struct notify_item *
 static void chat_free(struct notify *n, struct notify_chat *chat)
 {
 	HASH_DEL(n->chats, chat);
+	for (size_t i = 0; i < chat->n_held; i++)
+		free(chat->held[i]);
+	free(chat->held);
 	free(chat->name);
 	free(chat);
 }
@@ -111,6 +131,32 @@ void notify_dequeue(struct notify *n, struct notify_item *item)
 	item->chat = NULL;
 }
 
+void notify_chat_hold(struct notify *n, struct notify_chat *chat, const char *board)
+{
+	char **more;
+
+	for (size_t i = 0; i < chat->n_held; i++)
+		if (strcmp(chat->held[i], board) == 0)
+			return;
+	more = reallocarray(chat->held, chat->n_held + 1, sizeof(*more));
+	if (more)
+		chat->held = more;
+	if (more && (more[chat->n_held] = strdup(board)))
+		chat->n_held++;
+	else /* it is looked at when the hold is over */
+		notify_log(n, LOG_ERR, board, NULL, "out of memory: a notification waits");
+}
+
+/* What was not claimed for it may be now. */
+static void chat_held_visit(struct notify *n, struct notify_chat *chat)
+{
+	for (size_t i = 0; i < chat->n_held; i++) {
+		n->calls.visit(n->calls.arg, chat->held[i], true);
+		free(chat->held[i]);
+	}
+	chat->n_held = 0;
+}
+
 /* ---- what came of a message ----------------------------------------------------------------
  */
 
@@ -121,6 +167,7 @@ static void chat_worked(struct notify *n, struct notify_chat *chat, const struct
 			   i->key.platform, i->key.chat);
 	chat->failures = 0;
 	chat->hold_ms = 0;
+	chat_held_visit(n, chat);
 }
 
 static void chat_failed(struct notify *n, struct notify_chat *chat, const struct notify_item *i,
@@ -349,7 +396,7 @@ static size_t send_cover_stale(struct notify *n, struct notify_send *send)
 }
 
 /* Fill in what it covers, and the text. Return: 0 or -ENOMEM. */
-static int send_prepare(struct notify *n, struct notify_send *send, char **text)
+static int send_cover(struct notify *n, struct notify_send *send, char **text)
 {
 	struct notify_item *head = chat_head(send->chat);
 	size_t events = send_cover_stale(n, send);
@@ -363,6 +410,15 @@ static int send_prepare(struct notify *n, struct notify_send *send, char **text)
 	send->n_covers = 1;
 	*text = strdup(item_head(head)->text);
 	return *text ? 0 : -ENOMEM;
+}
+
+/* The same; nothing that came from a board acts any more. */
+static int send_prepare(struct notify *n, struct notify_send *send, char **text)
+{
+	CLEANUP(freep) char *raw = NULL;
+	int r = send_cover(n, send, &raw);
+
+	return r < 0 ? r : notify_text_disarm(raw, text);
 }
 
 static int send_start(struct notify *n, struct notify_chat *chat)
@@ -410,6 +466,33 @@ static int send_start(struct notify *n, struct notify_chat *chat)
 
 /* ---- turns ---------------------------------------------------------------------------------
  */
+
+/*
+ * A gateway that has come back delivers what is its own, and sooner than a chat that does not
+ * take it from here: its cursors are set back. Return: look again then, mono ms, or 0.
+ */
+static uint64_t chats_give_back(struct notify *n)
+{
+	uint64_t now = notify_mono(n), due = 0;
+	struct notify_item *next;
+
+	if (gateways_mode(n->gateways) != NOTIFY_AUTO)
+		return 0;
+	for (struct notify_item *i = n->items; i; i = next) {
+		next = i->next;
+		if (i->state != NOTIFY_QUEUED || !i->owned || !i->chat || i->chat->send ||
+		    i->chat->hold_ms <= now)
+			continue;
+		if (gateways_state(n->gateways, i->profile) != GATEWAY_RUNNING) {
+			due = now + GATEWAY_PROBE_MS;
+			continue;
+		}
+		notify_dequeue(n, i);
+		notify_move(n, i, NOTIFY_FAILED);
+		notify_progress(n, i);
+	}
+	return due;
+}
 
 /* The chat to be served next, or NULL; @due: when one may be. */
 static struct notify_chat *chats_choose(struct notify *n, uint64_t *due)
@@ -472,7 +555,7 @@ void notify_sends_kill(struct notify *n, const char *reason)
 
 uint64_t notify_chats_turn(struct notify *n)
 {
-	uint64_t due = sends_overdue(n);
+	uint64_t due = notify_earlier(sends_overdue(n), chats_give_back(n));
 
 	while (n->n_sends < n->set.concurrency && !n->stopping && !n->write_failures) {
 		struct notify_chat *chat = chats_choose(n, &due);

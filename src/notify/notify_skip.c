@@ -17,12 +17,12 @@ static const char *skip_reason(const struct notify *n, const struct notify_skipp
 {
 	bool owned = k->profile[strspn(k->profile, " \t")] != '\0';
 
-	if (k->why == NOTIFY_NO_TEXT)
+	if (k->why == SUBS_NO_TEXT)
 		return "its platform, chat, thread or profile is no text";
 	if (gateways_mode(n->gateways) == NOTIFY_OFF)
 		return owned ? "notify = off here, and its gateway does not take them"
 			     : "notify = off here, and it names no profile whose gateway could";
-	if (k->why == NOTIFY_WAKE)
+	if (k->why == SUBS_WAKE)
 		return "it only wakes an agent, and its gateway does not run";
 	return "its gateway runs but does not take them: see whether it has that adapter, or "
 	       "set notify = all";
@@ -34,9 +34,9 @@ static bool skip_is_bad(struct notify *n, const struct notify_skipped_one *k)
 	enum gateway_state gateway = gateways_state(n->gateways, k->profile);
 	bool off = gateways_mode(n->gateways) == NOTIFY_OFF;
 
-	if (k->why == NOTIFY_NO_TEXT || (off && gateway == GATEWAY_NONE))
+	if (k->why == SUBS_NO_TEXT || (off && gateway == GATEWAY_NONE))
 		return true;
-	if (!off && k->why == NOTIFY_NOT_OURS && gateway != GATEWAY_RUNNING)
+	if (!off && k->why == SUBS_NOT_OURS && gateway != GATEWAY_RUNNING)
 		return false; /* ours in a moment */
 	return notify_wall(n) - k->oldest >= NOTIFY_UNSERVED_S &&
 	       notify_mono(n) - k->first_ms >= SKIP_FIRST_MS;
@@ -69,7 +69,7 @@ static void skip_free(struct notify_skipped_one *k)
 }
 
 static struct notify_skipped_one *skip_get(struct notify *n, const char *board,
-					   const struct notify_skip *skip)
+					   const struct subs_skip *skip)
 {
 	struct notify_skipped_one *k = n->skips;
 
@@ -123,7 +123,7 @@ void notify_skips_served(struct notify *n, const char *board)
 	}
 }
 
-unsigned notify_skipped(struct notify *n, const char *board, const struct notify_skip *skips,
+unsigned notify_skipped(struct notify *n, const char *board, const struct subs_skip *skips,
 			size_t count)
 {
 	unsigned again = 0;

@@ -73,7 +73,7 @@ void notify_store_then(struct notify *n, void (*fn)(struct notify *n, void *arg)
 
 static void store_work(struct job *job)
 {
-	struct notify *n = (struct notify *)((char *)job - offsetof(struct notify, writer));
+	struct notify *n = container_of(job, struct notify, writer);
 	struct notify_batch *b = &n->writing;
 	CLEANUP(freep)
 	struct outbox_change *list = reallocarray(NULL, b->n_changes + 1, sizeof(*list));
@@ -135,7 +135,7 @@ static void store_failed(struct notify *n, const char *why)
 
 static void store_done(struct job *job)
 {
-	struct notify *n = (struct notify *)((char *)job - offsetof(struct notify, writer));
+	struct notify *n = container_of(job, struct notify, writer);
 
 	n->write_runs = false;
 	if (n->closing)

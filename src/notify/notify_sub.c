@@ -11,12 +11,13 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "notice/kind.h"
 #include "notify.h"
 #include "util/log.h"
 
 #define PARK_LOGS_PER_MIN 5
 
-static char *sub_name(const char *board, const struct notify_key *k)
+static char *sub_name(const char *board, const struct subs_key *k)
 {
 	char *name = NULL;
 
@@ -31,13 +32,13 @@ static void sub_free(struct notify_sub *sub)
 	free(sub->name);
 	free(sub->board);
 	free(sub->profile);
-	notify_key_deinit(&sub->key);
+	subs_key_deinit(&sub->key);
 	free(sub);
 }
 
 /* Find it, or make one that nothing is known of. NULL out of memory. */
 static struct notify_sub *sub_get(struct notify *n, const char *board,
-				  const struct notify_key *key, const char *profile)
+				  const struct subs_key *key, const char *profile)
 {
 	char *name = sub_name(board, key);
 	struct notify_sub *sub = NULL, *added = NULL;
@@ -57,8 +58,7 @@ static struct notify_sub *sub_get(struct notify *n, const char *board,
 	sub->name = name;
 	sub->board = strdup(board);
 	sub->profile = strdup(profile);
-	if (sub->board && sub->profile &&
-	    notify_key_copy(&sub->key, key->task, key->platform, key->chat, key->thread) == 0) {
+	if (sub->board && sub->profile && subs_key_copy(&sub->key, key) == 0) {
 		HASH_ADD_KEYPTR(hh, n->subs, sub->name, strlen(sub->name), sub);
 		HASH_FIND_STR(n->subs, name, added);
 	}
@@ -70,7 +70,7 @@ static struct notify_sub *sub_get(struct notify *n, const char *board,
 }
 
 struct notify_sub *notify_sub_find(struct notify *n, const char *board,
-				   const struct notify_key *key)
+				   const struct subs_key *key)
 {
 	CLEANUP(freep) char *name = sub_name(board, key);
 	struct notify_sub *sub = NULL;
@@ -124,7 +124,7 @@ static void sub_store(struct notify *n, struct notify_sub *sub)
 int notify_sub_parse(struct notify *n, uint64_t id, const json_t *json)
 {
 	const char *board, *profile, *reason, *fold;
-	struct notify_key key;
+	struct subs_key key;
 	json_int_t since, retry_at, cursor, row, fold_at;
 	int failures, parked;
 	struct notify_sub *sub;
@@ -153,7 +153,7 @@ int notify_sub_parse(struct notify *n, uint64_t id, const json_t *json)
 	sub->parked = parked;
 	sub->cursor = cursor;
 	sub->row = (uint64_t)row;
-	sub->fold_kind = notify_text_kind(fold);
+	sub->fold_kind = notice_kind_sent(fold);
 	sub->fold_at = fold_at;
 	(void)snprintf(sub->reason, sizeof(sub->reason), "%s", reason);
 	error_tidy(sub->reason, sizeof(sub->reason));
@@ -229,7 +229,7 @@ void notify_sub_delivered(struct notify *n, struct notify_item *item)
 	sub->failures = 0;
 	sub->parked = false;
 	sub->reason[0] = '\0';
-	sub->fold_kind = notify_text_folds(last->kind) ? last->kind : NULL;
+	sub->fold_kind = notice_kind(last->kind)->flags & NOTICE_FOLDS ? last->kind : NULL;
 	sub->fold_at = notify_wall(n);
 	sub_store(n, sub);
 }
@@ -263,76 +263,6 @@ void notify_sub_release(struct notify *n, struct notify_sub *sub)
 
 /* ---- retries -------------------------------------------------------------------------------
  */
-
-/* Items that could not be set back are tried again from here. Return: were there any. */
-static bool sub_requeue(struct notify *n, const struct notify_sub *sub)
-{
-	bool any = false;
-
-	for (struct notify_item *i = n->items; i && sub->items; i = i->next)
-		if (i->sub == sub && i->state == NOTIFY_KEPT && i->recorded) {
-			any = true;
-			notify_move(n, i, NOTIFY_QUEUED);
-			notify_enqueue(n, i);
-		}
-	return any;
-}
-
-/* One subscription's turn. Return: when it wants the next one, mono ms, or 0. */
-static uint64_t sub_turn(struct notify *n, struct notify_sub *sub)
-{
-	int64_t now = notify_wall(n);
-
-	if (sub->parked)
-		return 0;
-	if (sub->failures && !sub->due_told && !n->stopping) {
-		/* a wall clock that was set back must not delay it for longer than it ever
-		 * waits
-		 */
-		if (sub->retry_at > now + NOTIFY_RETRY_MAX)
-			sub->retry_at = now + NOTIFY_RETRY_MAX;
-		if (sub->retry_at > now)
-			return notify_mono_of(n, sub->retry_at);
-		sub->due_told = true;
-		if (sub->items)
-			(void)sub_requeue(n, sub); /* nothing to be set back: it was asked */
-		else
-			n->calls.visit(n->calls.arg, sub->board, true);
-		return 0;
-	}
-	if (sub->fold_kind && !sub->items && !sub->failures) {
-		if (now < sub->fold_at + NOTIFY_FOLD_S && sub->fold_at <= now)
-			return notify_mono_of(n, sub->fold_at + NOTIFY_FOLD_S);
-		sub->fold_at = now - NOTIFY_FOLD_S;
-		notify_sub_release(n, sub);
-	}
-	return 0;
-}
-
-uint64_t notify_subs_turn(struct notify *n)
-{
-	struct notify_sub *sub, *next;
-	uint64_t due = 0, now = notify_mono(n);
-
-	if (n->park_unlogged && now >= n->park_minute_ms) {
-		notify_log_id(
-			n, LOG_ID_PARKED, LOG_WARNING, NULL, NULL,
-			"notifications of %u more subscriptions are parked; kanbanctl notify "
-			"lists them",
-			n->park_unlogged);
-		n->park_unlogged = 0;
-	}
-	if (now >= n->park_minute_ms)
-		n->park_logged = 0;
-	if (!n->subs_next_ms || now >= n->subs_next_ms) {
-		n->subs_next_ms = 0;
-		HASH_ITER(hh, n->subs, sub, next)
-		due = notify_earlier(due, sub_turn(n, sub));
-		n->subs_next_ms = due ? due : UINT64_MAX;
-	}
-	due = n->subs_next_ms == UINT64_MAX ? 0 : n->subs_next_ms;
-	return n->park_unlogged ? notify_earlier(due, n->park_minute_ms) : due;
-}
 
 unsigned notify_retry(struct notify *n, const char *board, const char *task)
 {

@@ -9,68 +9,14 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
+#include "notice/kind.h"
 #include "util/text.h"
 
-#define TITLE_CHARS    120
-#define SUMMARY_CHARS  200
-#define RESULT_CHARS   160
-#define REASON_CHARS   160
-#define ERROR_CHARS    200
-#define NAME_CHARS     80 /* of task ids, assignees and statuses: none is longer */
+#define NAME_CHARS     80 /* of task ids and assignees: none is longer */
 #define DIGEST_LINES   40
 #define DIGEST_RESERVE 64 /* characters kept for the last line of a digest */
-
-enum text_kind {
-	KIND_COMPLETED,
-	KIND_BLOCKED,
-	KIND_GAVE_UP,
-	KIND_CRASHED,
-	KIND_TIMED_OUT,
-	KIND_REVIEW,
-	KIND_LOOP,
-	KIND_STATUS,
-	KIND_COUNT,
-};
-
-static const struct {
-	const char *name;  /* in the board */
-	const char *glyph; /* first character of the message */
-	const char *many;  /* in the counts of a digest */
-	bool human;        /* somebody has to do something: first in a digest */
-} text_kinds[KIND_COUNT] = {
-	[KIND_COMPLETED] = { "completed", "✔", "done", false },
-	[KIND_BLOCKED] = { "blocked", "⏸", "blocked", true },
-	[KIND_GAVE_UP] = { "gave_up", "✖", "given up", true },
-	[KIND_CRASHED] = { "crashed", "✖", "crashed", false },
-	[KIND_TIMED_OUT] = { "timed_out", "⏱", "timed out", false },
-	[KIND_REVIEW] = { "review_requested", "👀", "ready for review", true },
-	[KIND_LOOP] = { "block_loop_detected", "🛑", "routed to triage", true },
-	[KIND_STATUS] = { "status", "🔄", "moved", false },
-};
-
-static int text_kind(const char *kind)
-{
-	int k = 0;
-
-	while (k < KIND_COUNT && strcmp(kind, text_kinds[k].name) != 0)
-		k++;
-	return k;
-}
-
-const char *notify_text_kind(const char *kind)
-{
-	int k = text_kind(kind);
-
-	return k < KIND_COUNT ? text_kinds[k].name : NULL;
-}
-
-bool notify_text_folds(const char *kind)
-{
-	int k = text_kind(kind);
-
-	return k == KIND_CRASHED || k == KIND_GAVE_UP;
-}
 
 /* ---- hostile text --------------------------------------------------------------------------
  */
@@ -150,6 +96,30 @@ static json_t *text_payload(const char *payload)
 	return json;
 }
 
+/* Write @before and @text, if it says anything. Return: did it. */
+static bool text_piece_n(FILE *out, const char *before, const char *s, size_t len, size_t chars,
+			 bool first)
+{
+	char *shown = NULL;
+	size_t size = 0;
+	FILE *one = open_memstream(&shown, &size);
+
+	if (!one)
+		return false;
+	text_put(one, s, len, chars, first);
+	if (fclose(one) != 0)
+		size = 0;
+	if (size > 0)
+		(void)fprintf(out, "%s%s", before, shown);
+	free(shown);
+	return size > 0;
+}
+
+static bool text_piece(FILE *out, const char *before, const char *s, size_t chars, bool first)
+{
+	return s && text_piece_n(out, before, s, strlen(s), chars, first);
+}
+
 /*
  * Write @before and the member @key, if it says anything (what is true in Python).
  * Return: was there something.
@@ -161,9 +131,6 @@ static bool text_member(FILE *out, const char *before, const json_t *payload, co
 	CLEANUP(freep) char *dump = NULL;
 	const char *s = json_string_value(v);
 	size_t len = s ? json_string_length(v) : 0;
-	char *shown = NULL;
-	size_t size = 0;
-	FILE *one;
 
 	if (json_is_integer(v) ? json_integer_value(v) != 0
 	    : json_is_real(v)  ? json_real_value(v) != 0.0
@@ -172,18 +139,7 @@ static bool text_member(FILE *out, const char *before, const json_t *payload, co
 		s = dump;
 		len = dump ? strlen(dump) : 0;
 	}
-	if (len == 0)
-		return false;
-	one = open_memstream(&shown, &size);
-	if (!one)
-		return false;
-	text_put(one, s, len, chars, first);
-	if (fclose(one) != 0)
-		size = 0;
-	if (size > 0)
-		(void)fprintf(out, "%s%s", before, shown);
-	free(shown);
-	return size > 0;
+	return len > 0 && text_piece_n(out, before, s, len, chars, first);
 }
 
 static int64_t text_seconds(const json_t *payload, const char *key)
@@ -200,57 +156,46 @@ static int64_t text_seconds(const json_t *payload, const char *key)
 /* ---- messages ------------------------------------------------------------------------------
  */
 
-static void text_title(FILE *out, const struct notify_about *a)
+/* What "=NAME" stands for. */
+static const char *text_of_task(const struct notify_about *a, const char *name)
 {
-	(void)fputs(" — ", out);
-	text_puts(out, a->title && *a->title ? a->title : a->task, TITLE_CHARS);
+	if (strcmp(name, "=title") == 0)
+		return a->title && *a->title ? a->title : a->task;
+	return strcmp(name, "=result") == 0 ? a->result : a->status;
 }
 
-static void text_body(FILE *out, const struct notify_about *a, int kind, const json_t *payload)
+/* Return: did it say anything. */
+static bool text_part(FILE *out, const struct notify_about *a, const struct notice_part *part,
+		      const json_t *payload)
 {
-	switch (kind) {
-	case KIND_COMPLETED:
-		(void)fputs(" done", out);
-		text_title(out, a);
-		if (!text_member(out, "\n", payload, "summary", SUMMARY_CHARS, true) &&
-		    a->result && a->result[strspn(a->result, " \t\n\v\f\r")]) {
-			(void)fputc('\n', out);
-			text_put(out, a->result, strlen(a->result), RESULT_CHARS, true);
-		}
-		return;
-	case KIND_BLOCKED:
-		(void)fputs(" blocked", out);
-		(void)text_member(out, ": ", payload, "reason", REASON_CHARS, false);
-		return;
-	case KIND_GAVE_UP:
-		(void)fputs(" gave up after repeated spawn failures", out);
-		(void)text_member(out, "\n", payload, "error", ERROR_CHARS, false);
-		return;
-	case KIND_CRASHED:
-		(void)fputs(" worker crashed (pid gone); dispatcher will retry", out);
-		return;
-	case KIND_TIMED_OUT:
-		(void)fprintf(out, " timed out (max_runtime=%" PRId64 "s); will retry",
-			      text_seconds(payload, "limit_seconds"));
-		return;
-	case KIND_REVIEW:
-		(void)fputs(" ready for review", out);
-		text_title(out, a);
-		(void)text_member(out, "\n", payload, "summary", SUMMARY_CHARS, false);
-		return;
-	case KIND_LOOP:
-		(void)fputs(" routed to TRIAGE — needs a human decision", out);
-		if (text_member(out, " (blocked ", payload, "recurrences", NAME_CHARS, false))
-			(void)fputs("x for the same cause)", out);
-		(void)text_member(out, ": ", payload, "reason", REASON_CHARS, false);
-		return;
-	default:
-		if (!text_member(out, " → ", payload, "status", NAME_CHARS, false)) {
-			(void)fputs(" → ", out);
-			text_puts(out, a->status ? a->status : "", NAME_CHARS);
-		}
-		return;
-	}
+	const bool first = part->flags & NOTICE_FIRST;
+	bool said = true;
+
+	if (part->flags & NOTICE_NUMBER)
+		(void)fprintf(out, "%s%" PRId64, part->before,
+			      text_seconds(payload, part->member));
+	else if (part->member[0] == '=')
+		said = text_piece(out, part->before, text_of_task(a, part->member), part->chars,
+				  first);
+	else
+		said = text_member(out, part->before, payload, part->member, part->chars,
+				   first);
+	if (said && part->after)
+		(void)fputs(part->after, out);
+	return said;
+}
+
+static void text_body(FILE *out, const struct notify_about *a, const struct notice_kind *kind,
+		      const json_t *payload)
+{
+	bool said = false;
+
+	(void)fputs(kind->words, out);
+	for (size_t i = 0; i < NOTICE_PARTS && kind->parts[i].member; i++)
+		if (!(kind->parts[i].flags & NOTICE_ELSE) || !said)
+			said = text_part(out, a, &kind->parts[i], payload);
+	if (kind->tail)
+		(void)fputs(kind->tail, out);
 }
 
 /* Close a memory stream. Return: 0 with *text, or -ENOMEM. */
@@ -269,19 +214,19 @@ static int text_close(FILE *out, char **text, char **made)
 int notify_text_event(const struct notify_about *a, const char *kind, const char *payload,
 		      char **text)
 {
-	int k = text_kind(kind);
+	const struct notice_kind *k = notice_kind(kind);
 	char *made = NULL;
 	size_t size = 0;
 	json_t *json;
 	FILE *out;
 
 	*text = NULL;
-	if (k == KIND_COUNT)
+	if (!k || k->flags & NOTICE_QUIET)
 		return 0;
 	out = open_memstream(&made, &size);
 	if (!out)
 		return -ENOMEM;
-	(void)fprintf(out, "%s [%s] ", text_kinds[k].glyph, a->board);
+	(void)fprintf(out, "%s [%s] ", k->glyph, a->board);
 	if (a->assignee && a->assignee[strspn(a->assignee, " \t\n\v\f\r")]) {
 		(void)fputc('@', out);
 		text_puts(out, a->assignee, NAME_CHARS);
@@ -329,15 +274,11 @@ int notify_text_fold(char **text, unsigned count, int64_t span_s)
 
 static void digest_head(FILE *out, const struct notify_line *lines, size_t n, int64_t now)
 {
-	unsigned counts[KIND_COUNT] = { 0 }, total = 0, said = 0;
+	unsigned total = 0, said = 0;
 	int64_t oldest = INT64_MAX, newest = INT64_MIN;
 	char from[32], to[32];
 
 	for (size_t i = 0; i < n; i++) {
-		int k = text_kind(lines[i].kind);
-
-		if (k < KIND_COUNT)
-			counts[k] += lines[i].count;
 		total += lines[i].count;
 		oldest = lines[i].at < oldest ? lines[i].at : oldest;
 		newest = lines[i].at > newest ? lines[i].at : newest;
@@ -349,10 +290,17 @@ static void digest_head(FILE *out, const struct notify_line *lines, size_t n, in
 	else
 		(void)fprintf(out, "📋 Kanban: %u updates that are %s to %s old\n", total, from,
 			      to);
-	for (int k = 0; k < KIND_COUNT; k++)
-		if (counts[k])
-			(void)fprintf(out, "%s%s %u %s", said++ ? ", " : "",
-				      text_kinds[k].glyph, counts[k], text_kinds[k].many);
+	for (size_t k = 0; k < notice_kind_count(); k++) {
+		const struct notice_kind *kind = notice_kind_at(k);
+		unsigned count = 0;
+
+		for (size_t i = 0; i < n; i++)
+			if (strcmp(lines[i].kind, kind->name) == 0)
+				count += lines[i].count;
+		if (count)
+			(void)fprintf(out, "%s%s %u %s", said++ ? ", " : "", kind->glyph, count,
+				      kind->many);
+	}
 }
 
 /* The newest of each task, those first that wait for somebody. */
@@ -364,11 +312,10 @@ static void digest_body(FILE *out, const struct notify_line *lines, size_t n, si
 		left += lines[i].last;
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = n; i-- > 0 && shown < DIGEST_LINES;) {
-			int k = text_kind(lines[i].kind);
+			const struct notice_kind *k = notice_kind(lines[i].kind);
 			size_t len = strcspn(lines[i].text, "\n"), chars;
 
-			if (!lines[i].last || k == KIND_COUNT ||
-			    text_kinds[k].human != (pass == 0))
+			if (!lines[i].last || !k || !(k->flags & NOTICE_HUMAN) != (pass != 0))
 				continue;
 			chars = text_chars(lines[i].text, len) + 1;
 			if (used + chars > NOTIFY_DIGEST_MAX - DIGEST_RESERVE) {
@@ -396,4 +343,42 @@ int notify_text_digest(const struct notify_line *lines, size_t n, int64_t now, c
 	if (fflush(out) == 0)
 		digest_body(out, lines, n, text_chars(made, size));
 	return text_close(out, text, &made);
+}
+
+/* ---- on the way out ------------------------------------------------------------------------
+ */
+
+/* Is @s the end of "media", in any case? Python's re.IGNORECASE takes U+0130 and U+0131 for i.
+ */
+static bool disarm_is_media(const char *s, size_t len)
+{
+	static const char *const eyes[] = { "i", "I", "\xC4\xB0", "\xC4\xB1" };
+
+	for (size_t k = 0; k < sizeof(eyes) / sizeof(eyes[0]); k++) {
+		size_t n = strlen(eyes[k]);
+
+		if (len >= n + 4 && strncasecmp(s + len - 1, "a", 1) == 0 &&
+		    memcmp(s + len - 1 - n, eyes[k], n) == 0 &&
+		    strncasecmp(s + len - 4 - n, "med", 3) == 0)
+			return true;
+	}
+	return false;
+}
+
+int notify_text_disarm(const char *text, char **out)
+{
+	size_t len = strlen(text), n = 0;
+	char *made = malloc(2 * len + 1);
+
+	if (!made)
+		return -ENOMEM;
+	for (size_t i = 0; i < len; i++) {
+		if ((text[i] == ':' && disarm_is_media(text, i)) ||
+		    (text[i] == '[' && i > 0 && text[i - 1] == '['))
+			made[n++] = ' ';
+		made[n++] = text[i];
+	}
+	made[n] = '\0';
+	*out = made;
+	return 0;
 }

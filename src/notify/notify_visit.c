@@ -7,17 +7,7 @@
 #include <syslog.h>
 
 #include "notify.h"
-
-int notify_key_order(const struct notify_key *a, const struct notify_key *b)
-{
-	int r = strcmp(a->task, b->task);
-
-	if (r == 0)
-		r = strcmp(a->platform, b->platform);
-	if (r == 0)
-		r = strcmp(a->chat, b->chat);
-	return r ? r : strcmp(a->thread, b->thread);
-}
+#include "notify/notify_profile.h"
 
 /* Is there something to be asked of its board? */
 static bool item_has_op(const struct notify_item *item)
@@ -53,21 +43,15 @@ const char **notify_boards(const struct notify *n)
 	return list;
 }
 
-static int hold_order(const void *a, const void *b)
-{
-	return notify_key_order(&((const struct notify_hold *)a)->key,
-				&((const struct notify_hold *)b)->key);
-}
-
 /* What keeps that subscription from being claimed now, if anything does. */
 static bool sub_hold(const struct notify *n, const struct notify_sub *sub,
-		     struct notify_hold *hold)
+		     struct subs_hold *hold)
 {
 	int64_t now = notify_wall(n);
 
-	*hold = (struct notify_hold){ .until = INT64_MAX,
-				      .cursor = sub->cursor,
-				      .row = sub->row };
+	*hold = (struct subs_hold){ .until = INT64_MAX,
+				    .cursor = sub->cursor,
+				    .row = sub->row };
 	if (sub->items)
 		return true;
 	if (sub->parked) {
@@ -91,29 +75,99 @@ static int visit_holds(const struct notify *n, const char *board, struct notify_
 	if (!v->holds)
 		return -ENOMEM;
 	for (const struct notify_sub *s = n->subs; s; s = s->hh.next) {
-		struct notify_hold *h = &v->holds[v->n_holds];
+		struct subs_hold *h = &v->holds[v->n_holds];
 
 		if (strcmp(s->board, board) != 0 || !sub_hold(n, s, h))
 			continue;
-		if (notify_key_copy(&h->key, s->key.task, s->key.platform, s->key.chat,
-				    s->key.thread) < 0)
+		if (subs_key_copy(&h->key, &s->key) < 0)
 			return -ENOMEM;
 		v->n_holds++;
 	}
-	qsort(v->holds, v->n_holds, sizeof(*v->holds), hold_order);
+	qsort(v->holds, v->n_holds, sizeof(*v->holds), subs_hold_order);
 	return 0;
 }
 
-static struct notify_op item_op(const struct notify_item *i)
+static int key_order(const void *a, const void *b)
 {
-	return (struct notify_op){
-		.key = &i->key,
-		.verb = i->state == NOTIFY_UNSURE   ? NOTIFY_CHECK
-			: i->state == NOTIFY_FAILED ? NOTIFY_REWIND
-						    : NOTIFY_FINISH,
+	return subs_key_order(a, b);
+}
+
+/* Chats that take nothing now, and the subscriptions that have a time of their own. */
+static int visit_waits(struct notify *n, const char *board, struct notify_visit *v)
+{
+	uint64_t now = notify_mono(n);
+
+	v->waits = reallocarray(NULL, HASH_COUNT(n->chats) + 1, sizeof(*v->waits));
+	v->failed = reallocarray(NULL, HASH_COUNT(n->subs) + 1, sizeof(*v->failed));
+	if (!v->waits || !v->failed)
+		return -ENOMEM;
+	for (const struct notify_chat *c = n->chats; c; c = c->hh.next) {
+		struct notify_wait *w = &v->waits[v->n_waits];
+
+		if (!c->failures || c->hold_ms <= now)
+			continue;
+		*w = (struct notify_wait){ .name = strdup(c->name),
+					   .until = v->now +
+						    (int64_t)(c->hold_ms - now + 999) / 1000 };
+		if (!w->name)
+			return -ENOMEM;
+		v->n_waits++;
+	}
+	for (const struct notify_sub *s = n->subs; v->n_waits && s; s = s->hh.next) {
+		if (!s->failures || strcmp(s->board, board) != 0)
+			continue;
+		if (subs_key_copy(&v->failed[v->n_failed], &s->key) < 0)
+			return -ENOMEM;
+		v->n_failed++;
+	}
+	qsort(v->failed, v->n_failed, sizeof(*v->failed), key_order);
+	return 0;
+}
+
+int64_t notify_visit_waits(struct notify_visit *v, const char *profile,
+			   const struct subs_key *key)
+{
+	CLEANUP(freep) char *whose = NULL, *name = NULL;
+
+	if (v->n_waits == 0 ||
+	    (v->n_failed && bsearch(key, v->failed, v->n_failed, sizeof(*key), key_order)))
+		return 0;
+	whose = notify_profile(profile);
+	name = whose ? notify_chat_name(whose, key) : NULL;
+	for (size_t i = 0; name && i < v->n_waits; i++)
+		if (strcmp(v->waits[i].name, name) == 0) {
+			v->waits[i].used = true;
+			return v->waits[i].until;
+		}
+	return 0;
+}
+
+/* What was kept back is looked at when its chat takes messages again. */
+static void visit_waited(struct notify *n, const char *board, const struct notify_visit *v)
+{
+	for (size_t i = 0; i < v->n_waits; i++) {
+		struct notify_chat *chat;
+
+		if (!v->waits[i].used)
+			continue;
+		chat = notify_chat_find(n, v->waits[i].name);
+		if (chat && chat->hold_ms > notify_mono(n))
+			notify_chat_hold(n, chat, board);
+		else
+			n->calls.visit(n->calls.arg, board, true); /* over meanwhile */
+	}
+}
+
+static struct subs_op item_op(const struct notify_item *i)
+{
+	return (struct subs_op){
+		.key = i->key,
+		.verb = i->state == NOTIFY_UNSURE   ? SUBS_CHECK
+			: i->state == NOTIFY_FAILED ? SUBS_REWIND
+						    : SUBS_FINISH,
 		.old = i->upto,
 		.new = i->new,
-		.seq = i->seq,
+		.tag = i->seq,
 	};
 }
 
@@ -121,7 +175,7 @@ int notify_visit_begin(struct notify *n, const char *board, struct notify_visit 
 {
 	*v = (struct notify_visit){ .now = notify_wall(n) };
 	v->ops = reallocarray(NULL, n->n_items + 1, sizeof(*v->ops));
-	if (!v->ops || visit_holds(n, board, v) < 0) {
+	if (!v->ops || visit_holds(n, board, v) < 0 || visit_waits(n, board, v) < 0) {
 		notify_visit_deinit(v);
 		return -ENOMEM;
 	}
@@ -136,7 +190,13 @@ int notify_visit_begin(struct notify *n, const char *board, struct notify_visit 
 void notify_visit_deinit(struct notify_visit *v)
 {
 	for (size_t i = 0; i < v->n_holds; i++)
-		notify_key_deinit(&v->holds[i].key);
+		subs_key_deinit(&v->holds[i].key);
+	for (size_t i = 0; i < v->n_waits; i++)
+		free(v->waits[i].name);
+	for (size_t i = 0; i < v->n_failed; i++)
+		subs_key_deinit(&v->failed[i]);
+	free(v->waits);
+	free(v->failed);
 	free(v->holds);
 	free(v->ops);
 	*v = (struct notify_visit){ 0 };
@@ -145,9 +205,9 @@ void notify_visit_deinit(struct notify_visit *v)
 /* ---- answers -------------------------------------------------------------------------------
  */
 
-static void answer_check(struct notify *n, struct notify_item *item, enum notify_answer answer)
+static void answer_check(struct notify *n, struct notify_item *item, enum subs_answer answer)
 {
-	if (answer == NOTIFY_AT_OLD) { /* the claim never was: it comes again */
+	if (answer == SUBS_AT_OLD) { /* the claim never was: it comes again */
 		notify_item_close(n, item);
 		return;
 	}
@@ -159,9 +219,9 @@ static void answer_check(struct notify *n, struct notify_item *item, enum notify
 	notify_enqueue(n, item);
 }
 
-static void answer_rewind(struct notify *n, struct notify_item *item, enum notify_answer answer)
+static void answer_rewind(struct notify *n, struct notify_item *item, enum subs_answer answer)
 {
-	if (answer == NOTIFY_DONE || answer == NOTIFY_AT_OLD) {
+	if (answer == SUBS_DONE || answer == SUBS_AT_OLD) {
 		notify_item_close(n, item);
 		return;
 	}
@@ -171,7 +231,7 @@ static void answer_rewind(struct notify *n, struct notify_item *item, enum notif
 	n->subs_next_ms = 0;
 }
 
-static void answer_take(struct notify *n, struct notify_item *item, enum notify_answer answer)
+static void answer_take(struct notify *n, struct notify_item *item, enum subs_answer answer)
 {
 	switch (item->state) {
 	case NOTIFY_UNSURE:
@@ -202,17 +262,17 @@ static void visit_answers(struct notify *n, const struct notify_visit *v)
 	struct notify_item *i = n->items;
 
 	for (size_t k = 0; k < v->n_ops; k++) {
-		const struct notify_op *op = &v->ops[k];
+		const struct subs_op *op = &v->ops[k];
 		struct notify_item *item, *next;
 
-		while (i && i->seq != op->seq) /* both are in the order of the list */
+		while (i && i->seq != op->tag) /* both are in the order of the list */
 			i = i->next;
-		item = i ? i : item_find(n, op->seq);
+		item = i ? i : item_find(n, op->tag);
 		if (!item)
 			continue;
 		next = item->next;
 		item->asked = false;
-		if (op->answer != NOTIFY_UNANSWERED)
+		if (op->answer != SUBS_UNANSWERED)
 			answer_take(n, item, op->answer);
 		i = next;
 	}
@@ -228,12 +288,13 @@ static void visit_looked(struct notify *n, const char *board, const struct notif
 
 	HASH_ITER(hh, n->subs, sub, next)
 	{
-		struct notify_hold *h, key = { .key = sub->key };
+		struct subs_hold *h, key = { .key = sub->key };
 
 		if (strcmp(sub->board, board) != 0 || sub->items)
 			continue;
-		h = v->n_holds ? bsearch(&key, v->holds, v->n_holds, sizeof(key), hold_order)
-			       : NULL;
+		h = v->n_holds
+			    ? bsearch(&key, v->holds, v->n_holds, sizeof(key), subs_hold_order)
+			    : NULL;
 		if (sub->parked && h && h->parked && h->gone) {
 			notify_sub_unpark(n, sub, "the subscription was deleted");
 		} else if (!sub->parked && sub->failures && !h && sub->due_told &&
@@ -251,7 +312,7 @@ static void visit_missed(struct notify *n, const char *board, const struct notif
 	bool look = false;
 
 	for (size_t i = 0; i < v->n_holds; i++) {
-		const struct notify_hold *h = &v->holds[i];
+		const struct subs_hold *h = &v->holds[i];
 		struct notify_sub *sub;
 
 		if (!h->used || h->parked || h->until != INT64_MAX)
@@ -270,6 +331,7 @@ void notify_visit_end(struct notify *n, const char *board, struct notify_visit *
 {
 	visit_answers(n, v);
 	visit_missed(n, board, v);
+	visit_waited(n, board, v);
 	if (looked)
 		visit_looked(n, board, v);
 	notify_visit_deinit(v);
@@ -284,7 +346,7 @@ void notify_board_gone(struct notify *n, const char *board)
 	for (struct notify_item *i = n->items; i; i = next) {
 		next = i->next;
 		if (item_has_op(i) && strcmp(i->board, board) == 0)
-			answer_take(n, i, NOTIFY_GONE);
+			answer_take(n, i, SUBS_GONE);
 	}
 	notify_skips_unsee(n);
 	notify_skips_served(n, board);

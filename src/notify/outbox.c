@@ -517,16 +517,6 @@ int outbox_each(struct outbox *o, outbox_fn fn, void *arg)
 	return 0;
 }
 
-size_t outbox_bytes(struct outbox *o)
-{
-	size_t bytes;
-
-	(void)pthread_mutex_lock(&o->lock);
-	bytes = o->bytes;
-	(void)pthread_mutex_unlock(&o->lock);
-	return bytes;
-}
-
 int outbox_peek(const char *path, outbox_fn fn, void *arg, struct error *e)
 {
 	CLEANUP(outbox_freep) struct outbox *o = outbox_new(path);
