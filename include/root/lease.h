@@ -32,6 +32,17 @@ struct lease_owner {
 	int64_t since;    /* Unix seconds of the acquisition */
 };
 
+#define LEASE_HISTORY_MAX 30
+
+/* One who owned it, from its acquisition to its end. */
+struct lease_term {
+	int64_t epoch, pid;
+	int64_t since, until; /* Unix seconds; until 0: not known, or it goes on */
+	char host[256], unit[256];
+	char version[32]; /* of kanband */
+	char why[96];     /* it ended: a sentence; "" it goes on */
+};
+
 /* Who we are, for the owner file. Borrowed until lease_close(). */
 struct lease_identity {
 	const char *host;
@@ -118,6 +129,27 @@ MUST_CHECK int lease_claimants_settled(struct lease *lease, int64_t epoch, struc
  * Return: 0; -ENOENT; -EBADMSG if it is not what we write; other -errno.
  */
 MUST_CHECK int lease_read_owner(const char *root, struct lease_owner *owner);
+
+/**
+ * lease_leave() - write into the owner file why this term ends, right before it is given back
+ * Thread: any but the loop's.  Return: 0; LEASE_LOST; -errno: then the history lacks the
+ * reason.
+ */
+MUST_CHECK int lease_leave(struct lease *lease, const char *why);
+
+/**
+ * lease_read_history() - who owned the root, the newest first: the one that owns it now or did
+ * last, and up to LEASE_HISTORY_MAX before it
+ * @terms: out, malloc'd.  Return: as lease_read_owner().
+ */
+MUST_CHECK int lease_read_history(const char *root, struct lease_term **terms, size_t *n);
+
+/**
+ * lease_awaited() - is somebody blocked waiting for the lease, as a standby is; nothing is made
+ * Seen in /proc/locks: a waiter in a pid namespace outside of ours is not seen.
+ * @pid: out, may be NULL: one that waits. Return: 1; 0 nobody; -errno.
+ */
+MUST_CHECK int lease_awaited(const char *root, pid_t *pid);
 
 /**
  * lease_is_held() - is `.dispatcher.lock` held by anybody; nothing is made or written

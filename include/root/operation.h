@@ -11,15 +11,15 @@
 
 struct dispatch;
 
-struct errand {
-	struct job job;      /* its first member: `work` gets this */
-	struct errand *next; /* in dispatch.errands */
+struct operation {
+	struct job job;         /* its first member: `work` gets this */
+	struct operation *next; /* in dispatch.operations */
 	struct dispatch *dispatch;
 	const char *name; /* static text */
 	job_fn work;      /* pool thread; the board is its own. NULL: nothing but the wait */
 	/* loop, once; may free @e. @ran false: the board is not ours any more, or there was no
 	 * memory or thread for it */
-	void (*done)(struct errand *e, bool ran);
+	void (*done)(struct operation *e, bool ran);
 	uint64_t limit_ms; /* of @work */
 	uint64_t after;    /* not before so many visits of the board have ended */
 	bool close;        /* this process may have no connection to the board meanwhile */
@@ -28,23 +28,24 @@ struct errand {
 };
 
 /**
- * errand_submit() - have @e run as soon as no visit has the board
+ * operation_submit() - have @e run as soon as no visit has the board
  * @done may be called from within.
  */
-void errand_submit(struct dispatch *d, struct errand *e);
+void operation_submit(struct dispatch *d, struct operation *e);
 
 /**
- * errand_after_visit() - let @e wait for a complete visit that begins after now, and ask for it
- * The caller submits it then. A board that is not dispatched has none: see dispatch.dispatched.
+ * operation_after_visit() - let @e wait for a complete visit that begins after now, and ask for
+ * it The caller submits it then. A board that is not dispatched has none: see
+ * dispatch.dispatched.
  */
-void errand_after_visit(struct dispatch *d, struct errand *e);
+void operation_after_visit(struct dispatch *d, struct operation *e);
 
-/** errand_next() - start what waits for the board. Return: the board is busy with it. */
-bool errand_next(struct dispatch *d);
+/** operation_next() - start what waits for the board. Return: the board is busy with it. */
+bool operation_next(struct dispatch *d);
 
-/** errand_forget() - @e is not wanted any more: its `done` is not called.
+/** operation_forget() - @e is not wanted any more: its `done` is not called.
  * Return: false when it runs already and cannot be forgotten. */
-bool errand_forget(struct errand *e);
+bool operation_forget(struct operation *e);
 
-/** errands_end() - the board is not ours any more: end all that have not begun */
-void errands_end(struct dispatch *d);
+/** operations_end() - the board is not ours any more: end all that have not begun */
+void operations_end(struct dispatch *d);

@@ -10,6 +10,7 @@
 
 #include "board/discover.h"
 #include "launch/launch.h"
+#include "launch/terminate.h"
 #include "root/lease.h"
 #include "root/stats.h"
 #include "tick/caps.h"
@@ -19,6 +20,7 @@
 
 struct root;
 struct dispatch;
+struct observer;
 struct worker;
 
 /* What all roots of a process share. Filled by the daemon; read-only for jobs but the caps. */
@@ -26,8 +28,9 @@ struct root_env {
 	uv_loop_t *loop;
 	struct jobs *jobs;
 	struct caps *caps;
-	const char *host;       /* gethostname() */
-	const char *claim_lock; /* "host:pid" */
+	const char *host;        /* gethostname() */
+	const char *claim_lock;  /* "host:pid" */
+	const char *hermes_home; /* HERMES_HOME that we were started with, or NULL */
 	struct lease_identity who;
 	unsigned open_boards;  /* connections that are open now */
 	unsigned open_max;     /* and how many may stay open */
@@ -39,40 +42,57 @@ struct root_env {
 	const char *only; /* --board: this slug alone, or NULL */
 	/* --dry-run: point a place at a copy of its database, in the scan job; NULL otherwise
 	 */
-	int (*redirect)(void *arg, struct board_place *place, struct error *e);
+	int (*redirect)(void *arg, const char *root, struct board_place *place,
+			struct error *e);
 	void *redirect_arg;
 	/* settings of a board (slug NULL: of the root) */
 	void (*settings)(void *arg, const char *root, const char *slug, struct settings *out);
+	/* … for a worker of @profile; NULL: as for its board */
+	void (*worker_settings)(void *arg, const char *root, const char *slug,
+				const char *profile, struct settings *out);
 	/* how workers of a root are started; stays valid until no job runs */
 	const struct launcher *(*launcher)(void *arg, const char *root);
 	/* something worth a new status sentence happened */
 	void (*changed)(void *arg);
 	/* what runs on all boards is known: claims may begin */
 	void (*counted)(void *arg);
-	/* places of the caps came free */
-	void (*freed)(void *arg);
 	/* a worker ended: what it left behind may have become our child */
 	void (*worker_ended)(void *arg);
-	bool held; /* drained by the operator: nothing is claimed on any board */
-	/* news for whoever listens; NULL: nobody */
-	void (*told_board)(void *arg, const struct dispatch *d); /* its state changed */
-	void (*told_worker)(void *arg, const struct worker *w, bool ended);
-	void *told_arg; /* of these two */
+	bool held;   /* drained by the operator: nothing is claimed on any board */
+	bool paused; /* so, because a pause was asked for and no drain */
+	struct observer *observers; /* who looks on, see observer.h; NULL: nobody */
+	uint64_t ends_late_ms; /* uv_now() when a launcher could not tell an end yet; 0 never */
+	struct terminate_queue terminating; /* workers that are being ended */
 	struct root_stats stats;
-	void *arg; /* of settings(), changed() … */
+	struct inotify *inotify; /* of watchdir.c: the one of all roots, or NULL */
+	unsigned watchers;       /* roots that use it, or try to */
+	void *arg;               /* of settings(), changed() … */
+};
+
+/* What goes up to root.c from whoever has a board or a part of a root in hand. */
+struct root_hooks {
+	void (*visit_ended)(struct root *root);
+	void (*lease_lost)(struct root *root, const char *why);
+	void (*close_oldest)(struct root *root);
+	void (*scan)(struct root *root); /* boards may have come or gone */
+	void (*arm)(struct root *root);  /* how often to sweep may have changed */
 };
 
 enum root_role { ROOT_STARTING, ROOT_OWNER, ROOT_STANDBY, ROOT_FAILED };
 
 struct root {
-	struct root_env *env; /* borrowed */
+	struct root_env *env;           /* borrowed */
+	const struct root_hooks *hooks; /* of root.c */
 	char *path;
 	struct settings set; /* of the root itself */
 	struct lease *lease;
 	enum root_role role;
 	char holder[ERROR_TEXT_MAX]; /* standby: who has the lease; failed: why */
 	int64_t epoch;
+	int64_t owned_at;  /* Unix seconds of the begin of the epoch */
 	atomic_bool owner; /* read by jobs: false stops them before their next write */
+	_Atomic(const struct launcher *) launcher; /* who knows how workers ended; for visits */
+	bool collecting;                           /* collect_sweep() is at work */
 	atomic_bool first_scratch_done;
 	struct dispatch **boards; /* in discovery's order */
 	size_t n_boards;
@@ -80,25 +100,36 @@ struct root {
 	struct job scan;
 	const char *scan_pinned; /* its set.pinned_db; borrowed as that is */
 	bool scanning, rescan, scanned;
-	bool scanned_once;          /* a scan has come to its end, well or not */
-	struct file_stamp profiles; /* of `<root>/profiles` at the last scan; the scan job's */
-	bool profiles_changed;      /* and whether it differs from the one before */
+	bool place_again; /* news of a board that was busy: scan again when a visit has ended */
+	bool scanned_once;        /* a scan has come to its end, well or not */
+	struct fs_stamp profiles; /* of `<root>/profiles` at the last scan; the scan job's */
+	bool profiles_changed;    /* and whether it differs from the one before */
 	int scan_result;
 	struct error scan_error;
 	bool scan_told; /* the error was logged */
 	uv_timer_t sweep;
-	struct job settled; /* lease_claimants_settled() of settled_epoch */
+	uv_timer_t barrier_timer;      /* of barrier.c */
+	struct identity_found *living; /* of barrier.c: workers at the begin of the epoch */
+	size_t n_living;
+	bool look, scan_looks; /* the next scan looks for them; the one that runs does */
+	struct job settled;    /* lease_claimants_settled() of settled_epoch */
 	int64_t settled_epoch;
 	bool settling, settled_done;
 	char **claimants; /* copy of lease_claimants() for jobs, NULL-terminated */
 	bool uncounted;   /* not scanned yet in this epoch */
 	bool handles, stopping, lease_closing;
+	const char *leave_why; /* for the history of the lease; static text */
+	struct job leaving;    /* writes it down */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
-	struct folder_watch *watches; /* inotify, one per board folder */
-	struct decompose *decompose;  /* the child for triage tasks, or NULL */
-	struct notices *notices;      /* of notices.c; NULL unless it is ours */
-	struct tick_outside outside;
+	struct watchdir *watchdir;   /* of watchdir.c; NULL while it is not ours */
+	bool watch_anew;             /* its folders are not what they were */
+	struct hostfault *hostfault; /* of hostfault.c; NULL: workers can be started */
+	struct decompose *decompose; /* the child for triage tasks, or NULL */
+	struct ends *ends;           /* of ends.c: how our children ended */
+	struct notices *notices;     /* of notices.c; NULL unless it is ours */
+	char *estop; /* why nothing is started, as the last tick saw it, or NULL */
+	struct tick_host host;
 };
 
 /** root_new() - @env and @path (copied) for one root. Return: 0 or -errno. */
@@ -116,6 +147,10 @@ MUST_CHECK int root_start_owned(struct root *root, struct lease *lease, int64_t 
  */
 void root_stop(struct root *root, void (*done)(void *arg), void *arg);
 
+/** root_yield() - root_stop() of one that another process is to own next: until it is freed it
+ * is nobody's */
+void root_yield(struct root *root, void (*done)(void *arg), void *arg);
+
 /** root_free() - after root_stop()'s @done, or after root_new() alone; NULL is fine */
 struct root *root_free(struct root *root);
 
@@ -128,26 +163,32 @@ void root_sweep(struct root *root);
 /** root_release() - claims are made again after a drain: look at every board */
 void root_release(struct root *root);
 
-/** root_capacity() - places came free: visit the boards that wait for one */
-void root_capacity(struct root *root);
+/** root_stopped() - what a tick saw: why nothing is started (ESTOP), or NULL */
+void root_stopped(struct root *root, const char *why);
 
-/** root_counted() - the gate is open: visit every board that was held back by it */
+/** root_clock() - the wall clock was set: every deadline is looked at again */
+void root_clock(struct root *root);
+
+/** root_counted() - the barrier is open: visit every board that it held back */
 void root_counted(struct root *root);
 
 /** root_lease_lost() - a job found that the lease is gone */
-void root_lease_lost(struct root *root, const char *why);
+static inline void root_lease_lost(struct root *root, const char *why)
+{
+	root->hooks->lease_lost(root, why);
+}
 
 /** root_visit_ended() - bookkeeping after each visit of a board */
-void root_visit_ended(struct root *root);
-
-/** once_step() - --once: the next board's turn, if the one before is done */
-void once_step(struct root *root);
+static inline void root_visit_ended(struct root *root)
+{
+	root->hooks->visit_ended(root);
+}
 
 /** root_idle() - no scan, no visit, no launch, no ending in flight */
 bool root_idle(const struct root *root);
 
 /** root_close_oldest() - close the connection of the board that was not visited for longest */
-void root_close_oldest(struct root *root);
-
-/** root_outside_init() - fill root->outside, the tick's view of the world; before any job */
-void root_outside_init(struct root *root);
+static inline void root_close_oldest(struct root *root)
+{
+	root->hooks->close_oldest(root);
+}

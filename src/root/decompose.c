@@ -4,6 +4,7 @@
  * every tick as long as it is in triage; it is tried once an hour.
  */
 #include "root/decompose.h"
+#include "launch/watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -86,10 +87,16 @@ static void decompose_too_long(uv_timer_t *t)
 
 static void decompose_work(struct job *job)
 {
-	struct decompose *c = (struct decompose *)job;
+	struct decompose *c = container_of(job, struct decompose, job);
 
-	c->result = helper_decompose(c->launcher, c->root->path, c->board, c->task, c->logs_dir,
-				     &c->pid, &c->pidfd, &c->error);
+	const struct helper helper = {
+		.environment = launcher_environment(c->launcher),
+		.hermes = c->launcher->hermes,
+		.root = c->root->path,
+	};
+
+	c->result = helper_decompose(&helper, c->board, c->task, c->logs_dir, &c->pid,
+				     &c->pidfd, &c->error);
 }
 
 static void decompose_closed(uv_handle_t *handle)
@@ -102,7 +109,7 @@ static void decompose_closed(uv_handle_t *handle)
 
 static void decompose_started(struct job *job)
 {
-	struct decompose *c = (struct decompose *)job;
+	struct decompose *c = container_of(job, struct decompose, job);
 	struct log_about about = decompose_about(c);
 	int r = c->result;
 

@@ -1,11 +1,5 @@
 /*
- * When one board is visited.
- *
- * Happy path: somebody wants a visit (sweep, deadline, change on disk, a worker's end, a launch
- * to record); dispatch_next() in dispatch_visit.c starts one if the board is idle and the root
- * owns the lease; visit_done() in dispatch_done.c publishes the state, logs what the job noted,
- * starts and ends workers, arms the timer for the next deadline, and starts the next visit if
- * one is wanted by now.
+ * One board of a root: it comes, it is put aside or taken up again, swept, and goes.
  *
  * Failure modes: a passing fault is tried again with a back-off of 0.5 s doubling to 60 s and
  * told once when it begins and once when it ends; launches and endings that could not be booked
@@ -21,27 +15,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "root/dispatch_impl.h"
+#include "board/state.h"
+#include "root/barrier.h"
+#include "root/hostfault.h"
 #include "root/notices.h"
 #include "root/operation.h"
-#include "root/root.h"
+#include "root/visit_load.h"
 #include "util/clock.h"
 #include "util/log.h"
 
 #define CLOSE_LIMIT_MS 60000
-#define DAY_MS         86400000LL
 #define STUCK_SWEEPS   6
 #define STUCK_EVERY_MS (5 * 60 * 1000)
-
-static void dispatch_timer(uv_timer_t *t);
-
-struct log_about dispatch_about(const struct dispatch *d, const char *id)
-{
-	return (struct log_about){ .root = d->root->path,
-				   .board = d->board.place.slug,
-				   .epoch = d->root->epoch,
-				   .id = id };
-}
 
 static void dispatch_settings(struct dispatch *d)
 {
@@ -57,7 +42,7 @@ static void dispatch_settings(struct dispatch *d)
 		d->aside = "not asked for";
 	d->dispatched = d->aside == NULL;
 	if (!d->dispatched)
-		dispatch_uncounted(d, false);
+		barrier_board(d, false);
 }
 
 int dispatch_new(struct dispatch **out, struct root *root, struct board_place *place)
@@ -71,104 +56,76 @@ int dispatch_new(struct dispatch **out, struct root *root, struct board_place *p
 	}
 	d->root = root;
 	board_init(&d->board, place);
-	r = uv_timer_init(root->env->loop, &d->timer);
+	d->board.turn.owner = d;
+	d->news_after = -1;
+	r = wakeup_init(d, visit_begin);
 	if (r < 0) {
 		board_deinit(&d->board);
 		free(d);
 		return r;
 	}
-	d->timer.data = d;
-	d->handles = true;
 	dispatch_settings(d);
 	*out = d;
 	return 0;
 }
 
-/*
- * Is there something to book that the board would take? One that is damaged, missing or no
- * board at all is left alone until its bytes change; what there is to book waits, or goes with
- * it.
- */
-bool dispatch_brings(const struct dispatch *d)
-{
-	switch (d->board.state) {
-	case BOARD_MISSING:
-	case BOARD_SCHEMA:
-	case BOARD_LOST:
-	case BOARD_QUARANTINED:
-		return false;
-	default:
-		return d->finished || d->n_settle > 0;
-	}
-}
-
-bool dispatch_idle(const struct dispatch *d)
-{
-	return !d->board.busy && !d->errands && !d->launching && !d->ending &&
-	       !dispatch_brings(d);
-}
-
-static void dispatch_timer_closed(uv_handle_t *h)
+static void wakeup_timer_closed(uv_handle_t *h)
 {
 	struct dispatch *d = h->data;
 
-	plan_deinit(&d->report.sum);
-	for (size_t i = 0; i < d->report.n_spawned; i++) {
-		free(d->report.spawned[i].task);
-		free(d->report.spawned[i].assignee);
-		free(d->report.spawned[i].workspace);
+	plan_deinit(&d->once.report.sum);
+	for (size_t i = 0; i < d->once.report.n_spawned; i++) {
+		free(d->once.report.spawned[i].task);
+		free(d->once.report.spawned[i].assignee);
+		free(d->once.report.spawned[i].workspace);
 	}
-	free(d->report.spawned);
-	for (size_t i = 0; i < d->n_settle; i++)
-		plan_victim_deinit(&d->settle[i]);
-	free(d->settle);
-	free(d->exits);
-	free(d->exits_ms);
-	free(d->holds);
+	free(d->once.report.spawned);
 	free(d);
 }
 
 static void close_work(struct job *job)
 {
-	struct dispatch *d = (struct dispatch *)((char *)job - offsetof(struct dispatch, bj));
+	struct dispatch *d = container_of(job, struct dispatch, visit.bj);
 
 	board_deinit(&d->board);
 }
 
 static void close_done(struct job *job)
 {
-	struct dispatch *d = (struct dispatch *)((char *)job - offsetof(struct dispatch, bj));
+	struct dispatch *d = container_of(job, struct dispatch, visit.bj);
 
 	d->board.busy = false;
-	uv_close((uv_handle_t *)&d->timer, dispatch_timer_closed);
+	uv_close((uv_handle_t *)&d->wake.timer, wakeup_timer_closed);
 }
 
 void dispatch_close(struct dispatch *d)
 {
 	struct root_env *env = d->root->env;
 
-	errands_end(d);
-	d->closing = true;
-	dispatch_uncounted(d, false);
+	operations_end(d);
+	d->closing = d->wake.closing = true;
+	barrier_board(d, false);
+	hostfault_forget(d);
 	notices_forget(d);
 	workers_close(d);
-	launches_recorded(d, true); /* what could not be recorded is found by the next owner */
-	caps_count(env->caps, &d->board.caps_mine, 0);
-	d->bj = (struct board_job){ .board = &d->board };
+	launches_close(d);
+	caps_leave(env->caps, &d->board.turn);
+	d->visit.bj = (struct board_job){ .board = &d->board };
 	if (d->board.db) {
 		env->open_boards--;
 		/* the loop never touches SQLite */
-		if (job_submit(env->jobs, &d->bj.job, "close", close_work, close_done,
+		if (job_submit(env->jobs, &d->visit.bj.job, "close", close_work, close_done,
 			       CLOSE_LIMIT_MS) == 0)
 			return;
 	}
-	close_work(&d->bj.job);
-	close_done(&d->bj.job);
+	close_work(&d->visit.bj.job);
+	close_done(&d->visit.bj.job);
 }
 
 void dispatch_place(struct dispatch *d, struct board_place *place)
 {
 	struct board_place old = d->board.place;
+	bool was = d->dispatched;
 
 	if (d->board.busy) { /* the job reads it: next time */
 		board_place_deinit(place);
@@ -178,92 +135,37 @@ void dispatch_place(struct dispatch *d, struct board_place *place)
 	*place = old;
 	board_place_deinit(place);
 	dispatch_settings(d);
+	if (!was) /* what happened to it meanwhile was nobody's business */
+		d->adopted = false;
 }
 
 void dispatch_reload(struct dispatch *d)
 {
 	dispatch_settings(d);
 	if (!d->dispatched)
-		d->want &= WANT_CLOSE;
+		d->wake.want &= WANT_CLOSE;
 	d->adopted = false; /* limits may have changed: nothing that was decided before holds */
 }
 
-/* ---- when ----------------------------------------------------------------------------------
- */
-
-void dispatch_arm(struct dispatch *d, uint64_t in_ms)
+/* "2 without an assignee, 1 held back by the respawn guard": what there is, and no zeros. */
+static void dispatch_left(const struct dispatch *d, char *out, size_t size)
 {
-	uint64_t at = uv_now(d->root->env->loop) + in_ms;
+	const struct {
+		size_t n;
+		const char *what;
+	} left[] = {
+		{ d->last.left.unassigned, "without an assignee" },
+		{ d->last.left.nonspawnable, "for an assignee without a profile here" },
+		{ d->last.left.scheduled, "scheduled for later" },
+		{ d->last.left.guarded, "held back by the respawn guard" },
+	};
+	size_t len = 0;
 
-	if (d->closing || (d->timer_at_ms && d->timer_at_ms <= at))
-		return;
-	if (uv_timer_start(&d->timer, dispatch_timer, in_ms, 0) == 0)
-		d->timer_at_ms = at;
-}
-
-static void dispatch_timer(uv_timer_t *t)
-{
-	struct dispatch *d = t->data;
-	bool due = d->deadline_s > 0 && d->deadline_s <= clock_wall_s();
-
-	d->timer_at_ms = 0;
-	if (due || d->failures)
-		d->want |= WANT_TICK;
-	workers_overdue(d);
-	if (!due) /* the timer rang for something else */
-		dispatch_deadline(d, d->deadline_s);
-	dispatch_next(d);
-}
-
-/*
- * The files of a board change before a commit can be seen: the journal is written, the pages,
- * the log; and after the last write of a commit in WAL mode there is a sync, then nothing that
- * could wake us. So a look that finds nothing new is repeated, at growing distances; news of
- * further writes make the next one come soon. After a tick the next look waits longer, so that
- * a burst of commits does not make a burst of ticks.
- */
-void dispatch_changed(struct dispatch *d, bool ended)
-{
-	if (d->looking)
-		d->look_gap_ms = ended ? 0 : LOOK_AGAIN_MIN_MS;
-	dispatch_want(d, WANT_LOOK);
-}
-
-void dispatch_looked(struct dispatch *d, enum board_outcome outcome)
-{
-	uint64_t next = d->looking && d->look_gap_ms ? d->look_gap_ms * 4 : LOOK_AGAIN_MIN_MS;
-
-	d->looking = outcome == BOARD_UNCHANGED;
-	if (!d->looking) {
-		d->look_gap_ms = LOOK_GAP_MS;
-	} else if (next > LOOK_AGAIN_MAX_MS) { /* that was the last, or it was but our echo */
-		d->look_gap_ms = LOOK_AGAIN_MIN_MS;
-	} else {
-		d->look_gap_ms = next;
-		d->want |= WANT_LOOK;
-	}
-}
-
-void dispatch_deadline(struct dispatch *d, int64_t at_s)
-{
-	int64_t now_us = clock_wall_us(), in_ms = DAY_MS;
-
-	if (at_s <= 0)
-		return;
-	/* wall and monotonic time drift, and rows hold any number: look again after a day */
-	if (at_s < now_us / 1000000 + DAY_MS / 1000)
-		in_ms = (at_s * 1000000 - now_us) / 1000 + 1;
-	if (in_ms < 1)
-		in_ms = 1;
-	dispatch_arm(d, (uint64_t)in_ms);
-}
-
-void dispatch_want(struct dispatch *d, unsigned want)
-{
-	d->want |= want;
-	if (!d->woken_us)
-		d->woken_us = clock_mono_us();
-	dispatch_next(d);
+	out[0] = '\0';
+	for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+		if (left[i].n > 0 && len < size)
+			len += (size_t)snprintf(out + len, size - len, "%s%zu %s",
+						len ? ", " : "", left[i].n, left[i].what);
 }
 
 /*
@@ -272,28 +174,42 @@ void dispatch_want(struct dispatch *d, unsigned want)
  */
 static void dispatch_stuck(struct dispatch *d)
 {
-	struct log_about about = dispatch_about(d, LOG_ID_STUCK_READY);
+	struct log_about about = visit_about(d, LOG_ID_STUCK_READY);
 	uint64_t now = uv_now(d->root->env->loop);
-	bool capped = (d->waits & (WAIT_CAPACITY | WAIT_BOARD)) || d->memory[0];
+	bool capped = (d->last.waits & (WAIT_CAPACITY | WAIT_BOARD)) || d->last.memory[0];
+	char why[240];
 
-	if (d->ready <= 0 || capped || d->board.state != BOARD_HEALTHY) {
-		d->stuck_sweeps = 0;
+	if (d->last.ready <= 0 || capped || d->board.state != BOARD_HEALTHY) {
+		d->last.stuck_sweeps = 0;
 		return;
 	}
-	d->stuck_sweeps++;
-	if (d->stuck_sweeps < STUCK_SWEEPS ||
-	    (d->stuck_told_ms && now - d->stuck_told_ms < STUCK_EVERY_MS))
+	/* a scan that inotify asked for is none of the sweeps that are counted here */
+	if (now - d->last.stuck_ms < (uint64_t)d->root->set.dispatch_interval_s * 900)
 		return;
-	d->stuck_told_ms = now;
+	d->last.stuck_ms = now;
+	d->last.stuck_sweeps++;
+	/* a lane that people pull stays as it is: that is said once */
+	if (d->last.stuck_told_ms && d->last.left.nonspawnable > 0 &&
+	    (int64_t)d->last.left.nonspawnable >= d->last.ready)
+		return;
+	if (d->last.stuck_sweeps < STUCK_SWEEPS ||
+	    (d->last.stuck_told_ms && now - d->last.stuck_told_ms < STUCK_EVERY_MS))
+		return;
+	d->last.stuck_told_ms = now;
+	dispatch_left(d, why, sizeof(why));
 	log_about(LOG_WARNING, &about,
-		  "%lld ready task%s of board %s not started for %llu sweeps: %zu without an "
-		  "assignee, "
-		  "%zu for an assignee without a profile here, %zu scheduled for later, %zu "
-		  "held back "
-		  "by the respawn guard",
-		  (long long)d->ready, d->ready == 1 ? "" : "s", d->board.place.slug,
-		  (unsigned long long)d->stuck_sweeps, d->left.unassigned, d->left.nonspawnable,
-		  d->left.scheduled, d->left.guarded);
+		  "%lld ready task%s of board %s not started for %llu sweeps%s%s; kanbanctl "
+		  "board %s says why",
+		  (long long)d->last.ready, d->last.ready == 1 ? "" : "s", d->board.place.slug,
+		  (unsigned long long)d->last.stuck_sweeps, why[0] ? ": " : "", why,
+		  d->board.place.slug);
+}
+
+const char *dispatch_state(const struct dispatch *d)
+{
+	return d->aside                                      ? d->aside
+	       : d->held && !board_state_bad(d->board.state) ? "paused"
+							     : board_state_name(d->board.state);
 }
 
 void dispatch_hold(struct dispatch *d, bool held)
@@ -302,7 +218,18 @@ void dispatch_hold(struct dispatch *d, bool held)
 		d->held_at = clock_wall_s();
 	d->held = held;
 	if (!held)
-		dispatch_want(d, WANT_FULL);
+		wakeup_want(d, WANT_FULL);
+}
+
+void dispatch_clock(struct dispatch *d)
+{
+	if (!d->dispatched)
+		return;
+	launches_clock(d);
+	if (wakeup_due(d))
+		wakeup_want(d, WANT_TICK);
+	else
+		wakeup_deadline(d, d->wake.deadline_s);
 }
 
 void dispatch_sweep(struct dispatch *d, bool changed)
@@ -313,22 +240,30 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 	if (!d->dispatched)
 		return;
 	dispatch_stuck(d);
-	if (d->board.busy) { /* the job has it: what it has seen is looked at after it */
-		d->want |= WANT_FULL;
+	if (d->board.busy) { /* the job has it: what it has seen is looked at after it, and one
+			      * that is written to all the time is copied and checkpointed, too
+			      */
+		d->wake.want |= WANT_FULL | WANT_CHECKPOINT;
 		return;
 	}
-	if (d->board.state == BOARD_NEW || !d->adopted || (changed && !d->failures))
+	/* its next try may be a minute away: the sweep is one as well */
+	if (d->board.state == BOARD_NEW || d->board.state == BOARD_TROUBLED || !d->adopted ||
+	    (changed && !d->visit.failures))
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
 		 clock_wall_s() - d->board.checked_at >= d->set.integrity_interval_s)
 		want = WANT_FULL;
 	else if (d->board.state == BOARD_HEALTHY &&
-		 ((d->waits & WAIT_CAPACITY) ||
-		  (d->root->profiles_changed && (d->waits & (WAIT_PROFILE | WAIT_ASSIGNEE)))))
+		 ((d->last.waits & WAIT_CAPACITY) ||
+		  (d->root->profiles_changed &&
+		   (d->last.waits & (WAIT_PROFILE | WAIT_ASSIGNEE)))))
+		want = WANT_TICK;
+	/* its timer runs by the clock that no one sets and that stands still in sleep */
+	if (!want && wakeup_due(d))
 		want = WANT_TICK;
 	if (d->board.db && d->board.state == BOARD_HEALTHY)
-		want |= d->running == 0 && d->ready == 0 && !changed &&
-					now - d->visited_ms > 120000
+		want |= d->last.running == 0 && d->last.ready == 0 && !changed &&
+					now - d->visit.ended_ms > 120000
 				? WANT_CLOSE
 				: WANT_CHECKPOINT;
 	/* a checkpoint alone is no reason for a visit before it is due */
@@ -336,5 +271,5 @@ void dispatch_sweep(struct dispatch *d, bool changed)
 	    clock_wall_s() - d->board.checkpointed_at < d->set.checkpoint_interval_s)
 		return;
 	if (want)
-		dispatch_want(d, want);
+		wakeup_want(d, want);
 }

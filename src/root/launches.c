@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "root/dispatch.h"
+#include "root/hostfault.h"
 #include "root/root.h"
+#include "tick/profile.h"
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/log.h"
@@ -23,7 +25,9 @@ struct launch_one {
 	struct launch_spec spec;
 	struct launch_result result;
 	struct error error;
-	int outcome; /* of launch_worker() */
+	int outcome;          /* of launch_begin() or launch_finish() */
+	const char *put_back; /* why it was not to be started any more; NULL: it was */
+	const struct dispatch *dispatch;
 };
 
 struct launch_batch {
@@ -58,7 +62,52 @@ static char *copy(const char *text, bool *oom)
 	return s;
 }
 
-/* Everything that launch_worker() needs, from the claim, the place and the settings. */
+/* What a worker of @profile may use. */
+static struct launch_limits launch_limits(const struct dispatch *d, const char *profile)
+{
+	const struct root_env *env = d->root->env;
+	struct settings set = d->set;
+
+	if (env->worker_settings)
+		env->worker_settings(env->arg, d->root->path, d->board.place.slug, profile,
+				     &set);
+	return (struct launch_limits){
+		.memory_max = set.memory_max,
+		.memory_high = set.memory_high,
+		.memory_swap_max = set.memory_swap_max,
+		.tasks_max = set.tasks_max,
+		.cpu_weight = set.cpu_weight,
+		.io_weight = set.io_weight,
+		.cpu_quota = set.cpu_quota,
+		.runtime_max_s = set.runtime_max_s,
+		.nice = set.nice,
+		.oom_score_adjust = set.oom_score_adjust,
+		.slice = set.slice,
+		.protect = set.protect,
+		.private_tmp = set.private_tmp,
+		.devices = set.devices,
+		.network = set.network,
+	};
+}
+
+/*
+ * Between the claim and the start work may be stopped by hand, or the lease be another's, who
+ * may start the task as well. Asked before git is, and again when it is through.
+ */
+static bool launch_wanted(void *arg, struct error *e)
+{
+	struct launch_one *one = arg;
+	const struct tick_host *host = &one->dispatch->root->host;
+	int64_t until;
+
+	if (host->stopped(host->arg, clock_wall_s(), &until, e))
+		one->put_back = "estop";
+	else if (!host->owner(host->arg, e))
+		one->put_back = "lease_lost";
+	return !one->put_back;
+}
+
+/* Everything that a launch needs, from the claim, the place and the settings. */
 static int launch_fill(const struct dispatch *d, struct launch_one *one)
 {
 	const struct board_place *place = &d->board.place;
@@ -67,7 +116,7 @@ static int launch_fill(const struct dispatch *d, struct launch_one *one)
 	char profile[256];
 	bool oom = false;
 
-	if (!c->assignee || !tick_profile_name(c->assignee, profile, sizeof(profile)))
+	if (!c->assignee || !profile_name(c->assignee, profile, sizeof(profile)))
 		(void)snprintf(profile, sizeof(profile), "%s", "?");
 	one->spec = (struct launch_spec){
 		.root = copy(root, &oom),
@@ -92,8 +141,12 @@ static int launch_fill(const struct dispatch *d, struct launch_one *one)
 		.provider = copy(c->provider, &oom),
 		.reasoning = copy(c->reasoning, &oom),
 		.goal_mode = c->goal_mode,
+		.goal_quiet = c->goal_quiet,
 		.goal_max_turns = c->goal_max_turns,
 		.max_runtime_seconds = c->max_runtime_seconds,
+		.limits = launch_limits(d, profile),
+		.wanted = launch_wanted,
+		.wanted_arg = one,
 	};
 	one->spec.profile_home = strcmp(profile, "default") == 0
 					 ? copy(root, &oom)
@@ -103,15 +156,28 @@ static int launch_fill(const struct dispatch *d, struct launch_one *one)
 
 static void batch_work(struct job *job)
 {
-	struct launch_batch *b = (struct launch_batch *)job;
+	struct launch_batch *b = container_of(job, struct launch_batch, job);
 
+	if (b->dry_run)
+		return; /* nothing is started */
 	for (size_t i = 0; i < b->n; i++) {
 		struct launch_one *one = &b->v[i];
 
-		if (b->dry_run || one->outcome < 0)
-			continue; /* nothing is started, or there was no memory for it */
-		one->outcome =
-			launch_worker(b->launcher, &one->spec, &one->result, &one->error);
+		if (one->outcome != 0)
+			continue; /* there was no memory for it */
+		/* asked also before a workspace is made */
+		if (launch_wanted(one, &one->error))
+			one->outcome = launch_begin(b->launcher, &one->spec, &one->result,
+						    &one->error);
+		else
+			one->outcome = LAUNCH_CALLED_OFF;
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		struct launch_one *one = &b->v[i];
+
+		if (one->outcome == 0)
+			one->outcome = launch_finish(b->launcher, &one->spec, &one->result,
+						     &one->error);
 	}
 }
 
@@ -135,17 +201,27 @@ static void batch_append(struct launch_batch **list, struct launch_batch *b)
 /* A failed spawn is not tried again at once: that would burn the task's retries in a second. */
 static void launch_hold(struct dispatch *d, const char *task)
 {
-	struct tick_hold *more = reallocarray(d->holds, d->n_holds + 1, sizeof(*more));
+	struct tick_hold *more =
+		reallocarray(d->launches.holds, d->launches.n_holds + 1, sizeof(*more));
 	struct tick_hold *h;
 
 	if (!more)
 		return; /* it is then tried at the next visit, no harm but the haste */
-	d->holds = more;
-	h = &more[d->n_holds++];
+	d->launches.holds = more;
+	h = &more[d->launches.n_holds++];
 	(void)snprintf(h->task, sizeof(h->task), "%s", task);
 	h->until = clock_wall_s() + d->set.dispatch_interval_s;
 	if (d->root->env->once)
 		h->until = INT64_MAX; /* one sweep tries each task once */
+}
+
+void launches_clock(struct dispatch *d)
+{
+	int64_t last = clock_wall_s() + d->set.dispatch_interval_s;
+
+	for (size_t i = 0; i < d->launches.n_holds; i++)
+		if (d->launches.holds[i].until > last && !d->root->env->once)
+			d->launches.holds[i].until = last;
 }
 
 static void batch_submit(struct dispatch *d, struct launch_batch *b);
@@ -166,26 +242,39 @@ static void batch_slow_next(struct root_env *env)
 static void batch_counted(const struct launch_batch *b)
 {
 	struct root_stats *stats = &b->dispatch->root->env->stats;
+	int64_t now = clock_wall_s(), waited;
 
 	for (size_t i = 0; i < b->n; i++) {
 		if (b->v[i].outcome != 0) {
-			stats->spawn_failed++;
+			stats->spawn_failed += !b->v[i].put_back;
 			continue;
 		}
 		stats->spawned++;
 		stats_time(&stats->exec, clock_mono_us() - b->wake_us);
+		waited = now - b->v[i].claim.ready_at;
+		stats_long_time(&stats->ready, waited > 0 ? (uint64_t)waited : 0);
 	}
+}
+
+static void batch_failed(struct dispatch *d, const struct launch_one *one)
+{
+	if (d->root->env->once || !launch_host_fault(one->outcome, &one->error))
+		launch_hold(d, one->claim.task);
+	else
+		hostfault_failed(d, one->error.text);
+	/* it is ready again when that is recorded, and the tick after it shall count it */
+	d->wake.want |= WANT_TICK;
 }
 
 static void batch_done(struct job *job)
 {
-	struct launch_batch *b = (struct launch_batch *)job;
+	struct launch_batch *b = container_of(job, struct launch_batch, job);
 	struct dispatch *d = b->dispatch;
 
 	if (b->slow)
 		batch_slow_next(d->root->env);
 
-	batch_unlink(&d->launching, b);
+	batch_unlink(&d->launches.launching, b);
 	batch_counted(b);
 	for (size_t i = 0; i < b->n; i++) {
 		struct launch_one *one = &b->v[i];
@@ -193,17 +282,31 @@ static void batch_done(struct job *job)
 					 .started = one->result.started,
 					 .run = one->claim.run,
 					 .pid = one->result.pid,
-					 .run_started_at = clock_wall_s() };
+					 .run_started_at = one->claim.run_started_at,
+					 .heartbeat = -1 };
 		int r;
 
+		(void)snprintf(w.profile, sizeof(w.profile), "%s",
+			       one->spec.profile ? one->spec.profile : "");
+
 		if (one->outcome != 0) {
-			launch_hold(d, one->claim.task);
+			if (one->put_back)
+				d->wake.want |= WANT_TICK; /* it may be over already */
+			else
+				batch_failed(d, one);
 			continue;
 		}
 		if (b->dry_run)
 			continue;
-		r = workers_watch(d, &w, one->result.pidfd, true);
+		if (one->result.pidfd < 0 && !one->result.child) {
+			/* it has ended, and its launcher knows how */
+			hostfault_started(d, one->claim.run);
+			workers_gone(d, &w);
+			continue;
+		}
+		r = workers_watch(d, &w, one->result.pidfd, one->result.child);
 		one->result.pidfd = -1;
+		hostfault_started(d, one->claim.run);
 		if (r < 0) {
 			struct log_about about = { .root = d->root->path,
 						   .board = d->board.place.slug,
@@ -217,8 +320,8 @@ static void batch_done(struct job *job)
 				  (int)one->result.pid, strerror(-r));
 		}
 	}
-	batch_append(&d->finished, b);
-	dispatch_next(d);
+	batch_append(&d->launches.finished, b);
+	d->wake.begin(d);
 	root_visit_ended(d->root);
 }
 
@@ -229,7 +332,7 @@ static struct launch_batch *batch_new(struct dispatch *d, size_t n)
 	if (!b)
 		return NULL;
 	b->dispatch = d;
-	b->wake_us = d->wake_us;
+	b->wake_us = d->visit.wake_us;
 	b->launcher = d->root->env->launcher(d->root->env->arg, d->root->path);
 	b->dry_run = d->root->env->dry_run;
 	return b;
@@ -242,6 +345,7 @@ static void batch_add(struct dispatch *d, struct launch_batch *b, struct plan_la
 	one->claim = *claim;
 	*claim = (struct plan_launch){ 0 };
 	one->result.pidfd = -1;
+	one->dispatch = d;
 	one->outcome = launch_fill(d, one);
 	if (one->outcome < 0)
 		(void)error_set(&one->error, one->outcome, "out of memory");
@@ -266,7 +370,7 @@ static void batch_start(struct dispatch *d, struct launch_batch *b, bool slow)
 	struct root_env *env = d->root->env;
 	struct launch_batch **p = &env->slow_waiting;
 
-	batch_append(&d->launching, b);
+	batch_append(&d->launches.launching, b);
 	b->slow = slow;
 	if (slow && env->slow_running >= SLOW_MAX) {
 		while (*p)
@@ -278,25 +382,28 @@ static void batch_start(struct dispatch *d, struct launch_batch *b, bool slow)
 	batch_submit(d, b);
 }
 
-static bool launch_slow(const struct plan_launch *c)
+/* One sweep starts its workers one after the other, in the order of the claims. */
+static bool launch_slow(const struct dispatch *d, const struct plan_launch *c)
 {
-	return c->workspace_kind && strcmp(c->workspace_kind, "worktree") == 0;
+	return !d->root->env->once && c->workspace_kind &&
+	       strcmp(c->workspace_kind, "worktree") == 0;
 }
 
 void launches_start(struct dispatch *d, struct plan *plan)
 {
+	size_t room = d->root->env->once ? plan->n_launches : BATCH_MAX;
 	struct launch_batch *b = NULL;
 
 	for (size_t i = 0; i < plan->n_launches; i++) {
 		struct plan_launch *c = &plan->launches[i];
-		bool slow = launch_slow(c);
+		bool slow = launch_slow(d, c);
 
-		if (b && (slow || b->n == BATCH_MAX)) {
+		if (b && (slow || b->n == room)) {
 			batch_start(d, b, false);
 			b = NULL;
 		}
 		if (!b)
-			b = batch_new(d, slow ? 1 : BATCH_MAX);
+			b = batch_new(d, slow ? 1 : room);
 		if (!b) {
 			/* the claim runs out by itself and the task comes back */
 			log_error(
@@ -320,9 +427,9 @@ size_t launches_count(const struct dispatch *d)
 {
 	size_t n = 0;
 
-	for (const struct launch_batch *b = d->launching; b; b = b->next)
+	for (const struct launch_batch *b = d->launches.launching; b; b = b->next)
 		n += b->n;
-	for (const struct launch_batch *b = d->finished; b; b = b->next)
+	for (const struct launch_batch *b = d->launches.finished; b; b = b->next)
 		n += b->n;
 	return n;
 }
@@ -331,32 +438,56 @@ size_t launches_runs(const struct dispatch *d, int64_t *list)
 {
 	size_t n = 0;
 
-	for (const struct launch_batch *b = d->launching; b; b = b->next)
+	for (const struct launch_batch *b = d->launches.launching; b; b = b->next)
 		for (size_t i = 0; i < b->n; i++)
 			list[n++] = b->v[i].claim.run;
-	for (const struct launch_batch *b = d->finished; b; b = b->next)
+	for (const struct launch_batch *b = d->launches.finished; b; b = b->next)
 		for (size_t i = 0; i < b->n; i++)
 			list[n++] = b->v[i].claim.run;
 	return n;
 }
 
+static bool batch_has(const struct launch_batch *list, int64_t run)
+{
+	for (const struct launch_batch *b = list; b; b = b->next)
+		for (size_t i = 0; i < b->n; i++)
+			if (b->v[i].claim.run == run)
+				return true;
+	return false;
+}
+
+bool launches_starting(const struct dispatch *d, int64_t run)
+{
+	return batch_has(d->launches.launching, run);
+}
+
+size_t launches_living(const struct dispatch *d, struct tick_living *list)
+{
+	size_t n = 0;
+
+	for (const struct launch_batch *b = d->launches.launching; b; b = b->next)
+		for (size_t i = 0; i < b->n; i++, n++) {
+			const struct launch_one *one = &b->v[i];
+
+			list[n].run = one->claim.run;
+			(void)snprintf(list[n].task, sizeof(list[n].task), "%s",
+				       one->claim.task);
+			(void)snprintf(list[n].profile, sizeof(list[n].profile), "%s",
+				       one->spec.profile ? one->spec.profile : "");
+		}
+	return n;
+}
+
 bool launches_pending(const struct dispatch *d, int64_t run)
 {
-	const struct launch_batch *lists[] = { d->launching, d->finished };
-
-	for (size_t k = 0; k < 2; k++)
-		for (const struct launch_batch *b = lists[k]; b; b = b->next)
-			for (size_t i = 0; i < b->n; i++)
-				if (b->v[i].claim.run == run)
-					return true;
-	return false;
+	return batch_has(d->launches.launching, run) || batch_has(d->launches.finished, run);
 }
 
 size_t launches_recording(const struct dispatch *d)
 {
 	size_t n = 0;
 
-	for (const struct launch_batch *b = d->recording; b; b = b->next)
+	for (const struct launch_batch *b = d->launches.recording; b; b = b->next)
 		n += b->n;
 	return n;
 }
@@ -365,26 +496,29 @@ int launches_take(struct dispatch *d)
 {
 	size_t n = 0;
 
-	d->recording = d->finished;
-	d->finished = NULL;
-	d->bj_record = NULL;
-	if (!d->recording)
+	d->launches.recording = d->launches.finished;
+	d->launches.finished = NULL;
+	d->launches.record = NULL;
+	if (!d->launches.recording)
 		return 0;
-	d->bj_record = calloc(launches_recording(d), sizeof(*d->bj_record));
-	if (!d->bj_record) {
-		d->finished = d->recording;
-		d->recording = NULL;
+	d->launches.record = calloc(launches_recording(d), sizeof(*d->launches.record));
+	if (!d->launches.record) {
+		d->launches.finished = d->launches.recording;
+		d->launches.recording = NULL;
 		return -ENOMEM;
 	}
-	for (struct launch_batch *b = d->recording; b; b = b->next)
+	for (struct launch_batch *b = d->launches.recording; b; b = b->next)
 		for (size_t i = 0; i < b->n; i++) {
 			struct launch_one *one = &b->v[i];
 
-			d->bj_record[n++] = (struct tick_launched){
+			d->launches.record[n++] = (struct tick_launched){
 				.launch = &one->claim,
 				.workspace_ok = one->outcome == 0 ||
 						one->outcome == LAUNCH_SPAWN_FAILED,
 				.spawned = one->outcome == 0,
+				.infrastructure = !d->root->env->once && one->outcome != 0 &&
+						  launch_host_fault(one->outcome, &one->error),
+				.put_back = one->put_back,
 				.error = one->error.text,
 				.pid = one->result.pid,
 				.started = one->result.started,
@@ -397,22 +531,38 @@ int launches_take(struct dispatch *d)
 
 void launches_recorded(struct dispatch *d, bool ok)
 {
-	free(d->bj_record);
-	d->bj_record = NULL;
-	while (d->recording) {
-		struct launch_batch *b = d->recording;
+	free(d->launches.record);
+	d->launches.record = NULL;
+	while (d->launches.recording) {
+		struct launch_batch *b = d->launches.recording;
 
-		d->recording = b->next;
+		d->launches.recording = b->next;
 		if (ok)
 			batch_free(b);
 		else
-			batch_append(&d->finished, b);
+			batch_append(&d->launches.finished, b);
 	}
-	if (ok && d->closing)
-		while (d->finished) {
-			struct launch_batch *b = d->finished;
+}
 
-			d->finished = b->next;
-			batch_free(b);
-		}
+void launches_forget(struct dispatch *d)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < d->launches.n_holds; i++)
+		if (d->launches.holds[i].until > clock_wall_s())
+			d->launches.holds[keep++] = d->launches.holds[i];
+	d->launches.n_holds = keep;
+}
+
+void launches_close(struct dispatch *d)
+{
+	launches_recorded(d, true);
+	while (d->launches.finished) {
+		struct launch_batch *b = d->launches.finished;
+
+		d->launches.finished = b->next;
+		batch_free(b);
+	}
+	free(d->launches.holds);
+	d->launches = (struct launches){ 0 };
 }

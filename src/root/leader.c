@@ -1,3 +1,7 @@
+/*
+ * Says who dispatches a root: the kernel names the holder of the lock, the owner file adds its
+ * name.
+ */
 #include "root/leader.h"
 
 #include <errno.h>

@@ -40,7 +40,8 @@
 #include "util/fs.h"
 #include "util/log.h"
 
-#define LEASE_RETRY_MS     5000 /* FAILED → COMPETING */
+#define LEASE_RETRY_MIN_MS 50   /* FAILED → COMPETING: what fails may pass in a moment, … */
+#define LEASE_RETRY_MS     5000 /* … or stay: doubling to this */
 #define LEASE_KICK_MS      2    /* between signals to a waiter that has not answered */
 #define LEASE_HANDOVER_MS  50   /* from a holder's end to the question who holds it now */
 #define LEASE_UNSURE_MS    200  /* until a kanband that just started has written who it is */
@@ -221,11 +222,15 @@ static void lease_on_finished(struct lease *lease, const struct lease_news *news
 		lease_adopt(lease, &lease->next);
 		lease_move(lease, LEASE_STATE_OWNER, "the lock is ours");
 		lease->told_error = (struct error)ERROR_NULL;
+		lease->retry_ms = LEASE_RETRY_MIN_MS;
 		lease->events.acquired(lease->arg, lease->last_epoch);
 		return;
 	}
 	lease_move(lease, LEASE_STATE_FAILED, news->error.text);
 	(void)uv_timer_start(&lease->timer, lease_on_timer, lease->retry_ms, 0);
+	lease->retry_ms *= 2;
+	if (lease->retry_ms > LEASE_RETRY_MS)
+		lease->retry_ms = LEASE_RETRY_MS;
 	if (strcmp(lease->told_error.text, news->error.text) == 0)
 		return;
 	lease->told_error = news->error;
@@ -295,7 +300,7 @@ int lease_open(struct lease **out, uv_loop_t *loop, const char *root,
 	lease->loop = loop;
 	lease->events = *events;
 	lease->arg = arg;
-	lease->retry_ms = LEASE_RETRY_MS;
+	lease->retry_ms = LEASE_RETRY_MIN_MS;
 	lease->state = LEASE_STATE_COMPETING;
 	lease_start(lease);
 	*out = STEAL(lease);

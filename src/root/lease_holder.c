@@ -129,7 +129,7 @@ void lease_holder_name(const struct lease *lease, const struct lease_hold *hold,
 	struct lease_owner owner;
 
 	*holder = (struct lease_holder){ 0 };
-	if (lease_owner_load(lease->paths.owner, &owner, NULL) < 0)
+	if (lease_owner_load(lease->paths.owner, &owner, NULL, NULL) < 0)
 		owner = (struct lease_owner){ 0 };
 	if (lease_holder_find(hold->dev, hold->ino, &holder->pid) != 1 || holder->pid <= 0) {
 		holder->pid = 0;
@@ -195,4 +195,39 @@ int lease_is_held(const char *root, pid_t *pid)
 		*pid = r == 1 ? holder : 0;
 	lease_paths_deinit(&paths);
 	return r;
+}
+
+/* As lease_locks_line(), of one that waits: "1: -> FLOCK …". */
+static bool lease_locks_waiter(const char *line, ino_t ino, pid_t *pid)
+{
+	unsigned long long inode;
+	long long id;
+
+	if (sscanf(line, "%*u: -> FLOCK ADVISORY WRITE %lld %*x:%*x:%llu ", &id, &inode) != 2 ||
+	    inode != ino)
+		return false;
+	*pid = id > 0 && id <= INT_MAX ? (pid_t)id : 0;
+	return true;
+}
+
+int lease_awaited(const char *root, pid_t *pid)
+{
+	CLEANUP(freep) char *text = NULL;
+	struct lease_paths paths;
+	char *save = NULL;
+	struct stat st;
+	pid_t waiter = 0;
+	int r = lease_paths_init(&paths, root), found = 0;
+
+	if (r == 0 && stat(paths.lock, &st) < 0)
+		r = -errno;
+	if (r == 0)
+		r = fs_read_file("/proc/locks", LEASE_LOCKS_MAX_BYTES, &text, NULL);
+	for (char *l = r == 0 ? strtok_r(text, "\n", &save) : NULL; l && !found;
+	     l = strtok_r(NULL, "\n", &save))
+		found = lease_locks_waiter(l, st.st_ino, &waiter);
+	if (pid)
+		*pid = waiter;
+	lease_paths_deinit(&paths);
+	return r < 0 ? r : found;
 }

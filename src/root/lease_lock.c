@@ -45,6 +45,13 @@ void lease_paths_deinit(struct lease_paths *paths)
 	*paths = (struct lease_paths){ 0 };
 }
 
+void lease_claimants_clear(struct lease_claimants *claimants)
+{
+	for (size_t i = 0; i < claimants->count; i++)
+		free(claimants->lock[i]);
+	*claimants = (struct lease_claimants){ .count = 0 };
+}
+
 void lease_hold_clear(struct lease_hold *hold)
 {
 	fs_closep(&hold->fd);
@@ -132,6 +139,24 @@ int lease_lock_is(const struct lease_paths *paths, dev_t dev, ino_t ino, struct 
 		return error_set(e, LEASE_LOST, "the lock file %s was replaced by another",
 				 paths->lock);
 	return 0;
+}
+
+int lease_check_copy(const struct lease *lease, struct lease_owner *owner, struct error *e)
+{
+	/* the mutex is no part of what the lease says */
+	pthread_mutex_t *mutex = (pthread_mutex_t *)&lease->mutex;
+	dev_t dev;
+	ino_t ino;
+
+	(void)pthread_mutex_lock(mutex);
+	*owner = lease->hold.owner;
+	dev = lease->hold.dev;
+	ino = lease->hold.ino;
+	(void)pthread_mutex_unlock(mutex);
+	if (owner->epoch == 0)
+		return error_set(e, LEASE_LOST, "this process does not own the lease of %s",
+				 lease->paths.root);
+	return lease_lock_is(&lease->paths, dev, ino, e);
 }
 
 #define LEASE_NOTE "kanband epoch "

@@ -1,9 +1,14 @@
 /*
  * The owner file `<root>/kanban/.dispatcher.owner.json`: who owns the lease, which generation
  * this is, and which claim locks earlier owners used. It is written only by the owner, after
- * the flock and before anybody is told, by an atomic and durable replace; readers need no lock.
+ * the flock and before anybody is told, by an atomic replace; readers need no lock.
  * It stays when the owner ends, since the next one counts on from it: whether the owner lives
  * is told by the lock, not by this file.
+ *
+ * Dispatch needs the lock, not the file on the disk, so a takeover waits for no sync: a busy
+ * disk would hold it for seconds. It is made durable when the boards are adopted
+ * (lease_claimants_settled()); after a power cut before that the epoch may be one that was
+ * used.
  *
  * Everything in it is input: it may be missing, cut, edited or hostile. What does not read is
  * treated as missing, and the epoch then counts on from the copy in the lock file.
@@ -23,13 +28,6 @@
 #define LEASE_OWNER_MAX_BYTES ((size_t)64 * 1024)
 #define LEASE_OWNER_MAX_DEPTH 64
 #define LEASE_CLAIMANT_MAX    300 /* host, colon, pid */
-
-void lease_claimants_clear(struct lease_claimants *claimants)
-{
-	for (size_t i = 0; i < claimants->count; i++)
-		free(claimants->lock[i]);
-	*claimants = (struct lease_claimants){ .count = 0 };
-}
 
 /* Copy what may come from anywhere: cut, on one line, and valid UTF-8, or JSON refuses it. */
 static void lease_copy(char *to, size_t size, const char *from)
@@ -160,7 +158,7 @@ static int lease_owner_fields(const json_t *o, struct lease_owner *owner)
 }
 
 int lease_owner_load(const char *path, struct lease_owner *owner,
-		     struct lease_claimants *claimants)
+		     struct lease_claimants *claimants, struct lease_past *past)
 {
 	CLEANUP(freep) char *data = NULL;
 	json_t *object;
@@ -181,6 +179,8 @@ int lease_owner_load(const char *path, struct lease_owner *owner,
 	r = lease_owner_fields(object, owner);
 	if (r == 0 && claimants)
 		r = lease_owner_claimants(object, claimants);
+	if (r == 0 && past)
+		lease_history_load(object, past);
 	json_decref(object);
 	if (r < 0)
 		*owner = (struct lease_owner){ 0 };
@@ -214,7 +214,8 @@ static json_t *lease_owner_json(const struct lease_owner *owner,
 }
 
 int lease_owner_save(const char *path, const struct lease_owner *owner,
-		     const struct lease_claimants *claimants)
+		     const struct lease_claimants *claimants, const struct lease_past *past,
+		     bool durable)
 {
 	CLEANUP(freep) char *line = NULL;
 	CLEANUP(freep) char *text = NULL;
@@ -222,6 +223,10 @@ int lease_owner_save(const char *path, const struct lease_owner *owner,
 
 	if (!object)
 		return -ENOMEM;
+	if (lease_history_put(object, past) < 0) {
+		json_decref(object);
+		return -ENOMEM;
+	}
 	text = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
 	if (!text)
@@ -229,7 +234,8 @@ int lease_owner_save(const char *path, const struct lease_owner *owner,
 	line = fs_path("%s\n", text);
 	if (!line)
 		return -ENOMEM;
-	return fs_write_atomic(path, line, strlen(line), 0644);
+	return durable ? fs_write_atomic(path, line, strlen(line), 0644)
+		       : fs_write_soon(path, line, strlen(line), 0644);
 }
 
 int lease_read_owner(const char *root, struct lease_owner *owner)
@@ -238,7 +244,7 @@ int lease_read_owner(const char *root, struct lease_owner *owner)
 	int r = lease_paths_init(&paths, root);
 
 	if (r == 0)
-		r = lease_owner_load(paths.owner, owner, NULL);
+		r = lease_owner_load(paths.owner, owner, NULL, NULL);
 	lease_paths_deinit(&paths);
 	return r;
 }
@@ -286,12 +292,13 @@ static int lease_take_claimants(const struct lease *lease, const struct lease_ow
 
 static int lease_take_locked(struct lease *lease, struct lease_hold *hold, struct error *e)
 {
+	CLEANUP(freep) struct lease_past *past = calloc(1, sizeof(*past));
 	struct lease_claimants older = { .count = 0 };
 	struct lease_owner last;
 	int64_t noted;
 	int r;
 
-	r = lease_owner_load(lease->paths.owner, &last, &older);
+	r = lease_owner_load(lease->paths.owner, &last, &older, past);
 	if (r < 0 && r != -ENOENT && r != -EBADMSG) {
 		lease_claimants_clear(&older);
 		return error_errno(e, r, "cannot take the lease of %s: cannot read %s",
@@ -305,8 +312,10 @@ static int lease_take_locked(struct lease *lease, struct lease_hold *hold, struc
 	lease_claimants_clear(&older);
 	if (r < 0)
 		return error_errno(e, r, "cannot take the lease of %s", lease->paths.root);
+	if (past && last.epoch > 0) /* without memory the past is forgotten, nothing worse */
+		lease_history_push(past, &last, &lease->self);
 	lease_owner_sweep(&lease->paths);
-	r = lease_owner_save(lease->paths.owner, &hold->owner, &hold->claimants);
+	r = lease_owner_save(lease->paths.owner, &hold->owner, &hold->claimants, past, false);
 	if (r < 0)
 		return error_errno(e, r, "cannot take the lease of %s: cannot write %s",
 				   lease->paths.root, lease->paths.owner);
@@ -333,8 +342,9 @@ int lease_take(struct lease *lease, struct lease_hold *hold, struct error *e)
 
 int lease_claimants_settled(struct lease *lease, int64_t epoch, struct error *e)
 {
+	CLEANUP(freep) struct lease_past *past = calloc(1, sizeof(*past));
 	struct lease_claimants none = { .count = 0 };
-	struct lease_owner owner;
+	struct lease_owner owner, file;
 	int r;
 
 	(void)pthread_mutex_lock(&lease->owner_mutex);
@@ -347,7 +357,10 @@ int lease_claimants_settled(struct lease *lease, int64_t epoch, struct error *e)
 		r = error_set(e, LEASE_LOST, "epoch %" PRId64 " of the lease of %s is over",
 			      epoch, lease->paths.root);
 	if (r == 0) {
-		r = lease_owner_save(lease->paths.owner, &owner, &none);
+		/* a file that somebody damaged meanwhile is written anew, without a past */
+		if (past && lease_owner_load(lease->paths.owner, &file, NULL, past) < 0)
+			past->n = 0;
+		r = lease_owner_save(lease->paths.owner, &owner, &none, past, true);
 		if (r < 0)
 			(void)error_errno(e, r, "cannot write %s", lease->paths.owner);
 		else
@@ -355,4 +368,55 @@ int lease_claimants_settled(struct lease *lease, int64_t epoch, struct error *e)
 	}
 	(void)pthread_mutex_unlock(&lease->owner_mutex);
 	return r;
+}
+
+int lease_leave(struct lease *lease, const char *why)
+{
+	CLEANUP(freep) struct lease_past *past = calloc(1, sizeof(*past));
+	struct lease_claimants claimants = { .count = 0 };
+	struct lease_owner owner, file;
+	struct error e = ERROR_NULL;
+	int r = past ? 0 : -ENOMEM;
+
+	(void)pthread_mutex_lock(&lease->owner_mutex);
+	if (r == 0)
+		r = lease_check_copy(lease, &owner, &e);
+	if (r == 0)
+		r = lease_owner_load(lease->paths.owner, &file, &claimants, past);
+	if (r == 0 && file.epoch != owner.epoch)
+		r = LEASE_LOST;
+	if (r == 0) {
+		past->ended_at = clock_wall_s();
+		(void)snprintf(past->ended_why, sizeof(past->ended_why), "%s", why);
+		r = lease_owner_save(lease->paths.owner, &owner, &claimants, past, false);
+	}
+	(void)pthread_mutex_unlock(&lease->owner_mutex);
+	lease_claimants_clear(&claimants);
+	return r;
+}
+
+int lease_read_history(const char *root, struct lease_term **terms, size_t *n)
+{
+	CLEANUP(freep) struct lease_past *past = calloc(1, sizeof(*past));
+	struct lease_term *list = calloc(LEASE_HISTORY_MAX + 1, sizeof(*list));
+	struct lease_paths paths;
+	struct lease_owner owner;
+	int r = lease_paths_init(&paths, root);
+
+	if (r == 0 && (!past || !list))
+		r = -ENOMEM;
+	if (r == 0)
+		r = lease_owner_load(paths.owner, &owner, NULL, past);
+	lease_paths_deinit(&paths);
+	if (r < 0) {
+		free(list);
+		return r;
+	}
+	list[0] = lease_history_term(&owner);
+	list[0].until = past->ended_at;
+	(void)snprintf(list[0].why, sizeof(list[0].why), "%s", past->ended_why);
+	(void)memcpy(list + 1, past->terms, past->n * sizeof(*list));
+	*terms = list;
+	*n = past->n + 1;
+	return 0;
 }

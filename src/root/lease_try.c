@@ -58,24 +58,6 @@ void lease_release(struct lease *lease)
 	(void)pthread_mutex_unlock(&lease->mutex);
 }
 
-int lease_check_copy(const struct lease *lease, struct lease_owner *owner, struct error *e)
-{
-	/* the mutex is no part of what the lease says */
-	pthread_mutex_t *mutex = (pthread_mutex_t *)&lease->mutex;
-	dev_t dev;
-	ino_t ino;
-
-	(void)pthread_mutex_lock(mutex);
-	*owner = lease->hold.owner;
-	dev = lease->hold.dev;
-	ino = lease->hold.ino;
-	(void)pthread_mutex_unlock(mutex);
-	if (owner->epoch == 0)
-		return error_set(e, LEASE_LOST, "this process does not own the lease of %s",
-				 lease->paths.root);
-	return lease_lock_is(&lease->paths, dev, ino, e);
-}
-
 int lease_check(const struct lease *lease, struct error *e)
 {
 	struct lease_owner owner;
@@ -147,6 +129,8 @@ struct lease *lease_free(struct lease *lease)
 {
 	if (!lease)
 		return NULL;
+	if (lease->hold.owner.epoch > 0) /* the history says so, or not */
+		IGNORE(lease_leave(lease, "it was done"));
 	lease_base_deinit(lease);
 	free(lease);
 	return NULL;

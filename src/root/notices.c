@@ -114,7 +114,7 @@ static void notices_timer(uv_timer_t *t)
 			next = b->look_at;
 		if ((b->ops || (b->look && d->dispatched && n->state == NOTICES_OPEN)) &&
 		    notices_may(d))
-			dispatch_want(d, WANT_NOTIFY);
+			wakeup_want(d, WANT_NOTIFY);
 	}
 	if (next)
 		notices_poke(n, next > now ? next - now : 0);
@@ -169,7 +169,7 @@ static void notices_call_log(void *arg, int priority, const char *id, const char
 
 static void open_work(struct job *job)
 {
-	struct notices *n = (struct notices *)((char *)job - offsetof(struct notices, open));
+	struct notices *n = container_of(job, struct notices, open);
 
 	n->result = outbox_open(&n->outbox, n->path, &n->found, &n->error);
 }
@@ -192,9 +192,10 @@ static int notices_start(struct notices *n)
 	int r = 0;
 
 	if (!n->sender)
-		r = sender_new(&n->sender, root->env->loop, root->env->jobs, root->path,
-			       root->set.hermes,
-			       root->env->launcher(root->env->arg, root->path)->environ);
+		r = sender_new(
+			&n->sender, root->env->loop, root->env->jobs, root->path,
+			root->set.hermes,
+			launcher_environment(root->env->launcher(root->env->arg, root->path)));
 	if (r == 0 && !n->gateways)
 		r = gateways_new(&n->gateways, root->path, (enum notify_mode)root->set.notify,
 				 NULL, NULL);
@@ -241,7 +242,7 @@ static void notices_opened(struct notices *n)
 
 static void open_done(struct job *job)
 {
-	struct notices *n = (struct notices *)((char *)job - offsetof(struct notices, open));
+	struct notices *n = container_of(job, struct notices, open);
 
 	n->opening = false;
 	if (n->state == NOTICES_CLOSING) {
@@ -439,7 +440,7 @@ static void notices_stopped(void *arg)
 		if (b)
 			b->ops = notify_has_ops(n->notify, d->board.place.slug);
 		if (b && b->ops && notices_may(d))
-			dispatch_want(d, WANT_NOTIFY);
+			wakeup_want(d, WANT_NOTIFY);
 	}
 	root_visit_ended(n->root);
 }

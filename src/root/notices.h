@@ -46,9 +46,10 @@ struct notices_board {
 	bool ops;                       /* there are ops */
 	bool last;                      /* stopping: it was visited for the last time */
 	uint64_t full_ms;               /* uv_now() of the last full look */
-	uint64_t look_at;               /* uv_now() of the next one; 0: none is due */
-	unsigned failures;              /* looks in a row */
-	bool told;                      /* … and it was logged */
+	uint64_t purge_ms; /* … of the last one that removed what is over; 0: none */
+	uint64_t look_at;  /* uv_now() of the next one; 0: none is due */
+	unsigned failures; /* looks in a row */
+	bool told;         /* … and it was logged */
 };
 
 /* What one visit carries. */

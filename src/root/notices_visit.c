@@ -12,6 +12,7 @@
 #include "util/log.h"
 
 #define FULL_EVERY_MS 60000 /* a look that trusts nothing follows others within this */
+#define PURGE_MS      3600000
 #define FAIL_MIN_MS   5000
 #define FAIL_MAX_MS   300000
 
@@ -23,6 +24,13 @@ static bool visit_owns(void *arg, const char *profile)
 	struct notices_visit *v = arg;
 
 	return gateways_owns(v->n->gateways, profile);
+}
+
+static int64_t visit_waits(void *arg, const char *profile, const struct subs_key *key)
+{
+	struct notices_visit *v = arg;
+
+	return notify_visit_waits(&v->nv, profile, key);
 }
 
 static int visit_item(struct notices_visit *v, const struct subs_claim *c,
@@ -116,48 +124,17 @@ static void visit_free(struct notices_visit *v)
 	free(v->items);
 	free(v->sure);
 	notify_visit_deinit(&v->nv);
-	free(v->rq.ops);
-	free(v->rq.holds);
 	free(v);
 }
 
-static struct subs_key visit_key(const struct notify_key *k)
+/* Since when nothing happened where a subscription is over; 0: it is not asked now. */
+static int64_t begin_purge(const struct root *root, const struct notices_board *b, uint64_t now)
 {
-	return (struct subs_key){ k->task, k->platform, k->chat, k->thread };
-}
+	const int64_t days = root->set.done_sub_retention_days;
 
-/* The notifier's lists as the board wants them. */
-static int visit_lists(struct notices_visit *v)
-{
-	static const enum subs_verb verbs[] = { [NOTIFY_CHECK] = SUBS_CHECK,
-						[NOTIFY_REWIND] = SUBS_REWIND,
-						[NOTIFY_FINISH] = SUBS_FINISH };
-
-	v->rq.ops = calloc(v->nv.n_ops + 1, sizeof(*v->rq.ops));
-	v->rq.holds = calloc(v->nv.n_holds + 1, sizeof(*v->rq.holds));
-	if (!v->rq.ops || !v->rq.holds)
-		return -ENOMEM;
-	v->rq.n_ops = v->nv.n_ops;
-	v->rq.n_holds = v->nv.n_holds;
-	for (size_t i = 0; i < v->nv.n_ops; i++) {
-		const struct notify_op *op = &v->nv.ops[i];
-
-		v->rq.ops[i] = (struct subs_op){ .key = visit_key(op->key),
-						 .verb = verbs[op->verb],
-						 .old = op->old,
-						 .new = op->new };
-	}
-	for (size_t i = 0; i < v->nv.n_holds; i++) {
-		const struct notify_hold *h = &v->nv.holds[i];
-
-		v->rq.holds[i] = (struct subs_hold){ .key = visit_key(&h->key),
-						     .until = h->until,
-						     .only = h->only,
-						     .parked = h->parked,
-						     .cursor = h->cursor,
-						     .row = h->row };
-	}
-	return 0;
+	if (days == 0 || (b->purge_ms && now - b->purge_ms < PURGE_MS))
+		return 0;
+	return clock_wall_s() - days * 86400;
 }
 
 void notices_begin(struct dispatch *d, struct board_job *bj, bool tick)
@@ -184,21 +161,26 @@ void notices_begin(struct dispatch *d, struct board_job *bj, bool tick)
 	v->rq = (struct subs_request){
 		.now = v->now,
 		.look = look,
-		.full = b->look || !b->known || (d->want & WANT_FULL) ||
+		.full = b->look || !b->known || (d->wake.want & WANT_FULL) ||
 			now - b->full_ms >= FULL_EVERY_MS,
+		.purge_before = begin_purge(d->root, b, now),
 		.after_event = b->after_event,
 		.after_row = b->after_row,
 		.owns = visit_owns,
+		.waits = visit_waits,
 		.claimed = visit_claimed,
 		.committed = visit_committed,
 		.arg = v,
 	};
-	if (notify_visit_begin(n->notify, v->slug, &v->nv) < 0 || visit_lists(v) < 0) {
-		/* gives the ops back unanswered */
+	if (notify_visit_begin(n->notify, v->slug, &v->nv) < 0) {
 		notify_visit_end(n->notify, v->slug, &v->nv, false);
 		visit_free(v);
 		return;
 	}
+	v->rq.ops = v->nv.ops;
+	v->rq.n_ops = v->nv.n_ops;
+	v->rq.holds = v->nv.holds;
+	v->rq.n_holds = v->nv.n_holds;
 	bj->subs = &v->rq;
 	bj->subs_must = b->ops || (b->look && look);
 	v->asked = b->look && look;
@@ -218,44 +200,25 @@ static void end_claims(struct notices_visit *v)
 	v->n_items = 0;
 }
 
+/* What was answered and not committed is not answered. */
 static void end_answers(struct notices_visit *v, const struct subs_result *res)
 {
-	static const enum notify_answer answers[] = {
-		[SUBS_UNANSWERED] = NOTIFY_UNANSWERED, [SUBS_DONE] = NOTIFY_DONE,
-		[SUBS_AT_OLD] = NOTIFY_AT_OLD,         [SUBS_AT_NEW] = NOTIFY_AT_NEW,
-		[SUBS_ELSEWHERE] = NOTIFY_ELSEWHERE,   [SUBS_GONE] = NOTIFY_GONE,
-	};
-
-	for (size_t i = 0; res->answered && i < v->nv.n_ops; i++)
-		v->nv.ops[i].answer = answers[v->rq.ops[i].answer];
-	for (size_t i = 0; i < v->nv.n_holds; i++) {
-		v->nv.holds[i].used = v->rq.holds[i].used;
-		v->nv.holds[i].gone = v->rq.holds[i].gone;
-	}
+	for (size_t i = 0; !res->answered && i < v->nv.n_ops; i++)
+		v->nv.ops[i].answer = SUBS_UNANSWERED;
 }
 
 static void end_skips(struct notices_visit *v, struct dispatch *d,
 		      const struct subs_result *res)
 {
-	static const enum notify_why whys[] = { [SUBS_NOT_OURS] = NOTIFY_NOT_OURS,
-						[SUBS_WAKE] = NOTIFY_WAKE,
-						[SUBS_NO_TEXT] = NOTIFY_NO_TEXT };
-	CLEANUP(freep) struct notify_skip *list = calloc(res->n_skips + 1, sizeof(*list));
 	uint64_t gone = gateways_due(v->n->gateways), now = clock_mono_ms();
-	unsigned again = 0;
+	unsigned again;
 
 	if (!v->rq.full) { /* it does not list all: one that does follows soon */
 		if (res->n_skips > 0)
 			notices_due(v->n, d, FAIL_MIN_MS);
 		return;
 	}
-	for (size_t i = 0; list && i < res->n_skips; i++)
-		list[i] = (struct notify_skip){ .profile = res->skips[i].profile,
-						.why = whys[res->skips[i].why],
-						.count = res->skips[i].count,
-						.oldest = res->skips[i].oldest };
-	if (list)
-		again = notify_skipped(v->n->notify, v->slug, list, res->n_skips);
+	again = notify_skipped(v->n->notify, v->slug, res->skips, res->n_skips);
 	if (again)
 		notices_due(v->n, d, (uint64_t)again * 1000);
 	/* a gateway that is leaving may be gone then, and its rows ours */
@@ -284,6 +247,12 @@ static void end_looked(struct notices_visit *v, struct dispatch *d,
 	if (v->rq.full) {
 		b->known = true;
 		b->full_ms = now;
+		if (v->rq.purge_before)
+			b->purge_ms = now ? now : 1;
+		if (res->purged)
+			log_about(LOG_INFO, &about,
+				  "%u subscriptions of tasks that have long been over are gone",
+				  res->purged);
 	} else {
 		notices_due(v->n, d, FULL_EVERY_MS - (now - b->full_ms) % FULL_EVERY_MS);
 	}

@@ -1,5 +1,5 @@
 /*
- * Errands wait in a list of their board. One starts when no visit has the board: before the
+ * Operations wait in a list of their board. One starts when no visit has the board: before the
  * next visit, so that a busy board cannot keep an operator waiting for ever, and one at a time,
  * so that the board is visited in between.
  */
@@ -11,9 +11,9 @@
 #include "root/root.h"
 #include "util/log.h"
 
-static void errand_append(struct dispatch *d, struct errand *e)
+static void operation_append(struct dispatch *d, struct operation *e)
 {
-	struct errand **p = &d->errands;
+	struct operation **p = &d->operations;
 
 	e->dispatch = d;
 	e->next = NULL;
@@ -22,9 +22,9 @@ static void errand_append(struct dispatch *d, struct errand *e)
 	*p = e;
 }
 
-static bool errand_unlink(struct dispatch *d, struct errand *e)
+static bool operation_unlink(struct dispatch *d, struct operation *e)
 {
-	for (struct errand **p = &d->errands; *p; p = &(*p)->next)
+	for (struct operation **p = &d->operations; *p; p = &(*p)->next)
 		if (*p == e) {
 			*p = e->next;
 			return true;
@@ -32,18 +32,18 @@ static bool errand_unlink(struct dispatch *d, struct errand *e)
 	return false;
 }
 
-static void errand_work(struct job *job)
+static void operation_work(struct job *job)
 {
-	struct errand *e = (struct errand *)job;
+	struct operation *e = container_of(job, struct operation, job);
 
 	if (e->close)
 		board_close(&e->dispatch->board);
 	e->work(job);
 }
 
-static void errand_done(struct job *job)
+static void operation_done(struct job *job)
 {
-	struct errand *e = (struct errand *)job;
+	struct operation *e = container_of(job, struct operation, job);
 	struct dispatch *d = e->dispatch;
 	struct root *root = d->root;
 
@@ -52,32 +52,35 @@ static void errand_done(struct job *job)
 		root->env->open_boards--;
 	if (e->fresh)
 		board_forget(&d->board);
-	d->want |= e->close && d->dispatched ? WANT_FULL : 0;
+	d->wake.want |= e->close && d->dispatched ? WANT_FULL : 0;
 	e->done(e, true);
-	dispatch_next(d);
+	d->wake.begin(d);
 	root_visit_ended(root);
 }
 
-bool errand_next(struct dispatch *d)
+bool operation_next(struct dispatch *d)
 {
-	struct errand *e = d->errands, *next;
+	struct operation *e = d->operations, *next;
 
-	if (d->board.busy || d->in_done || d->closing)
+	if (d->board.busy || d->visit.in_done || d->closing)
 		return false;
 	for (; e; e = next) {
 		int r;
 
 		next = e->next;
-		if (e->after > d->visits)
+		if (e->after > d->visit.count)
 			continue;
-		(void)errand_unlink(d, e);
+		(void)operation_unlink(d, e);
 		if (!e->work) {
 			e->done(e, true);
-			return errand_next(d); /* the list may be another now */
+			return operation_next(d); /* the list may be another now */
 		}
 		e->had = d->board.db != NULL;
-		r = job_submit(d->root->env->jobs, &e->job, e->name, errand_work, errand_done,
-			       e->limit_ms);
+		/* what needs the board closed reads all of it */
+		r = e->close ? job_submit_long(d->root->env->jobs, &e->job, e->name,
+					       operation_work, operation_done, e->limit_ms)
+			     : job_submit(d->root->env->jobs, &e->job, e->name, operation_work,
+					  operation_done, e->limit_ms);
 		if (r == 0) {
 			d->board.busy = true;
 			return true;
@@ -85,35 +88,35 @@ bool errand_next(struct dispatch *d)
 		log_error("cannot start %s of board %s: %s", e->name, d->board.place.slug,
 			  strerror(-r));
 		e->done(e, false);
-		return errand_next(d);
+		return operation_next(d);
 	}
 	return false;
 }
 
-void errand_submit(struct dispatch *d, struct errand *e)
+void operation_submit(struct dispatch *d, struct operation *e)
 {
-	errand_append(d, e);
-	(void)errand_next(d); /* else it is started when the board is idle */
+	operation_append(d, e);
+	(void)operation_next(d); /* else it is started when the board is idle */
 }
 
-void errand_after_visit(struct dispatch *d, struct errand *e)
+void operation_after_visit(struct dispatch *d, struct operation *e)
 {
 	/* one that is under way may have looked already */
-	e->after = d->visits + (d->board.busy ? 2 : 1);
-	dispatch_want(d, WANT_FULL);
+	e->after = d->visit.count + (d->board.busy ? 2 : 1);
+	wakeup_want(d, WANT_FULL);
 }
 
-bool errand_forget(struct errand *e)
+bool operation_forget(struct operation *e)
 {
-	return errand_unlink(e->dispatch, e);
+	return operation_unlink(e->dispatch, e);
 }
 
-void errands_end(struct dispatch *d)
+void operations_end(struct dispatch *d)
 {
-	while (d->errands) {
-		struct errand *e = d->errands;
+	while (d->operations) {
+		struct operation *e = d->operations;
 
-		d->errands = e->next;
+		d->operations = e->next;
 		e->done(e, false);
 	}
 }

@@ -13,246 +13,37 @@
  * each open board is checkpointed and closed; the lease goes last.
  */
 #include "root/root.h"
+#include "root/collect.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "root.h"
+#include "root/barrier.h"
 #include "root/decompose.h"
 #include "root/dispatch.h"
+#include "root/ends.h"
+#include "root/hostfault.h"
 #include "root/notices.h"
+#include "root/once_sweep.h"
 #include "root/operation.h"
+#include "root/tick_host.h"
 #include "root/watchdir.h"
 #include "util/clock.h"
-#include "util/fs.h"
 #include "util/log.h"
 
-#define SCAN_LIMIT_MS    60000
 #define SETTLED_LIMIT_MS 60000
+#define UNWATCHED_MS     5000 /* sweeps, while inotify is not to be had */
 
-static void root_scan(struct root *root);
 static void root_stop_step(struct root *root);
-
-static struct log_about root_about(const struct root *root, const char *id)
-{
-	return (struct log_about){ .root = root->path, .epoch = root->epoch, .id = id };
-}
-
-/* ---- the set of boards ----------------------------------------------------------------------
- */
-
-static int place_copy(struct board_place *to, const struct board_place *from)
-{
-	*to = *from;
-	to->db_path = from->db_path ? strdup(from->db_path) : NULL;
-	to->folder = from->folder ? strdup(from->folder) : NULL;
-	to->logs_dir = from->logs_dir ? strdup(from->logs_dir) : NULL;
-	to->workspaces_dir = from->workspaces_dir ? strdup(from->workspaces_dir) : NULL;
-	to->default_workdir = from->default_workdir ? strdup(from->default_workdir) : NULL;
-	if (to->db_path && to->folder && to->logs_dir && to->workspaces_dir &&
-	    (to->default_workdir || !from->default_workdir))
-		return 0;
-	board_place_deinit(to);
-	return -ENOMEM;
-}
-
-static struct dispatch *root_find(struct root *root, const char *slug, size_t hint)
-{
-	/* scans come in the same order, so the hint nearly always hits */
-	if (hint < root->n_boards && strcmp(root->boards[hint]->board.place.slug, slug) == 0)
-		return root->boards[hint];
-	for (size_t i = 0; i < root->n_boards; i++)
-		if (strcmp(root->boards[i]->board.place.slug, slug) == 0)
-			return root->boards[i];
-	return NULL;
-}
-
-/* Does the place differ in anything but its stamps? */
-static bool place_differs(const struct board_place *a, const struct board_place *b)
-{
-	const char *aw = a->default_workdir ? a->default_workdir : "";
-	const char *bw = b->default_workdir ? b->default_workdir : "";
-
-	return strcmp(a->db_path, b->db_path) != 0 || a->archived != b->archived ||
-	       strcmp(a->duplicate_of, b->duplicate_of) != 0 || strcmp(aw, bw) != 0;
-}
-
-/* NULL when out of memory. */
-static struct dispatch *root_add(struct root *root, const struct board_place *found)
-{
-	struct dispatch **more =
-		reallocarray(root->boards, root->n_boards + 1, sizeof(struct dispatch *));
-	struct board_place place;
-	struct dispatch *d;
-
-	if (!more)
-		return NULL;
-	root->boards = more;
-	if (place_copy(&place, found) < 0 || dispatch_new(&d, root, &place) < 0)
-		return NULL;
-	more[root->n_boards++] = d;
-	return d;
-}
-
-static void root_drop_gone(struct root *root)
-{
-	size_t keep = 0;
-
-	for (size_t i = 0; i < root->n_boards; i++) {
-		struct dispatch *d = root->boards[i];
-
-		if (d->present || !dispatch_idle(d))
-			root->boards[keep++] = d;
-		else
-			dispatch_close(d);
-	}
-	root->n_boards = keep;
-}
-
-static void root_uncounted(struct root *root, bool uncounted)
-{
-	struct root_env *env = root->env;
-
-	if (root->uncounted == uncounted)
-		return;
-	root->uncounted = uncounted;
-	env->uncounted += uncounted ? 1U : -1U;
-	if (env->uncounted == 0)
-		env->counted(env->arg);
-}
 
 void root_counted(struct root *root)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
 		if (root->boards[i]->dispatched &&
 		    root->boards[i]->board.state == BOARD_HEALTHY)
-			dispatch_want(root->boards[i], WANT_TICK);
-}
-
-static void root_scanned(struct root *root)
-{
-	bool news = !root->scanned;
-
-	for (size_t i = 0; i < root->n_boards; i++)
-		root->boards[i]->present = false;
-	for (size_t i = 0; i < root->disc.count; i++) {
-		const struct board_place *found = &root->disc.boards[i];
-		struct dispatch *d = root_find(root, found->slug, i);
-		struct board_place place;
-
-		if (!d) {
-			d = root_add(root, found);
-			if (!d) {
-				log_error("out of memory: board %s is not dispatched in this "
-					  "sweep",
-					  found->slug);
-				continue;
-			}
-			news = true;
-			dispatch_uncounted(d, d->dispatched);
-		} else if (place_differs(&d->board.place, found) &&
-			   place_copy(&place, found) == 0) {
-			dispatch_place(d, &place);
-			news = true;
-		}
-		d->present = true;
-	}
-	root_drop_gone(root);
-	root->scanned = true;
-	if (news && !root->env->once)
-		watchdir_update(root);
-	for (size_t i = 0; i < root->disc.count; i++) {
-		struct dispatch *d = root_find(root, root->disc.boards[i].slug, i);
-
-		if (d)
-			/* what a visit has seen is its own until it ends */
-			dispatch_sweep(d,
-				       d->board.busy ||
-					       board_changed(&d->board, &root->disc.boards[i]));
-	}
-	root_uncounted(root, false);
-	notices_scanned(root);
-	root->env->changed(root->env->arg);
-}
-
-/* ---- scanning ------------------------------------------------------------------------------
- */
-
-static void scan_work(struct job *job)
-{
-	struct root *root = (struct root *)((char *)job - offsetof(struct root, scan));
-	CLEANUP(freep) char *profiles = fs_path("%s/profiles", root->path);
-	struct file_stamp now = profiles ? file_stamp_of(profiles) : (struct file_stamp){ 0 };
-
-	root->profiles_changed = !profiles || !file_stamp_equal(&now, &root->profiles);
-	root->profiles = now;
-	root->scan_result =
-		discover_boards(&root->disc, root->path, root->scan_pinned, &root->scan_error);
-	for (size_t i = 0;
-	     root->env->redirect && root->scan_result == 0 && i < root->disc.count; i++)
-		root->scan_result = root->env->redirect(
-			root->env->redirect_arg, &root->disc.boards[i], &root->scan_error);
-}
-
-static void scan_done(struct job *job)
-{
-	struct root *root = (struct root *)((char *)job - offsetof(struct root, scan));
-	struct log_about about = root_about(root, NULL);
-
-	root->scanning = false;
-	root->scanned_once = true;
-	for (size_t i = 0; i < root->disc.n_notes; i++)
-		log_about(LOG_NOTICE, &about, "%s", root->disc.notes[i]);
-	if (root->scan_result < 0) {
-		if (!root->scan_told)
-			log_about(LOG_ERR, &about,
-				  "cannot list the boards: %s; trying again at every "
-				  "sweep",
-				  root->scan_error.text);
-		root->scan_told = true;
-		root_uncounted(root, false); /* other roots need not wait for it */
-	} else {
-		if (root->scan_told)
-			log_about(LOG_NOTICE, &about, "the boards can be listed again");
-		root->scan_told = false;
-		if (atomic_load(&root->owner) && !root->stopping)
-			root_scanned(root);
-	}
-	if (root->rescan) {
-		root->rescan = false;
-		root_scan(root);
-	}
-	root_visit_ended(root);
-}
-
-static void root_scan(struct root *root)
-{
-	int r;
-
-	if (root->stopping || !atomic_load(&root->owner))
-		return;
-	if (root->scanning) {
-		root->rescan = true;
-		return;
-	}
-	root->scan_error = (struct error)ERROR_NULL;
-	root->scan_pinned = root->set.pinned_db; /* a reload changes the settings meanwhile */
-	r = job_submit(root->env->jobs, &root->scan, "scan", scan_work, scan_done,
-		       SCAN_LIMIT_MS);
-	if (r == 0) {
-		root->scanning = true;
-		root->env->stats.sweeps++;
-	} else {
-		log_error("cannot scan %s: %s; trying again at the next sweep", root->path,
-			  strerror(-r));
-	}
-}
-
-void root_release(struct root *root)
-{
-	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->dispatched)
-			dispatch_want(root->boards[i], WANT_FULL);
+			wakeup_want(root->boards[i], WANT_TICK);
 }
 
 void root_sweep(struct root *root)
@@ -263,12 +54,15 @@ void root_sweep(struct root *root)
 static void root_sweep_timer(uv_timer_t *t)
 {
 	root_sweep(t->data);
+	collect_sweep(t->data);
 }
 
 static void root_arm(struct root *root)
 {
 	uint64_t ms = (uint64_t)root->set.dispatch_interval_s * 1000;
 
+	if (watchdir_wanting(root) && ms > UNWATCHED_MS)
+		ms = UNWATCHED_MS;
 	if (!root->env->once)
 		IGNORE(uv_timer_start(&root->sweep, root_sweep_timer, ms,
 				      ms)); /* never fails with a callback */
@@ -297,19 +91,23 @@ static void claimants_copy(struct root *root)
 		if (!root->claimants[i])
 			break; /* a shorter list: those claims run out by themselves */
 	}
-	root->settled_done = n == 0;
+	root->settled_done = false; /* without any, too: it makes the owner file durable */
 }
 
 static void root_own(struct root *root, int64_t epoch)
 {
 	root->role = ROOT_OWNER;
 	root->epoch = epoch;
+	root->owned_at = clock_wall_s();
 	root->holder[0] = '\0';
 	atomic_store(&root->owner, true);
-	root_uncounted(root, true);
+	barrier_root(root, true);
+	barrier_wait(root);
+	root->look = !root->env->once;
 	for (size_t i = 0; i < root->n_boards; i++) {
 		root->boards[i]->adopted = false;
-		dispatch_uncounted(root->boards[i], root->boards[i]->dispatched);
+		root->boards[i]->news_after = -1; /* what happened under others is theirs */
+		barrier_board(root->boards[i], root->boards[i]->dispatched);
 	}
 	root_scan(root);
 	root_arm(root);
@@ -348,18 +146,20 @@ static void root_standby(void *arg, const char *holder)
 static void root_disown(struct root *root)
 {
 	atomic_store(&root->owner, false);
-	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */
+	IGNORE(uv_timer_stop(&root->sweep));         /* always 0 */
+	IGNORE(uv_timer_stop(&root->barrier_timer)); /* … */
 	watchdir_close(root);
 	notices_lost(root);
+	hostfault_close(root);
 	root->scanned = false;
-	root_uncounted(root, false);
+	barrier_root(root, false);
 	for (size_t i = 0; i < root->n_boards; i++) {
 		root->boards[i]->present = false;
-		root->boards[i]->want = 0;
+		root->boards[i]->wake.want = 0;
 		root->boards[i]->held = false; /* a pause ends with the ownership */
-		errands_end(root->boards[i]);
+		operations_end(root->boards[i]);
 	}
-	root_drop_gone(root);
+	(void)root_drop_gone(root); /* nothing is watched */
 }
 
 static void root_lost(void *arg, const char *why)
@@ -387,7 +187,7 @@ static void root_failed(void *arg, const struct error *e)
 	root->env->changed(root->env->arg);
 }
 
-void root_lease_lost(struct root *root, const char *why)
+static void root_step_down(struct root *root, const char *why)
 {
 	if (root->lease && root->role == ROOT_OWNER && !root->env->once)
 		lease_step_down(root->lease, why);
@@ -398,7 +198,7 @@ void root_lease_lost(struct root *root, const char *why)
 
 static void settled_work(struct job *job)
 {
-	struct root *root = (struct root *)((char *)job - offsetof(struct root, settled));
+	struct root *root = container_of(job, struct root, settled);
 	struct error e = ERROR_NULL;
 
 	/* they stay listed then, which only costs a look at the next takeover */
@@ -407,7 +207,7 @@ static void settled_work(struct job *job)
 
 static void settled_done(struct job *job)
 {
-	struct root *root = (struct root *)((char *)job - offsetof(struct root, settled));
+	struct root *root = container_of(job, struct root, settled);
 
 	root->settling = false;
 	root_visit_ended(root);
@@ -419,9 +219,11 @@ static void root_settle_claimants(struct root *root)
 	    !root->scanned || !atomic_load(&root->owner))
 		return;
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->dispatched && !root->boards[i]->adopted &&
+		if (root->boards[i]->dispatched &&
+		    (!root->boards[i]->adopted || root->boards[i]->cut_off_left) &&
 		    root->boards[i]->board.state != BOARD_MISSING)
 			return;
+	barrier_forget(root);
 	root->settled_done = true;
 	root->settled_epoch = root->epoch;
 	if (job_submit(root->env->jobs, &root->settled, "settled", settled_work, settled_done,
@@ -429,11 +231,15 @@ static void root_settle_claimants(struct root *root)
 		root->settling = true;
 }
 
-void root_visit_ended(struct root *root)
+static void root_settled(struct root *root)
 {
 	root_settle_claimants(root);
+	if (root->place_again && !root->scanning) {
+		root->place_again = false;
+		root_scan(root);
+	}
 	if (!atomic_load(&root->owner) && !root->env->once)
-		root_drop_gone(root);
+		(void)root_drop_gone(root); /* nothing is watched */
 	if (root->env->once)
 		once_step(root);
 	if (root->stopping)
@@ -449,19 +255,18 @@ bool root_idle(const struct root *root)
 	if (root->scanning || root->settling)
 		return false;
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (!dispatch_idle(root->boards[i]))
+		if (!visit_idle(root->boards[i]))
 			return false;
 	return true;
 }
 
-void root_capacity(struct root *root)
+void root_clock(struct root *root)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->waits & WAIT_CAPACITY)
-			dispatch_want(root->boards[i], WANT_TICK);
+		dispatch_clock(root->boards[i]);
 }
 
-void root_close_oldest(struct root *root)
+static void root_displace(struct root *root)
 {
 	struct dispatch *oldest = NULL;
 
@@ -469,11 +274,11 @@ void root_close_oldest(struct root *root)
 		struct dispatch *d = root->boards[i];
 
 		if (!d->board.busy && d->board.db &&
-		    (!oldest || d->visited_ms < oldest->visited_ms))
+		    (!oldest || d->visit.ended_ms < oldest->visit.ended_ms))
 			oldest = d;
 	}
 	if (oldest)
-		dispatch_want(oldest, WANT_CLOSE);
+		wakeup_want(oldest, WANT_CLOSE);
 }
 
 void root_reload(struct root *root)
@@ -488,6 +293,12 @@ void root_reload(struct root *root)
 	}
 }
 
+static const struct root_hooks root_hooks = { .visit_ended = root_settled,
+					      .lease_lost = root_step_down,
+					      .close_oldest = root_displace,
+					      .scan = root_scan,
+					      .arm = root_arm };
+
 int root_new(struct root **out, struct root_env *env, const char *path)
 {
 	struct root *root = calloc(1, sizeof(*root));
@@ -496,16 +307,23 @@ int root_new(struct root **out, struct root_env *env, const char *path)
 	if (!root)
 		return -ENOMEM;
 	root->env = env;
+	root->hooks = &root_hooks;
 	root->path = strdup(path);
-	r = root->path ? uv_timer_init(env->loop, &root->sweep) : -ENOMEM;
+	root->ends = ends_new();
+	r = root->path && root->ends ? uv_timer_init(env->loop, &root->sweep) : -ENOMEM;
 	if (r < 0) {
+		ends_free(root->ends);
+		free(root->estop);
 		free(root->path);
 		free(root);
 		return r;
 	}
+	IGNORE(uv_timer_init(env->loop,
+			     &root->barrier_timer)); /* always 0, as the one before */
+	root->barrier_timer.data = root;
 	root->sweep.data = root;
 	root->handles = true;
-	root_outside_init(root);
+	tick_host_init(root);
 	env->settings(env->arg, path, NULL, &root->set);
 	*out = root;
 	return 0;
@@ -529,12 +347,19 @@ int root_start_owned(struct root *root, struct lease *lease, int64_t epoch)
 	return 0;
 }
 
-static void root_sweep_closed(uv_handle_t *h)
+static void root_patience_closed(uv_handle_t *h)
 {
 	struct root *root = h->data;
 
 	root->handles = false;
 	root->stopped(root->stopped_arg);
+}
+
+static void root_sweep_closed(uv_handle_t *h)
+{
+	struct root *root = h->data;
+
+	uv_close((uv_handle_t *)&root->barrier_timer, root_patience_closed);
 }
 
 static void root_lease_closed(void *arg)
@@ -545,12 +370,32 @@ static void root_lease_closed(void *arg)
 	uv_close((uv_handle_t *)&root->sweep, root_sweep_closed);
 }
 
+static void leaving_work(struct job *job)
+{
+	struct root *root = container_of(job, struct root, leaving);
+
+	/* without it the history lacks the reason, nothing worse */
+	IGNORE(lease_leave(root->lease, root->leave_why ? root->leave_why : "it was stopped"));
+}
+
+static void leaving_done(struct job *job)
+{
+	struct root *root = container_of(job, struct root, leaving);
+
+	lease_close(root->lease, root_lease_closed, root);
+}
+
 /* The lease goes last: the outbox is the owner's. */
 static void root_notices_closed(void *arg)
 {
 	struct root *root = arg;
+	bool ours = root->lease && !root->env->once;
 
-	if (root->lease && !root->env->once)
+	if (ours && root->role == ROOT_OWNER &&
+	    job_submit(root->env->jobs, &root->leaving, "leave", leaving_work, leaving_done,
+		       SETTLED_LIMIT_MS) == 0)
+		return;
+	if (ours)
 		lease_close(root->lease, root_lease_closed, root);
 	else
 		root_lease_closed(root);
@@ -565,11 +410,11 @@ static void root_stop_step(struct root *root)
 		struct dispatch *d = root->boards[i];
 
 		if (!d->board.busy && d->board.db && atomic_load(&root->owner))
-			dispatch_want(d, WANT_CLOSE);
+			wakeup_want(d, WANT_CLOSE);
 	}
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->board.busy || root->boards[i]->launching ||
-		    root->boards[i]->ending)
+		if (root->boards[i]->board.busy || root->boards[i]->launches.launching ||
+		    root->boards[i]->workers.ending)
 			return;
 	if (root->scanning || root->settling || !decompose_idle(root))
 		return;
@@ -585,15 +430,23 @@ static void root_stop_step(struct root *root)
 void root_stop(struct root *root, void (*done)(void *arg), void *arg)
 {
 	root->stopping = true;
-	root_uncounted(root, false);
+	barrier_root(root, false);
 	root->stopped = done;
 	root->stopped_arg = arg;
 	IGNORE(uv_timer_stop(&root->sweep)); /* always 0 */
 	watchdir_close(root);
 	notices_stop(root);
+	hostfault_close(root);
 	for (size_t i = 0; i < root->n_boards; i++)
-		errands_end(root->boards[i]);
+		operations_end(root->boards[i]);
 	root_stop_step(root);
+}
+
+void root_yield(struct root *root, void (*done)(void *arg), void *arg)
+{
+	root->leave_why = "it was handed over";
+	root_stop(root, done, arg);
+	root->env->changed(root->env->arg);
 }
 
 struct root *root_free(struct root *root)
@@ -601,8 +454,11 @@ struct root *root_free(struct root *root)
 	if (!root)
 		return NULL;
 	claimants_free(root);
+	barrier_forget(root);
+	ends_free(root->ends);
 	discovery_deinit(&root->disc);
 	free(root->boards);
+	free(root->estop);
 	free(root->path);
 	free(root);
 	return NULL;

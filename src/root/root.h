@@ -1,4 +1,5 @@
-/* What the files of the lease share among themselves; nobody else but a test includes this. */
+/* What files of this module share among themselves, the lease first; only a test includes it
+ * from outside. */
 #pragma once
 
 #include <limits.h>
@@ -7,8 +8,9 @@
 #include <sys/types.h>
 
 #include "root/lease.h"
+#include "util/log.h"
 
-#define LEASE_CLAIMANTS_MAX 64
+#define LEASE_CLAIMANTS_MAX 512 /* killed in a row before one settled; so many fit the file */
 #define LEASE_HOLDER_MAX    640
 #define LEASE_EPOCH_MAX     (INT64_MAX / 2) /* more is not an epoch that we wrote */
 
@@ -60,6 +62,14 @@ struct lease_news {
 	struct error error;
 };
 
+/* Who owned it before, and how the last term ended. Large: on the heap. */
+struct lease_past {
+	struct lease_term terms[LEASE_HISTORY_MAX]; /* newest first */
+	size_t n;
+	int64_t ended_at;   /* of who the owner file names; 0 and "": nothing is said */
+	char ended_why[96]; /* … */
+};
+
 struct lease_watch;
 
 struct lease {
@@ -104,6 +114,8 @@ struct lease {
 MUST_CHECK int lease_paths_init(struct lease_paths *paths, const char *root);
 void lease_paths_deinit(struct lease_paths *paths);
 
+void lease_claimants_clear(struct lease_claimants *claimants);
+
 /** lease_hold_clear() - close the lock file (which gives the lock back) and forget everything
  */
 void lease_hold_clear(struct lease_hold *hold);
@@ -123,6 +135,10 @@ MUST_CHECK int lease_lock_open(const struct lease_paths *paths, struct lease_hol
 MUST_CHECK int lease_lock_is(const struct lease_paths *paths, dev_t dev, ino_t ino,
 			     struct error *e);
 
+/** lease_check_copy() - lease_check(), and what the owner file says of exactly that hold */
+MUST_CHECK int lease_check_copy(const struct lease *lease, struct lease_owner *owner,
+				struct error *e);
+
 /** lease_lock_epoch() - the epoch noted in the lock file, 0 if there is none */
 int64_t lease_lock_epoch(int fd);
 
@@ -131,18 +147,18 @@ void lease_lock_note(int fd, int64_t epoch);
 
 /* lease_owner.c: the owner file */
 
-void lease_claimants_clear(struct lease_claimants *claimants);
-
 /** lease_self_init() - the constant part of what we write about ourselves */
 void lease_self_init(struct lease_owner *self, const struct lease_identity *who);
 
-/** lease_owner_load() - lease_read_owner() with the claimants, which may be NULL */
+/** lease_owner_load() - lease_read_owner() with the claimants and the past; both may be NULL */
 MUST_CHECK int lease_owner_load(const char *path, struct lease_owner *owner,
-				struct lease_claimants *claimants);
+				struct lease_claimants *claimants, struct lease_past *past);
 
-/** lease_owner_save() - write the owner file. Blocks: two fsyncs. Return: 0 or -errno. */
+/** lease_owner_save() - write the owner file
+ * @durable: blocks for two fsyncs.  Return: 0 or -errno. */
 MUST_CHECK int lease_owner_save(const char *path, const struct lease_owner *owner,
-				const struct lease_claimants *claimants);
+				const struct lease_claimants *claimants,
+				const struct lease_past *past, bool durable);
 
 /**
  * lease_take() - what follows the flock: is it still the right file, which epoch is it, write
@@ -151,6 +167,24 @@ MUST_CHECK int lease_owner_save(const char *path, const struct lease_owner *owne
  * In both cases @hold is cleared.
  */
 MUST_CHECK int lease_take(struct lease *lease, struct lease_hold *hold, struct error *e);
+
+/* lease_history.c: who owned it before */
+
+struct json_t;
+
+/** lease_history_load() - what an owner file says of the past; what does not read is left out
+ */
+void lease_history_load(const struct json_t *owner, struct lease_past *past);
+
+/** lease_history_put() - into an owner file; @past NULL: none. 0 or -ENOMEM. */
+MUST_CHECK int lease_history_put(struct json_t *owner, const struct lease_past *past);
+
+/** lease_history_term() - the term of @owner, which goes on */
+struct lease_term lease_history_term(const struct lease_owner *owner);
+
+/** lease_history_push() - the term of @last is over, and @self begins the next */
+void lease_history_push(struct lease_past *past, const struct lease_owner *last,
+			const struct lease_owner *self);
 
 /* lease_holder.c: who holds it */
 
@@ -182,9 +216,21 @@ void lease_base_deinit(struct lease *lease);
 /** lease_adopt() - @hold becomes what we own and is empty afterwards */
 void lease_adopt(struct lease *lease, struct lease_hold *hold);
 
-/** lease_check_copy() - lease_check(), and what the owner file says of exactly that hold */
-MUST_CHECK int lease_check_copy(const struct lease *lease, struct lease_owner *owner,
-				struct error *e);
-
 /** lease_release() - own nothing any more */
 void lease_release(struct lease *lease);
+
+struct root;
+
+/* root_about.c */
+
+/** root_about() - the fields of a log line about the root */
+struct log_about root_about(const struct root *root, const char *id);
+
+/* root_scan.c: the set of boards */
+
+/** root_scan() - look which boards there are, now or right after the scan that runs */
+void root_scan(struct root *root);
+
+/** root_drop_gone() - let go of the boards that the last scan did not see and that are idle
+ * Return: are there any. */
+bool root_drop_gone(struct root *root);

@@ -3,25 +3,31 @@
  */
 #include <stdio.h>
 
+#include "root/adopt.h"
+#include "root/barrier.h"
+#include "root/collect.h"
 #include "root/decompose.h"
-#include "root/dispatch_impl.h"
+#include "root/hostfault.h"
 #include "root/notices.h"
+#include "root/observer.h"
+#include "root/once_report.h"
 #include "root/operation.h"
-#include "root/root.h"
+#include "root/places.h"
+#include "root/visit_load.h"
 #include "util/clock.h"
-#include "util/log.h"
 
-#define RETRY_MAX_MS    60000
-#define LOCKED_RETRY_MS 250
-#define MEMORY_RETRY_S  5
-#define ONCE_TRIES      4 /* --once: so often, then the board is reported as it is */
-#define ONCE_LOCKED     40
+#define RETRY_MAX_MS        60000
+#define LOCKED_RETRY_MIN_MS 16 /* doubling to a second */
+#define LOCKED_RETRY_MAX_MS 1000
+#define MEMORY_RETRY_S      5
+#define ONCE_TRIES          4 /* --once: so often, then the board is reported as it is */
+#define ONCE_LOCKED         40
 
 static void visit_notes(const struct dispatch *d, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->n_notes; i++) {
 		const struct plan_note *n = &plan->notes[i];
-		struct log_about about = dispatch_about(d, n->id);
+		struct log_about about = visit_about(d, n->id);
 
 		about.task = n->task;
 		about.run = n->run;
@@ -33,23 +39,23 @@ static void visit_notes(const struct dispatch *d, const struct plan *plan)
 /* A state is told when it begins and when it ends, not in between. */
 static void visit_told(struct dispatch *d, const struct board_job *bj)
 {
-	struct log_about bad = dispatch_about(d, LOG_ID_BOARD_BAD);
-	struct log_about well = dispatch_about(d, LOG_ID_BOARD_WELL);
+	struct log_about bad = visit_about(d, LOG_ID_BOARD_BAD);
+	struct log_about well = visit_about(d, LOG_ID_BOARD_WELL);
 	enum board_state state = d->board.state;
 
 	if (state == BOARD_TROUBLED) {
-		if (!d->trouble_told && d->failures >= 2)
+		if (!d->visit.trouble_told && d->visit.failures >= 2)
 			log_about(LOG_WARNING, &bad, "board %s: %s; trying again",
 				  d->board.place.slug, bj->error.text);
-		d->trouble_told |= d->failures >= 2;
+		d->visit.trouble_told |= d->visit.failures >= 2;
 		return;
 	}
-	if (d->trouble_told && state == BOARD_HEALTHY)
+	if (d->visit.trouble_told && state == BOARD_HEALTHY)
 		log_about(LOG_NOTICE, &well, "board %s works again", d->board.place.slug);
-	d->trouble_told = false;
-	if (state == d->told_state) /* also after trouble in between */
+	d->visit.trouble_told = false;
+	if (state == d->visit.told_state) /* also after trouble in between */
 		return;
-	d->told_state = state;
+	d->visit.told_state = state;
 	if (state == BOARD_QUARANTINED)
 		log_about(LOG_ERR, &bad,
 			  "board %s is quarantined: %s; no file of it is touched until its "
@@ -61,10 +67,9 @@ static void visit_told(struct dispatch *d, const struct board_job *bj)
 	else if (state == BOARD_SCHEMA)
 		log_about(LOG_ERR, &bad, "board %s is not dispatched: %s", d->board.place.slug,
 			  d->board.reason);
-	else if (state == BOARD_HEALTHY && d->told_bad)
+	else if (state == BOARD_HEALTHY && d->visit.told_bad)
 		log_about(LOG_NOTICE, &well, "board %s is healthy again", d->board.place.slug);
-	d->told_bad =
-		state == BOARD_QUARANTINED || state == BOARD_SCHEMA || state == BOARD_LOST;
+	d->visit.told_bad = board_state_stands(state);
 }
 
 static void visit_victims(struct dispatch *d, struct plan *plan)
@@ -76,80 +81,99 @@ static void visit_victims(struct dispatch *d, struct plan *plan)
 	plan->n_victims = 0;
 }
 
-/* The caps hold for all boards: nothing is claimed before the running tasks of each are known.
- */
-void dispatch_uncounted(struct dispatch *d, bool uncounted)
-{
-	struct root_env *env = d->root->env;
-
-	if (d->uncounted == uncounted)
-		return;
-	d->uncounted = uncounted;
-	env->uncounted += uncounted ? 1U : -1U;
-	if (env->uncounted == 0)
-		env->counted(env->arg);
-}
-
 static void visit_ticked(struct dispatch *d, struct board_job *bj)
 {
 	struct plan *plan = &bj->plan;
-	bool fell;
 
 	if (bj->rq.steps & TICK_RECLAIM) {
-		workers_seen(d, plan);
+		collect_booked(d);
+		adopt_seen(d, plan);
+		if (!d->adopted && !d->root->scanning && !d->root->env->once)
+			adopt_rest(d, d->root->living, d->root->n_living);
 		workers_overdue(d);
 	}
 	if (!(bj->rq.steps & TICK_DISPATCH)) {
 		if (bj->rq.steps)
-			d->running = plan->running;
+			d->last.running = plan->running;
 		return;
 	}
-	fell = plan->running < d->running;
-	d->last_event = plan->last_event;
-	d->running = plan->running;
-	d->ready = plan->ready - plan->claimed;
-	d->waits = plan->waits;
-	d->left.unassigned = plan->unassigned.n;
-	d->left.nonspawnable = plan->nonspawnable.n;
-	d->left.scheduled = plan->scheduled.n;
-	d->left.guarded = plan->n_guarded;
+	d->last.event = plan->last_event;
+	d->last.running = plan->running;
+	d->last.ready = plan->ready - plan->claimed;
+	d->last.waits = plan->waits;
+	d->last.left.unassigned = plan->unassigned.n;
+	d->last.left.nonspawnable = plan->nonspawnable.n;
+	d->last.left.scheduled = plan->scheduled.n;
+	d->last.left.guarded = plan->n_guarded;
+	root_stopped(d->root, plan->stopped);
 	if (plan->claimed > 0)
-		d->stuck_sweeps = 0;
-	(void)snprintf(d->memory, sizeof(d->memory), "%s", plan->memory ? plan->memory : "");
+		d->last.stuck_sweeps = 0;
+	(void)snprintf(d->last.memory, sizeof(d->last.memory), "%s",
+		       plan->memory ? plan->memory : "");
 	d->adopted = true;
+	d->cut_off_left = plan->cut_off_left;
+	if (plan->unblocked)
+		hostfault_probe(d->root);
 	decompose_offer(d, &plan->triage);
 	if (plan->memory)
 		plan_deadline(plan, bj->rq.now + MEMORY_RETRY_S);
-	if (fell)
-		d->root->env->freed(d->root->env->arg);
 }
 
 static void visit_failed(struct dispatch *d)
 {
-	uint64_t ms = DISPATCH_RETRY_MS;
+	uint64_t ms = WAKEUP_RETRY_MS;
 
-	for (unsigned i = 0; i < d->failures && ms < RETRY_MAX_MS; i++)
+	for (unsigned i = 0; i < d->visit.failures && ms < RETRY_MAX_MS; i++)
 		ms *= 2;
-	d->failures++;
-	d->once_over = d->root->env->once && d->failures >= ONCE_TRIES;
-	if (!d->once_over)
-		dispatch_arm(d, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+	d->visit.failures++;
+	d->visit.owed |= d->visit.wanted & (WANT_FULL | WANT_NOTIFY | WANT_CHECKPOINT);
+	d->once.over = d->root->env->once && d->visit.failures >= ONCE_TRIES;
+	if (!d->once.over)
+		wakeup_arm(d, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
 }
 
-/* Another process's tick has the board: a little later, then. */
+/* Held for longer than its busy_timeout: that is to be seen. */
+static void visit_locked_long(struct dispatch *d, const struct board_job *bj)
+{
+	struct log_about about = visit_about(d, LOG_ID_BOARD_BAD);
+	struct board *b = &d->board;
+
+	if (d->visit.trouble_told ||
+	    uv_now(d->root->env->loop) - d->visit.locked_ms < (uint64_t)d->set.busy_timeout_ms)
+		return;
+	d->visit.trouble_told = true;
+	log_about(LOG_WARNING, &about, "board %s: %s; trying again", b->place.slug,
+		  bj->error.text);
+	if (b->state != BOARD_HEALTHY)
+		return;
+	b->state = BOARD_TROUBLED;
+	(void)snprintf(b->reason, sizeof(b->reason), "%s", bj->error.text);
+	observer_board(d, true);
+}
+
+/*
+ * Another process has a lock of the board: a little later, then. A commit of that process wakes
+ * us, so the tries need not be many.
+ */
 static void visit_locked(struct dispatch *d, const struct board_job *bj)
 {
-	d->locked++;
-	if (d->root->env->once && d->locked >= ONCE_LOCKED) {
-		d->once_over = true;
+	unsigned shift = d->visit.locked < 6 ? d->visit.locked : 6;
+
+	if (d->visit.locked++ == 0)
+		d->visit.locked_ms = uv_now(d->root->env->loop);
+	if (d->root->env->once && d->visit.locked >= ONCE_LOCKED) {
+		d->once.over = true;
 		(void)snprintf(d->board.reason, sizeof(d->board.reason),
 			       "another process holds %s.dispatch.lock",
 			       d->board.place.db_path);
 		return;
 	}
-	d->want |= bj->rq.steps ? WANT_TICK : 0;
-	d->want |= bj->close ? WANT_CLOSE : 0;
-	dispatch_arm(d, LOCKED_RETRY_MS);
+	visit_locked_long(d, bj);
+	d->wake.want |= d->visit.wanted & ~(unsigned)WANT_LOOK;
+	d->wake.want |= bj->rq.steps ? WANT_TICK : 0;
+	d->wake.want |= bj->close ? WANT_CLOSE : 0;
+	wakeup_arm(d,
+		   d->root->env->once ? LOCKED_RETRY_MAX_MS / 4 : LOCKED_RETRY_MIN_MS << shift);
 }
 
 /*
@@ -163,10 +187,10 @@ static void visit_deadline(struct dispatch *d, const struct board_job *bj)
 	bool ticked = tried && bj->outcome == BOARD_DONE;
 
 	/* a tick that failed is tried again anyway: what was due needs no timer of its own */
-	if (!ticked && !(tried && d->deadline_s <= bj->rq.now))
-		plan_deadline(&sum, d->deadline_s);
-	d->deadline_s = sum.deadline;
-	dispatch_deadline(d, d->deadline_s);
+	if (!ticked && !(tried && d->wake.deadline_s <= bj->rq.now))
+		plan_deadline(&sum, d->wake.deadline_s);
+	d->wake.deadline_s = sum.deadline;
+	wakeup_deadline(d, d->wake.deadline_s);
 }
 
 /* For whoever looks on. */
@@ -174,66 +198,104 @@ static void visit_counted(struct dispatch *d, const struct board_job *bj)
 {
 	struct root_stats *stats = &d->root->env->stats;
 
-	d->visits++;
-	d->claiming = false;
-	d->visited_at = clock_wall_s();
+	d->visit.count++;
+	d->visit.claiming = false;
+	d->visit.ended_at = clock_wall_s();
 	stats->visits[bj->outcome]++;
-	stats_time(&stats->visit, clock_mono_us() - d->visit_us);
+	stats_time(&stats->visit, clock_mono_us() - d->visit.begun_us);
 	stats->claims += (uint64_t)bj->plan.claimed;
 	stats->reclaimed += (uint64_t)bj->plan.reclaimed;
 	stats->promoted += (uint64_t)bj->plan.promoted;
 }
 
+/* What the visit found for those who look on. */
+static void visit_news(struct dispatch *d, struct board_job *bj)
+{
+	if (bj->snapshot)
+		observer_snapshot(d, bj->snapshot);
+	free(bj->snapshot);
+	bj->snapshot = NULL;
+	if (bj->wants_news && !bj->news_read)
+		d->news_after = bj->news_after; /* where it began, for the next try */
+	if (bj->news_read) {
+		d->news_after = bj->news.after;
+		for (size_t i = 0; i < bj->news.n; i++)
+			observer_row(d, &bj->news.rows[i]);
+		if (bj->news.more)
+			wakeup_want(d, WANT_TICK);
+	}
+	news_deinit(&bj->news);
+}
+
 void visit_done(struct job *job)
 {
-	struct board_job *bj = (struct board_job *)job;
-	struct dispatch *d = (struct dispatch *)((char *)bj - offsetof(struct dispatch, bj));
+	struct board_job *bj = container_of(job, struct board_job, job);
+	struct dispatch *d = container_of(bj, struct dispatch, visit.bj);
 	struct root *root = d->root;
+	enum board_state before = d->board.state;
 	bool ok, changed;
+	size_t launches;
 
 	board_publish(bj, &changed);
-	d->in_done = true;
-	d->visited_ms = uv_now(root->env->loop);
+	d->visit.in_done = true;
+	d->visit.ended_ms = uv_now(root->env->loop);
 	visit_counted(d, bj);
-	dispatch_looked(d, bj->outcome);
+	wakeup_visited(d, bj);
 	if (!d->board.db)
 		root->env->open_boards--;
 	ok = bj->outcome == BOARD_DONE;
 	visit_notes(d, &bj->plan);
 	if (ok)
-		d->failures = 0;
+		d->visit.failures = d->visit.owed = 0;
 	if (d->board.state == BOARD_TROUBLED && bj->outcome == BOARD_FAILED)
 		visit_failed(d);
 	visit_told(d, bj);
-	if (changed && root->env->told_board)
-		root->env->told_board(root->env->told_arg, d);
+	if (changed)
+		/* what a board is found as at first is no change of it, unless it is bad */
+		observer_board(
+			d, d->board.state != before &&
+				   (before != BOARD_NEW || board_state_bad(d->board.state)));
+	visit_news(d, bj);
 	if (root->env->once)
-		once_visited(d, bj);
-	visit_give_back(d, bj->settled, bj->recorded);
+		once_report_visited(d, bj);
+	visit_unload(d, bj->ended_booked, bj->recorded);
 	visit_victims(d, &bj->plan);
 	/* claimed rows are committed even if a later step failed */
+	launches = bj->plan.n_launches;
 	launches_start(d, &bj->plan);
+	if (d->visit.trying)
+		hostfault_visited(d, launches + launches_count(d));
 	if (ok)
 		visit_ticked(d, bj);
 	if (bj->outcome == BOARD_LOCKED)
 		visit_locked(d, bj);
 	else
-		d->locked = 0;
+		d->visit.locked = 0;
+	if (bj->rq.steps)
+		d->once.locked = bj->outcome == BOARD_LOCKED;
 	visit_deadline(d, bj);
 	notices_end(d, bj, true);
 	plan_deinit(&bj->plan);
 	/* counted, or not to be had now; may start visits, not of this one before we read @bj
 	 */
-	dispatch_uncounted(d, false);
-	d->in_done = false;
+	barrier_board(d, false);
+	/* the barrier was closed when it began, and may have opened since */
+	if (ok && !root->env->once && bj->rq.steps && !(bj->rq.steps & TICK_DISPATCH) &&
+	    root->env->uncounted == 0 && !root->env->held && !d->held)
+		d->wake.want |= WANT_TICK;
+	d->visit.in_done = false;
+	/* a look that found nothing new leaves the board where it was in its turn */
+	places_visited(d, ok || bj->outcome == BOARD_UNCHANGED);
+	places_pass(root->env);
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */
 
 		root_lease_lost(root, why.text);
 	} else if (bj->outcome != BOARD_LOCKED && d->board.state != BOARD_TROUBLED) {
-		dispatch_next(d);
+		d->wake.begin(d);
 	} else {
-		(void)errand_next(d); /* the visit waits for its time, an errand does not */
+		(void)operation_next(
+			d); /* the visit waits for its time, an operation does not */
 	}
 	root_visit_ended(root);
 }

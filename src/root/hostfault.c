@@ -1,0 +1,387 @@
+/*
+ * Workers cannot be started on this host.
+ *
+ *   WELL --a launch fails--> HELD --back-off, folder, operator--> TRYING --it started--> WELL
+ *                             ^------------- it failed --------------'
+ *
+ * HELD: no visit claims. TRYING: one visit at a time may claim one task; the boards that have
+ * ready work are asked in turn until one starts something. A worker that ends at once with 126
+ * or 127 did not begin: after such a fault a worker counts as started when it lived for a
+ * second or ended otherwise.
+ *
+ * The folders in which hermes would be are watched meanwhile, so that its return is noticed at
+ * once; what no folder tells of is tried with a back-off of 1 s doubling to 60 s. It is told
+ * once when it begins and once when it is over.
+ */
+#include "root/hostfault.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "process/spawn.h"
+#include "root/dispatch.h"
+#include "root/root.h"
+#include "util/clock.h"
+#include "util/fs.h"
+#include "util/log.h"
+
+#define HOST_BACKOFF_MIN_MS 1000
+#define HOST_BACKOFF_MAX_MS 60000
+#define HOST_BEGUN_MS       1000 /* a worker that lives so long has begun */
+#define HOST_SETTLE_MS      20   /* after a change in a folder: whoever writes is done */
+#define HOST_FOLDERS_MAX    24
+
+enum hostfault_state { HOST_HELD, HOST_TRYING, HOST_STARTED };
+
+struct hostfault {
+	struct root *root; /* NULL once it is closing */
+	enum hostfault_state state;
+	char why[ERROR_TEXT_MAX];
+	int64_t since;           /* Unix seconds */
+	int64_t next_at;         /* of the next try */
+	uint64_t backoff_ms;     /* until the try after this one */
+	bool unbegun;            /* a worker was started and ended at once */
+	bool by_folder;          /* this try is not the back-off's */
+	size_t asked;            /* boards that were asked to try */
+	struct dispatch *trying; /* its visit may claim one, or has, or NULL */
+	int64_t run;             /* HOST_STARTED: the worker that has to live */
+	uv_timer_t timer;        /* back-off, settling, or the second of HOST_STARTED */
+	uv_fs_event_t folders[HOST_FOLDERS_MAX];
+	size_t n_folders;
+	unsigned handles; /* not closed yet */
+};
+
+static void hostfault_try(struct hostfault *h);
+
+/* ---- folders -------------------------------------------------------------------------------
+ */
+
+static void hostfault_timer(uv_timer_t *timer);
+
+static void hostfault_folder(uv_fs_event_t *event, const char *name, int events, int status)
+{
+	struct hostfault *h = event->data;
+
+	(void)name;
+	(void)events;
+	if (status < 0 || !h->root || h->state != HOST_HELD || h->by_folder)
+		return;
+	h->by_folder = true;
+	IGNORE(uv_timer_start(&h->timer, hostfault_timer, HOST_SETTLE_MS,
+			      0)); /* has a callback */
+}
+
+static void hostfault_watch(struct hostfault *h, const char *folder)
+{
+	uv_fs_event_t *event = &h->folders[h->n_folders];
+
+	if (h->n_folders == HOST_FOLDERS_MAX || uv_fs_event_init(h->root->env->loop, event) < 0)
+		return;
+	event->data = h;
+	h->n_folders++;
+	h->handles++;
+	/* one that cannot be watched is left to the back-off */
+	IGNORE(uv_fs_event_start(event, hostfault_folder, folder, 0));
+}
+
+/* The folder of @path, or the nearest above it that is there. */
+static void hostfault_watch_file(struct hostfault *h, const char *path)
+{
+	char folder[PATH_MAX];
+	char *slash;
+
+	if (snprintf(folder, sizeof(folder), "%s", path) >= (int)sizeof(folder))
+		return;
+	while ((slash = strrchr(folder, '/')) != NULL) {
+		slash[slash == folder] = '\0';
+		if (fs_is_dir(folder) || slash == folder)
+			break;
+	}
+	if (slash)
+		hostfault_watch(h, folder);
+}
+
+/* A program may be a link to one elsewhere, and both folders matter. */
+static void hostfault_watch_program(struct hostfault *h, const char *path)
+{
+	char target[PATH_MAX], full[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+
+	hostfault_watch_file(h, path);
+	if (n <= 0)
+		return;
+	target[n] = '\0';
+	if (target[0] == '/')
+		hostfault_watch_file(h, target);
+	else if (snprintf(full, sizeof(full), "%.*s/%s", (int)(strrchr(path, '/') - path), path,
+			  target) < (int)sizeof(full))
+		hostfault_watch_file(h, full);
+}
+
+static void hostfault_watch_all(struct hostfault *h)
+{
+	const char *hermes = h->root->set.hermes, *path = getenv("PATH");
+	char full[PATH_MAX];
+
+	if (!hermes || !*hermes)
+		return;
+	if (hermes[0] == '/') {
+		hostfault_watch_program(h, hermes);
+		return;
+	}
+	for (const char *p = path ? path : ""; *p && !strchr(hermes, '/');) {
+		size_t n = strcspn(p, ":");
+
+		if (p[0] == '/' && snprintf(full, sizeof(full), "%.*s/%s", (int)n, p, hermes) <
+					   (int)sizeof(full))
+			hostfault_watch_program(h, full);
+		p += n;
+		p += *p == ':';
+	}
+}
+
+/* ---- life ----------------------------------------------------------------------------------
+ */
+
+static void hostfault_closed(uv_handle_t *handle)
+{
+	struct hostfault *h = handle->data;
+
+	if (--h->handles == 0)
+		free(h);
+}
+
+void hostfault_close(struct root *root)
+{
+	struct hostfault *h = root->hostfault;
+
+	if (!h)
+		return;
+	root->hostfault = NULL;
+	h->root = NULL;
+	for (size_t i = 0; i < h->n_folders; i++)
+		uv_close((uv_handle_t *)&h->folders[i], hostfault_closed);
+	uv_close((uv_handle_t *)&h->timer, hostfault_closed);
+}
+
+static struct hostfault *hostfault_new(struct root *root)
+{
+	struct hostfault *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->root = root;
+	h->timer.data = h;
+	if (uv_timer_init(root->env->loop, &h->timer) < 0) {
+		free(h);
+		return NULL;
+	}
+	h->handles = 1;
+	h->since = clock_wall_s();
+	h->backoff_ms = HOST_BACKOFF_MIN_MS;
+	root->hostfault = h;
+	hostfault_watch_all(h);
+	return h;
+}
+
+/* ---- trying --------------------------------------------------------------------------------
+ */
+
+static void hostfault_hold(struct hostfault *h)
+{
+	h->state = HOST_HELD;
+	h->trying = NULL;
+	h->by_folder = false;
+	h->next_at = clock_wall_s() + (int64_t)(h->backoff_ms + 999) / 1000;
+	IGNORE(uv_timer_start(&h->timer, hostfault_timer, h->backoff_ms, 0));
+}
+
+static void hostfault_over(struct hostfault *h)
+{
+	struct root *root = h->root;
+	struct log_about about = { .root = root->path,
+				   .epoch = root->epoch,
+				   .id = LOG_ID_SPAWN_FAILED };
+
+	log_about(LOG_NOTICE, &about, "workers can be started again after %lld s",
+		  (long long)(clock_wall_s() - h->since));
+	hostfault_close(root);
+	for (size_t i = 0; i < root->n_boards; i++)
+		if (root->boards[i]->dispatched)
+			wakeup_want(root->boards[i], WANT_TICK);
+	root->env->changed(root->env->arg);
+}
+
+static void hostfault_timer(uv_timer_t *timer)
+{
+	struct hostfault *h = timer->data;
+
+	if (h->state == HOST_STARTED)
+		hostfault_over(h);
+	else if (h->state == HOST_HELD)
+		hostfault_try(h);
+}
+
+/* The next board with ready work is asked; with none left there is nothing to try with. */
+static void hostfault_ask(struct hostfault *h)
+{
+	struct root *root = h->root;
+
+	while (h->asked < root->n_boards) {
+		struct dispatch *d = root->boards[h->asked++];
+
+		if (!d->dispatched || d->closing || d->last.ready <= 0)
+			continue;
+		h->trying = d;
+		wakeup_want(d, WANT_TICK);
+		return;
+	}
+	hostfault_hold(h);
+}
+
+static bool hostfault_program_there(const struct root *root)
+{
+	CLEANUP(freep) char *file = NULL;
+	const char *path = getenv("PATH");
+
+	return !root->set.hermes ||
+	       spawn_find(root->set.hermes, path ? path : "/usr/bin:/bin", &file) == 0;
+}
+
+static void hostfault_try(struct hostfault *h)
+{
+	bool later = !h->by_folder;
+
+	/* what two looks at the file system can tell needs no task to be claimed for */
+	if (!hostfault_program_there(h->root)) {
+		if (later && h->backoff_ms < HOST_BACKOFF_MAX_MS)
+			h->backoff_ms *= 2;
+		if (h->backoff_ms > HOST_BACKOFF_MAX_MS)
+			h->backoff_ms = HOST_BACKOFF_MAX_MS;
+		hostfault_hold(h);
+		return;
+	}
+	h->state = HOST_TRYING;
+	h->next_at = 0;
+	h->asked = 0;
+	hostfault_ask(h);
+}
+
+void hostfault_probe(struct root *root)
+{
+	struct hostfault *h = root->hostfault;
+
+	if (!h || h->state != HOST_HELD)
+		return;
+	h->by_folder = true;
+	hostfault_try(h);
+}
+
+/* ---- news ----------------------------------------------------------------------------------
+ */
+
+void hostfault_failed(struct dispatch *d, const char *why)
+{
+	struct root *root = d->root;
+	struct log_about about = { .root = root->path,
+				   .board = d->board.place.slug,
+				   .epoch = root->epoch,
+				   .id = LOG_ID_SPAWN_FAILED };
+	struct hostfault *h = root->hostfault;
+	bool fresh = !h;
+
+	if (root->env->once || root->stopping)
+		return;
+	if (!h)
+		h = hostfault_new(root);
+	if (!h)
+		return; /* no memory: the next failure tries to hold again */
+	if (fresh || strcmp(h->why, why) != 0)
+		(void)snprintf(h->why, sizeof(h->why), "%s", why);
+	if (fresh) {
+		log_about(LOG_ERR, &about,
+			  "no worker can be started: %s; nothing is claimed until it works "
+			  "again, no task is charged for it",
+			  why);
+		hostfault_hold(h);
+		root->env->changed(root->env->arg);
+		return;
+	}
+	if (h->state == HOST_HELD)
+		return; /* of what was under way when it began */
+	if (!h->by_folder && h->backoff_ms < HOST_BACKOFF_MAX_MS)
+		h->backoff_ms = h->backoff_ms * 2 < HOST_BACKOFF_MAX_MS ? h->backoff_ms * 2
+									: HOST_BACKOFF_MAX_MS;
+	hostfault_hold(h);
+}
+
+void hostfault_started(struct dispatch *d, int64_t run)
+{
+	struct hostfault *h = d->root->hostfault;
+
+	if (!h || h->state != HOST_TRYING || h->trying != d)
+		return;
+	if (!h->unbegun) {
+		hostfault_over(h);
+		return;
+	}
+	h->state = HOST_STARTED;
+	h->run = run;
+	IGNORE(uv_timer_start(&h->timer, hostfault_timer, HOST_BEGUN_MS, 0));
+}
+
+void hostfault_ended(struct dispatch *d, int64_t run)
+{
+	struct hostfault *h = d->root->hostfault;
+
+	if (h && h->state == HOST_STARTED && h->trying == d && h->run == run)
+		hostfault_over(h);
+}
+
+void hostfault_unbegun(struct dispatch *d, const char *why)
+{
+	hostfault_failed(d, why);
+	if (d->root->hostfault)
+		d->root->hostfault->unbegun = true;
+}
+
+int hostfault_claims(struct dispatch *d)
+{
+	const struct hostfault *h = d->root->hostfault;
+
+	if (!h)
+		return -1;
+	return h->state == HOST_TRYING && h->trying == d ? 1 : 0;
+}
+
+void hostfault_visited(struct dispatch *d, size_t starting)
+{
+	struct hostfault *h = d->root->hostfault;
+
+	/* what it claimed at the visit before may still be on its way */
+	if (h && h->state == HOST_TRYING && h->trying == d && starting == 0)
+		hostfault_ask(h);
+}
+
+void hostfault_forget(struct dispatch *d)
+{
+	struct hostfault *h = d->root->hostfault;
+
+	if (h && h->trying == d)
+		hostfault_hold(h);
+}
+
+const char *hostfault_why(const struct root *root, int64_t *since, int64_t *next)
+{
+	const struct hostfault *h = root->hostfault;
+
+	if (!h)
+		return NULL;
+	if (since)
+		*since = h->since;
+	if (next)
+		*next = h->next_at;
+	return h->why;
+}
