@@ -10,11 +10,23 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "hook/hook.h"
 #include "util/error.h"
 #include "util/settings.h"
 
-/* LAUNCHER_AUTO is as LAUNCHER_FORK in this version. */
-enum config_launcher { LAUNCHER_AUTO, LAUNCHER_FORK, LAUNCHER_COMMAND };
+/* The words of `launcher`: how it is chosen (engine.c), or a launcher's name in launch.c. */
+#define CONFIG_LAUNCHERS(X)                                                                    \
+	X(AUTO, "auto")                                                                        \
+	X(FORK, "fork")                                                                        \
+	X(COMMAND, "command")                                                                  \
+	X(SYSTEMD, "systemd")                                                                  \
+	X(SLURM, "slurm")
+
+enum config_launcher {
+#define CONFIG_LAUNCHER(name, word) LAUNCHER_##name,
+	CONFIG_LAUNCHERS(CONFIG_LAUNCHER)
+#undef CONFIG_LAUNCHER
+};
 
 struct config;
 
@@ -43,14 +55,30 @@ DEFINE_FREEP(struct config, config_free)
 /** config_warnings() - one sentence each, NULL-terminated, borrowed */
 const char *const *config_warnings(const struct config *config);
 
+/**
+ * config_fault() - why a config.yaml cannot be taken as it stands (it cannot be read, a value
+ * is none), or NULL. At the start it is a warning and limits more than it would; a reload is
+ * refused.
+ */
+const char *config_fault(const struct config *config);
+
 /** config_roots() - absolute kanban roots without duplicates, NULL-terminated, never empty */
 const char *const *config_roots(const struct config *config);
 const char *config_socket(const struct config *config); /* or NULL: none possible */
 enum config_launcher config_launcher(const struct config *config);
+
+/** config_launcher_word() - as the configuration writes it; static */
+const char *config_launcher_word(enum config_launcher launcher);
+
+/** config_is_launcher() - is it one of CONFIG_LAUNCHERS */
+bool config_is_launcher(const char *word);
 const char *const *
 config_command(const struct config *config); /* [worker] command split as words; NULL unless the
 					      * launcher is LAUNCHER_COMMAND */
 int config_log_level(const struct config *config); /* LOG_* */
+
+/** config_hooks() - of [hook NAME], those that have a command; borrowed from @config */
+const struct hook_def *config_hooks(const struct config *config, size_t *n);
 
 /**
  * config_settings() - what holds for @slug of @root
@@ -60,6 +88,11 @@ int config_log_level(const struct config *config); /* LOG_* */
  */
 void config_settings(const struct config *config, const char *root, const char *slug,
 		     struct settings *out);
+
+/** config_settings_worker() - the same for a worker of @profile (canonical, or NULL for none)
+ */
+void config_settings_worker(const struct config *config, const char *root, const char *slug,
+			    const char *profile, struct settings *out);
 
 /**
  * config_same_process() - do two configs have the same roots, in the same order, and the same
@@ -79,3 +112,11 @@ MUST_CHECK int config_print(const struct config *config, FILE *out, bool json);
  * either.
  */
 MUST_CHECK int config_root_from_env(char *const *env, char **root, struct error *e);
+
+/**
+ * config_hermes_home() - HERMES_HOME, where an ESTOP may lie beside that of the root
+ * Without it, it is ~/.hermes for whoever is told his root by HERMES_KANBAN_HOME, as Hermes has
+ * it; who is told by --root or kanband.conf has none.
+ * Return: 0 and a malloc'd absolute path in @path, or NULL for none; -ENOMEM.
+ */
+MUST_CHECK int config_hermes_home(char *const *env, char **path);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -29,10 +30,14 @@ struct engine {
 	struct bundle *retired; /* replaced by a reload; freed by engine_deinit() */
 	struct root_env env;
 	char host[256];
-	char claim_lock[300]; /* "host:pid" */
-	char unit[256];       /* systemd unit, "" if none */
-	char *const *environ; /* our environment at the start */
-	struct rlimit nofile; /* RLIMIT_NOFILE at the start, for workers */
+	char claim_lock[300];       /* "host:pid" */
+	char unit[256];             /* systemd unit, "" if none */
+	char self[PATH_MAX];        /* this program */
+	char *groups;               /* of group_base(), or NULL; owned */
+	char hermes_home[PATH_MAX]; /* config_hermes_home(), "" if none */
+	enum unit_manager manager;  /* where workers are units; found once, at the start */
+	char *const *environ;       /* our environment at the start */
+	struct rlimit nofile;       /* RLIMIT_NOFILE at the start, for workers */
 	bool loop_open;
 };
 

@@ -24,12 +24,18 @@ typedef bool (*service_well_fn)(void *arg, const char **why);
 /** service_busy_fn - is something at work that the start or the stop has to wait for */
 typedef bool (*service_busy_fn)(void *arg);
 
+#define SERVICE_WAITING_MAX 8   /* messages that the manager has no room for */
+#define SERVICE_RETRY_MS    100 /* between two tries to send them */
+
 #define SERVICE_EXTEND_PERIOD_MS 2000     /* between two requests for more time */
 #define SERVICE_EXTEND_USEC      15000000 /* and so much is asked for each time */
 
 struct service {
-	uv_timer_t timer;                /* at half the watchdog's interval; else not started */
-	uv_timer_t extend;               /* asks for more time; not started unless asked for */
+	uv_timer_t timer;  /* at half the watchdog's interval; else not started */
+	uv_timer_t extend; /* asks for more time; not started unless asked for */
+	uv_timer_t retry;  /* while messages wait */
+	char *waiting[SERVICE_WAITING_MAX]; /* malloc'd, the oldest first */
+	unsigned n_waiting;
 	service_busy_fn busy;            /* what more time is asked for; or NULL */
 	uint64_t watchdog_us;            /* the manager's interval in microseconds; 0 = none */
 	service_well_fn well;            /* the gate, or NULL: always well */
@@ -53,12 +59,14 @@ struct service {
 MUST_CHECK int service_init(struct service *service, uv_loop_t *loop, service_well_fn well,
 			    void *arg);
 
-/**
- * service_socket() - a listening socket that the manager handed over under the name `control`
- * (or its only one). The others, if any, are closed.
- * Return: the descriptor, close-on-exec, the caller's; -ENOENT: none; other -errno.
- */
-MUST_CHECK int service_socket(void);
+/* Listening sockets that the manager handed over, -1: none. Close-on-exec, the caller's. */
+struct service_sockets {
+	int control; /* of the name `control`, or the only one */
+	int metrics; /* of the name `metrics` */
+};
+
+/** service_sockets() - others, if any, are closed */
+struct service_sockets service_sockets(void);
 
 /** service_close() - end the pings, then call @done once from the loop */
 void service_close(struct service *service, void (*done)(void *arg), void *arg);

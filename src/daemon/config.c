@@ -19,57 +19,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
-
-int config_warn(struct config *config, const char *fmt, ...)
-{
-	struct error tidy = ERROR_NULL;
-	char *text = NULL;
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vasprintf(&text, fmt, ap);
-	va_end(ap);
-	if (n < 0)
-		return -ENOMEM;
-	(void)error_set(&tidy, -EINVAL, "%s", text);
-	free(text);
-	return config_strv_push(&config->warnings, strdup(tidy.text));
-}
-
-struct config_section *config_section_get(struct config_section **sections, size_t *count,
-					  unsigned where, const char *name, bool make)
-{
-	struct config_section *more, s = { .where = where };
-
-	for (size_t i = 0; i < *count; i++)
-		if ((*sections)[i].where == where && strcmp((*sections)[i].name, name) == 0)
-			return &(*sections)[i];
-	if (!make)
-		return NULL;
-	more = reallocarray(*sections, *count + 1, sizeof(*more));
-	if (!more)
-		return NULL;
-	*sections = more;
-	s.name = strdup(name);
-	s.values = config_values_new();
-	if (!s.name || !s.values) {
-		free(s.name);
-		free(s.values);
-		return NULL;
-	}
-	more[*count] = s;
-	return &more[(*count)++];
-}
-
-static void config_sections_free(struct config_section *sections, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		free(sections[i].name);
-		(void)config_values_free(sections[i].values);
-	}
-	free(sections);
-}
+#include "tick/pools.h"
 
 struct config *config_free(struct config *config)
 {
@@ -82,9 +32,13 @@ struct config *config_free(struct config *config)
 	(void)config_values_free(config->def);
 	config_sections_free(config->sections, config->section_count);
 	config_sections_free(config->yaml, config->yaml_count);
+	free(config->pools);
+	free(config->caps);
+	free(config->hooks);
 	config_strv_clear(&config->roots);
 	config_strv_clear(&config->section_roots);
 	config_strv_clear(&config->warnings);
+	free(config->fault);
 	config_strv_clear(&config->files);
 	free(config);
 	return NULL;
@@ -94,10 +48,12 @@ struct config *config_free(struct config *config)
 
 /* The sections that speak for one root or board; found once, used for every option. */
 struct config_scope {
-	const struct config_value *board; /* or NULL */
-	const struct config_value *root;  /* or NULL */
-	const struct config_value *yaml;  /* or NULL */
-	const struct config_value *yaml0; /* of the first root, or NULL */
+	const char *slug, *name;            /* of the board and the profile; or NULL */
+	const struct config_value *profile; /* or NULL */
+	const struct config_value *board;   /* or NULL */
+	const struct config_value *root;    /* or NULL */
+	const struct config_value *yaml;    /* or NULL */
+	const struct config_value *yaml0;   /* of the first root, or NULL */
 };
 
 static const struct config_value *config_find(const struct config_section *sections,
@@ -110,9 +66,13 @@ static const struct config_value *config_find(const struct config_section *secti
 }
 
 static struct config_scope config_scope(const struct config *config, const char *root,
-					const char *slug)
+					const char *slug, const char *profile)
 {
 	return (struct config_scope){
+		.slug = slug,
+		.name = profile,
+		.profile = config_find(config->sections, config->section_count, IN_PROFILE,
+				       profile),
 		.board = config_find(config->sections, config->section_count, IN_BOARD, slug),
 		.root = config_find(config->sections, config->section_count, IN_ROOT, root),
 		.yaml = config_find(config->yaml, config->yaml_count, IN_ROOT, root),
@@ -120,17 +80,35 @@ static struct config_scope config_scope(const struct config *config, const char 
 	};
 }
 
+/* What the pools of a worker say: the first that says something, in the order of the files. */
+static const struct config_value *config_pool_values(const struct config *config,
+						     const struct config_scope *scope, size_t i)
+{
+	for (size_t n = 0; scope->name && n < config->section_count; n++) {
+		const struct config_section *s = &config->sections[n];
+		struct settings_pool pool;
+
+		if (s->where != IN_POOL || !s->values[i].set)
+			continue;
+		pool = config_limits_pool(s);
+		if (pools_match(&pool, scope->slug, scope->name))
+			return s->values;
+	}
+	return NULL;
+}
+
 /* Precedence: this list, and nothing else. */
 static const struct config_value *config_scope_value(const struct config *config,
 						     const struct config_scope *scope,
 						     const struct config_option *option)
 {
-	const struct config_value *const layers[] = {
-		config->cli,  config->env,
-		scope->board, scope->root,
-		config->base, config_is_process(option) ? scope->yaml0 : scope->yaml,
-	};
 	size_t i = config_option_index(option);
+	const struct config_value *const layers[] = {
+		config->cli,    config->env,
+		scope->profile, config_pool_values(config, scope, i),
+		scope->board,   scope->root,
+		config->base,   config_is_process(option) ? scope->yaml0 : scope->yaml,
+	};
 
 	for (size_t n = 0; n < sizeof(layers) / sizeof(layers[0]); n++)
 		if (layers[n] && layers[n][i].set)
@@ -142,7 +120,16 @@ const struct config_value *config_lookup(const struct config *config,
 					 const struct config_option *option, const char *root,
 					 const char *slug)
 {
-	struct config_scope scope = config_scope(config, root, slug);
+	struct config_scope scope = config_scope(config, root, slug, NULL);
+
+	return config_scope_value(config, &scope, option);
+}
+
+const struct config_value *config_lookup_profile(const struct config *config,
+						 const struct config_option *option,
+						 const char *profile)
+{
+	struct config_scope scope = config_scope(config, NULL, NULL, profile);
 
 	return config_scope_value(config, &scope, option);
 }
@@ -187,20 +174,35 @@ int config_log_level(const struct config *config)
 	return (int)config_process_value(config, "log_level")->number;
 }
 
+static bool config_yaml_unread(const struct config *config, const char *root)
+{
+	for (size_t i = 0; root && i < config->yaml_count; i++)
+		if (strcmp(config->yaml[i].name, root) == 0)
+			return config->yaml[i].unread;
+	return false;
+}
+
 void config_settings(const struct config *config, const char *root, const char *slug,
 		     struct settings *out)
 {
+	config_settings_worker(config, root, slug, NULL, out);
+}
+
+void config_settings_worker(const struct config *config, const char *root, const char *slug,
+			    const char *profile, struct settings *out)
+{
 	static const char *const none[] = { NULL };
-	struct config_scope scope = config_scope(config, root, slug);
+	struct config_scope scope = config_scope(config, root, slug, profile);
 
 	*out = (struct settings){ 0 };
 	for (size_t i = 0; i < config_option_count; i++) {
 		const struct config_option *option = &config_options[i];
 		const struct config_value *v = config_scope_value(config, &scope, option);
-		void *field = (char *)out + option->field;
+		void *field;
 
 		if (option->field == NO_FIELD)
 			continue;
+		field = (char *)out + option->field;
 		switch (option->kind) {
 		case KIND_BOOL:
 			*(bool *)field = v->number != 0;
@@ -209,10 +211,12 @@ void config_settings(const struct config *config, const char *root, const char *
 		case KIND_PATH:
 		case KIND_SOCKET:
 		case KIND_PROGRAM:
+		case KIND_SLICE:
 			*(const char **)field = v->text;
 			break;
 		case KIND_PROFILES:
 		case KIND_COMMAND:
+		case KIND_EVENTS:
 			*(const char *const **)field =
 				v->list ? (const char *const *)v->list : NULL;
 			break;
@@ -221,9 +225,21 @@ void config_settings(const struct config *config, const char *root, const char *
 			break;
 		}
 	}
-	out->profiles_limited = out->dispatch_profiles != NULL;
-	if (!out->profiles_limited)
+	/* what a file that cannot be read would have limited is not known: nothing is claimed
+	 */
+	config_limits_of(config, root, out);
+	out->pools = config->pools;
+	out->n_pools = config->n_pools;
+	out->pools_generation = config->pools_generation;
+	out->profiles_limited =
+		out->dispatch_profiles != NULL || config_yaml_unread(config, root);
+	if (!out->dispatch_profiles || config_yaml_unread(config, root))
 		out->dispatch_profiles = none;
+}
+
+const char *config_fault(const struct config *config)
+{
+	return config->fault;
 }
 
 bool config_same_process(const struct config *a, const struct config *b)
@@ -470,12 +486,18 @@ int config_load(struct config **out, const struct config_cli *cli, char *const *
 	if (r == 0)
 		r = config_load_files(config, cli->file, env, e);
 	if (r == 0)
+		r = config_limits_load(config, e);
+	if (r == 0)
+		r = config_hooks_load(config, e);
+	if (r == 0)
 		r = config_check_command(config, e);
 	if (r == 0)
 		r = config_load_roots(config, cli->roots, env, e);
 	for (size_t i = 0; r == 0 && i < config->roots.n; i++)
 		if (config_yaml_load(config, config->roots.v[i]) < 0)
 			r = error_set(e, -ENOMEM, "out of memory");
+	if (r == 0 && config_limits_join(config) < 0)
+		r = error_set(e, -ENOMEM, "out of memory");
 	if (r == 0 && config_check_yaml(config) < 0)
 		r = error_set(e, -ENOMEM, "out of memory");
 	if (r < 0)

@@ -45,61 +45,6 @@ static int env_trimmed(char *const *env, const char *name, char **value)
 	return *value ? 0 : -ENOMEM;
 }
 
-/* In place: no //, no /./, no slash at the end. `..` stays: it may lead out of a link. */
-static void path_normalise(char *path)
-{
-	char *out = path;
-
-	for (const char *p = path; *p;) {
-		size_t n = strcspn(p + 1, "/"); /* the part behind the slash at p */
-
-		if (n > 0 && !(n == 1 && p[1] == '.')) {
-			memmove(out, p, n + 1);
-			out += n + 1;
-		}
-		p += n + 1;
-	}
-	if (out == path)
-		*out++ = '/';
-	*out = '\0';
-}
-
-int config_path(const char *text, const char *home, bool relative, char **path, struct error *e)
-{
-	CLEANUP(freep) char *joined = NULL;
-	CLEANUP(freep) char *cwd = NULL;
-	char buf[72];
-
-	if (text[0] == '~' && (text[1] == '/' || !text[1])) {
-		if (!home || home[0] != '/')
-			return error_set(e, -EINVAL,
-					 "\"%s\" needs HOME, which is not set to a folder",
-					 config_short(text, buf));
-		joined = fs_path("%s/%s", home, text + 1);
-	} else if (text[0] == '~') {
-		return error_set(e, -EINVAL, "\"%s\": only ~ and ~/... stand for a home folder",
-				 config_short(text, buf));
-	} else if (text[0] == '/') {
-		joined = strdup(text);
-	} else if (!*text || !relative) {
-		return error_set(e, -EINVAL, "\"%s\" is not an absolute path",
-				 config_short(text, buf));
-	} else {
-		cwd = getcwd(NULL, 0);
-		if (!cwd)
-			return error_errno(e, errno == ENOMEM ? -ENOMEM : -EINVAL,
-					   "\"%s\" is relative to a working folder that cannot "
-					   "be told",
-					   config_short(text, buf));
-		joined = fs_path("%s/%s", cwd, text);
-	}
-	if (!joined)
-		return error_set(e, -ENOMEM, "out of memory");
-	path_normalise(joined);
-	*path = STEAL(joined);
-	return 0;
-}
-
 /* Is @path @folder or below it */
 static bool path_inside(const char *path, const char *folder)
 {
@@ -184,6 +129,23 @@ int config_root_from_env(char *const *env, char **root, struct error *e)
 	return 0;
 }
 
+int config_hermes_home(char *const *env, char **path)
+{
+	CLEANUP(freep) char *hermes_home = NULL;
+	CLEANUP(freep) char *home = NULL;
+	struct error e;
+	int r;
+
+	*path = NULL;
+	if (env_trimmed(env, "HERMES_HOME", &hermes_home) < 0 ||
+	    env_trimmed(env, "HOME", &home) < 0)
+		return -ENOMEM;
+	if (!hermes_home && !config_getenv(env, "HERMES_KANBAN_HOME"))
+		return 0;
+	r = config_path(hermes_home ? hermes_home : "~/.hermes", home, true, path, &e);
+	return r == -ENOMEM ? r : 0; /* one that is no path holds no file */
+}
+
 /* A system service without root rights is told by the folder that its unit made for it. */
 static bool env_is_system(char *const *env, unsigned euid)
 {
@@ -264,7 +226,7 @@ int config_default_socket(struct config *config, char *const *env)
 	}
 	if (!value.text)
 		return -ENOMEM;
-	path_normalise(value.text);
+	config_path_normalise(value.text);
 	if (strlen(value.text) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		r = config_warn(config,
 				"environment %s: %s is too long for a socket; there is no "

@@ -24,7 +24,8 @@
 
 #include "util/fs.h"
 
-#define INI_FILE_MAX (1024 * 1024)
+#define INI_FILE_MAX     (1024 * 1024)
+#define INI_SECTIONS_MAX 4096 /* with a name: each is compared with all others */
 
 struct ini_file {
 	struct config *config;              /* borrowed */
@@ -148,25 +149,31 @@ static int ini_root_section(struct ini_file *f, const char *arg)
 	return 0;
 }
 
-static int ini_board_section(struct ini_file *f, const char *arg)
+/* [board SLUG] and the others that are told apart by a name; @what: "name of a pool" */
+static int ini_named_section(struct ini_file *f, unsigned where, const char *what,
+			     const char *arg)
 {
 	struct config_section *s;
 	char buf[72];
 
 	if (!fs_is_slug(arg)) {
 		(void)error_set(f->e, -EINVAL,
-				"\"%s\" is no board's slug (a to z, 0 to 9, _ and -; at most "
-				"64, the first a letter or digit)",
-				config_short(arg, buf));
-		return ini_fail(f, -EINVAL, f->line, "[board SLUG]");
+				"\"%s\" is no %s (a to z, 0 to 9, _ and -; at most 64, the "
+				"first a letter or digit)",
+				config_short(arg, buf), what);
+		return ini_fail(f, -EINVAL, f->line, config_section_title(where));
 	}
-	s = config_section_get(&f->config->sections, &f->config->section_count, IN_BOARD, arg,
+	if (f->config->section_count >= INI_SECTIONS_MAX) {
+		(void)error_set(f->e, -EINVAL, "more than %d sections", INI_SECTIONS_MAX);
+		return ini_fail(f, -EINVAL, f->line, config_section_title(where));
+	}
+	s = config_section_get(&f->config->sections, &f->config->section_count, where, arg,
 			       true);
 	if (!s) {
 		(void)error_set(f->e, -ENOMEM, "out of memory");
 		return ini_fail(f, -ENOMEM, f->line, NULL);
 	}
-	f->where = IN_BOARD;
+	f->where = where;
 	f->values = s->values;
 	return 0;
 }
@@ -181,6 +188,13 @@ static int ini_section(struct ini_file *f, char *name)
 		      { "worker", IN_WORKER },
 		      { "notify", IN_NOTIFY },
 		      { "health", IN_HEALTH } };
+	static const struct {
+		const char *name, *what;
+		unsigned bit;
+	} named[] = { { "board", "board's slug", IN_BOARD },
+		      { "profile", "name of a profile", IN_PROFILE },
+		      { "pool", "name of a pool", IN_POOL },
+		      { "hook", "name of a hook", IN_HOOK } };
 	char *arg;
 
 	free(f->title);
@@ -203,8 +217,9 @@ static int ini_section(struct ini_file *f, char *name)
 	arg += strspn(arg, " \t");
 	if (strcmp(name, "root") == 0)
 		return ini_root_section(f, arg);
-	if (strcmp(name, "board") == 0)
-		return ini_board_section(f, arg);
+	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
+		if (strcmp(name, named[i].name) == 0)
+			return ini_named_section(f, named[i].bit, named[i].what, arg);
 	return ini_unknown_section(f);
 }
 
@@ -264,12 +279,21 @@ static int ini_misplaced_key(struct ini_file *f, const struct config_option *opt
 static int ini_unknown_key(struct ini_file *f, const char *name)
 {
 	const char *near = NULL;
+	bool near_here = false;
 	char buf[72];
 
-	for (size_t i = 0; i < config_option_count; i++)
-		if (config_options[i].sections && config_near(name, config_options[i].name) &&
-		    (!near || config_options[i].sections & f->where))
-			near = config_options[i].name;
+	/* one of this section first; of two the shorter one, of which less is added */
+	for (size_t i = 0; i < config_option_count; i++) {
+		const struct config_option *o = &config_options[i];
+		bool here = o->sections & f->where;
+
+		if (!o->sections || !config_near(name, o->name) || (near_here && !here))
+			continue;
+		if (near && near_here == here && strlen(near) <= strlen(o->name))
+			continue;
+		near = o->name;
+		near_here = here;
+	}
 	if (near)
 		(void)error_set(f->e, -EINVAL, "unknown key in %s; did you mean %s?", f->title,
 				near);
@@ -314,7 +338,8 @@ static int ini_more_text(struct ini_file *f, const char *text)
 	size_t n = strlen(text);
 	char *more;
 
-	if (f->option->kind != KIND_COMMAND && f->option->kind != KIND_PROFILES) {
+	if (f->option->kind != KIND_COMMAND && f->option->kind != KIND_PROFILES &&
+	    f->option->kind != KIND_EVENTS) {
 		(void)error_set(f->e, -EINVAL,
 				"an indented line goes on with the value above it, and %s has "
 				"only one; remove the indent to begin a new key",

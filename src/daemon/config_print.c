@@ -11,22 +11,25 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon.h"
+#include "util/json.h"
 #include "util/memory.h"
+#include "util/printable.h"
 
 /* Does it have one per root? What only a board may say is told with the boards. */
 static bool print_is_root(const struct config_option *option)
 {
-	return !config_is_process(option) && option->sections != IN_BOARD;
+	return !config_is_process(option) && option->sections != IN_BOARD &&
+	       !config_is_named(option);
 }
 
 /* ---- text ---- */
 
 static void print_clean(FILE *out, const char *text)
 {
-	for (; *text; text++)
-		(void)fputc((unsigned char)*text < 0x20 || *text == 0x7F ? '?' : *text, out);
+	printable_put(out, text, strlen(text), 0);
 }
 
 static int print_line(FILE *out, const char *section, const char *name,
@@ -49,6 +52,40 @@ static int print_line(FILE *out, const char *section, const char *name,
 		(void)fprintf(out, ", here %ld", memory_default_in_progress());
 	(void)fputc('\n', out);
 	return 0;
+}
+
+static const char *print_where(const struct config_section *s)
+{
+	return s->where == IN_BOARD  ? "board"
+	       : s->where == IN_POOL ? "pool"
+	       : s->where == IN_HOOK ? "hook"
+				     : "profile";
+}
+
+/* What holds of @option for the board or the profile of a section. */
+static const struct config_value *print_value(const struct config *config,
+					      const struct config_section *s,
+					      const struct config_option *option)
+{
+	if (s->where == IN_POOL || s->where == IN_HOOK)
+		return &s->values[config_option_index(option)];
+	return s->where == IN_BOARD ? config_lookup(config, option, NULL, s->name)
+				    : config_lookup_profile(config, option, s->name);
+}
+
+/* The map of config.yaml, where the root has one. */
+static void print_caps(const struct config *config, FILE *out, const char *root)
+{
+	for (size_t i = 0; i < config->yaml_count; i++)
+		for (size_t k = 0;
+		     strcmp(config->yaml[i].name, root) == 0 && k < config->yaml[i].n_own;
+		     k++) {
+			const struct settings_cap *cap = &config->yaml[i].caps[k];
+
+			(void)fputs("# max_in_progress_per_profile of ", out);
+			print_clean(out, cap->profile);
+			(void)fprintf(out, ": %lld\n", (long long)cap->limit);
+		}
 }
 
 static int print_text(const struct config *config, FILE *out)
@@ -76,18 +113,18 @@ static int print_text(const struct config *config, FILE *out)
 				r = print_line(
 					out, "root", root, &config_options[i],
 					config_lookup(config, &config_options[i], root, NULL));
+		print_caps(config, out, root);
 	}
 	for (size_t n = 0; r == 0 && n < config->section_count; n++) {
 		const struct config_section *s = &config->sections[n];
 
-		if (s->where != IN_BOARD)
+		if (s->where == IN_ROOT)
 			continue;
 		(void)fputc('\n', out);
 		for (size_t i = 0; r == 0 && i < config_option_count; i++)
 			if (s->values[i].set)
-				r = print_line(out, "board", s->name, &config_options[i],
-					       config_lookup(config, &config_options[i], NULL,
-							     s->name));
+				r = print_line(out, print_where(s), s->name, &config_options[i],
+					       print_value(config, s, &config_options[i]));
 	}
 	return r;
 }
@@ -133,6 +170,7 @@ static json_t *print_json_plain(const struct config_option *option,
 		return json_boolean(value->number != 0);
 	case KIND_PROFILES:
 	case KIND_COMMAND:
+	case KIND_EVENTS:
 		return value->list ? print_json_list(value->list) : json_null();
 	case KIND_CHOICE:
 		text = config_value_text(option, value);
@@ -141,6 +179,7 @@ static json_t *print_json_plain(const struct config_option *option,
 	case KIND_PATH:
 	case KIND_SOCKET:
 	case KIND_PROGRAM:
+	case KIND_SLICE:
 		return value->text ? print_json_string(value->text) : json_null();
 	default:
 		return option->unset && value->number == -1 ? json_null()
@@ -209,26 +248,27 @@ static int print_json_roots(const struct config *config, json_t *all)
 	return 0;
 }
 
-static int print_json_boards(const struct config *config, json_t *all)
+/* "boards" or "profiles": what their sections set. */
+static int print_json_sections(const struct config *config, json_t *all, const char *key,
+			       unsigned where)
 {
-	json_t *boards = json_object();
+	json_t *sections = json_object();
 
-	if (json_object_set_new(all, "boards", boards) < 0)
+	if (json_object_set_new(all, key, sections) < 0)
 		return -ENOMEM;
 	for (size_t n = 0; n < config->section_count; n++) {
 		const struct config_section *s = &config->sections[n];
 		json_t *group;
 
-		if (s->where != IN_BOARD)
+		if (s->where != where)
 			continue;
 		group = json_object();
-		if (json_object_set_new(boards, s->name, group) < 0)
+		if (json_object_set_new(sections, s->name, group) < 0)
 			return -ENOMEM;
 		for (size_t i = 0; i < config_option_count; i++)
 			if (s->values[i].set &&
 			    print_json_value(group, &config_options[i],
-					     config_lookup(config, &config_options[i], NULL,
-							   s->name)) < 0)
+					     print_value(config, s, &config_options[i])) < 0)
 				return -ENOMEM;
 	}
 	return 0;
@@ -237,6 +277,7 @@ static int print_json_boards(const struct config *config, json_t *all)
 static int print_json(const struct config *config, FILE *out)
 {
 	CLEANUP(json_decrefp) json_t *all = json_object();
+	CLEANUP(freep) char *text = NULL;
 	json_t *process = json_object();
 
 	if (json_object_set_new(all, "process", process) < 0)
@@ -246,11 +287,17 @@ static int print_json(const struct config *config, FILE *out)
 		    print_json_value(process, &config_options[i],
 				     config_lookup(config, &config_options[i], NULL, NULL)) < 0)
 			return -ENOMEM;
-	if (print_json_roots(config, all) < 0 || print_json_boards(config, all) < 0 ||
+	if (print_json_roots(config, all) < 0 ||
+	    print_json_sections(config, all, "boards", IN_BOARD) < 0 ||
+	    print_json_sections(config, all, "profiles", IN_PROFILE) < 0 ||
+	    print_json_sections(config, all, "pools", IN_POOL) < 0 ||
+	    print_json_sections(config, all, "hooks", IN_HOOK) < 0 ||
 	    json_object_set_new(all, "files", print_json_list(config->files.v)) < 0 ||
 	    json_object_set_new(all, "warnings", print_json_list(config->warnings.v)) < 0)
 		return -ENOMEM;
-	if (json_dumpf(all, out, JSON_INDENT(2)) < 0 || fputc('\n', out) == EOF)
+	text = isatty(fileno(out)) ? json_plain(all, JSON_INDENT(2))
+				   : json_dumps(all, JSON_INDENT(2));
+	if (!text || fputs(text, out) == EOF || fputc('\n', out) == EOF)
 		return -EIO;
 	return 0;
 }

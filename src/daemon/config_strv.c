@@ -3,6 +3,7 @@
  * says becomes an argument vector here and is never seen by anything that would interpret it.
  */
 #include "daemon.h"
+#include "util/strv.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,32 +12,12 @@
 
 int config_strv_push(struct config_strv *strv, char *owned)
 {
-	char **more;
-
-	if (!owned)
-		return -ENOMEM;
-	more = reallocarray(strv->v, strv->n + 2, sizeof(*more));
-	if (!more) {
-		free(owned);
-		return -ENOMEM;
-	}
-	strv->v = more;
-	strv->v[strv->n++] = owned;
-	strv->v[strv->n] = NULL;
-	return 0;
-}
-
-char **config_strv_free(char **v)
-{
-	for (size_t i = 0; v && v[i]; i++)
-		free(v[i]);
-	free(v);
-	return NULL;
+	return strv_push(&strv->v, &strv->n, owned);
 }
 
 void config_strv_clear(struct config_strv *strv)
 {
-	strv->v = config_strv_free(strv->v);
+	strv->v = strv_free(strv->v);
 	strv->n = 0;
 }
 
@@ -74,7 +55,7 @@ static int words_take(const char **at, char *word, struct error *e)
 	return 0;
 }
 
-int config_words(const char *text, char ***words, struct error *e)
+int config_strv_split(const char *text, char ***words, struct error *e)
 {
 	struct config_strv strv = { NULL, 0 };
 	CLEANUP(freep) char *word = malloc(strlen(text) + 1);
@@ -109,7 +90,7 @@ static bool words_plain(const char *word)
 	return *word && !word[strcspn(word, " \t'\"\\$`;#*?<>|&(){}[]~!\n")];
 }
 
-char *config_words_join(const char *const *words)
+char *config_strv_join(const char *const *words)
 {
 	char *text = NULL;
 	size_t len = 0;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "launch/launch.h"
 #include "notify/gateway.h"
 
 #define MINUTE 60
@@ -19,6 +20,7 @@
 #define MANY   INT64_C(1000000)
 
 #define EVERYWHERE (IN_KANBAND | IN_ROOT | IN_BOARD)
+#define ONE_WORKER (IN_WORKER | IN_ROOT | IN_BOARD | IN_PROFILE | IN_POOL)
 
 /* The offset of a field; the sum with 0 * sizeof makes a field of another type an error. */
 #define FIELD(type, name)                                                                      \
@@ -50,11 +52,31 @@ static const struct config_choice notify_modes[] = {
 };
 
 static const struct config_choice launchers[] = {
-	{ "auto", LAUNCHER_AUTO, NULL },
-	{ "fork", LAUNCHER_FORK, NULL },
-	{ "command", LAUNCHER_COMMAND, NULL },
-	{ "systemd", -1,
-	  "this version has no systemd launcher yet; use auto, fork or command" },
+#define CONFIG_LAUNCHER(name, word) { word, LAUNCHER_##name, NULL },
+	CONFIG_LAUNCHERS(CONFIG_LAUNCHER)
+#undef CONFIG_LAUNCHER
+		{ NULL, 0, NULL },
+};
+
+const char *config_launcher_word(enum config_launcher launcher)
+{
+	return launchers[launcher].word;
+}
+
+bool config_is_launcher(const char *word)
+{
+	const struct config_choice *c = launchers;
+
+	while (c->word && strcmp(c->word, word) != 0)
+		c++;
+	return c->word != NULL;
+}
+
+/* as enum launch_protect */
+static const struct config_choice protections[] = {
+	{ "none", LAUNCH_PROTECT_NONE, NULL },
+	{ "home", LAUNCH_PROTECT_HOME, NULL },
+	{ "strict", LAUNCH_PROTECT_STRICT, NULL },
 	{ NULL, 0, NULL },
 };
 
@@ -78,11 +100,16 @@ const struct config_option config_options[] = {
 	  .min = 1, .max = YEAR, .yaml = true, INT(dispatch_interval_s) },
 	/* one for all roots: of several config.yaml files the first root's counts */
 	{ "max_in_progress", KIND_NUMBER, IN_KANBAND, .def = "auto", .unset = "auto", .min = 1,
-	  .max = MANY, .yaml = true, INT(max_in_progress) },
+	  .max = MANY, .yaml = true, .cap = true, INT(max_in_progress) },
+	{ "limit", KIND_NUMBER, IN_POOL, .def = "none", .unset = "none", .min = 0, .max = MANY,
+	  .field = NO_FIELD },
+	{ "profiles", KIND_PROFILES, IN_POOL, .def = "*", .field = NO_FIELD },
+	{ "boards", KIND_PROFILES, IN_POOL | IN_HOOK, .def = "*", .field = NO_FIELD },
+	{ "weight", KIND_NUMBER, IN_BOARD, .def = "1", .min = 1, .max = 1000, INT(weight) },
 	{ "max_spawn", KIND_NUMBER, EVERYWHERE, .def = "none", .unset = "none", .min = 0,
-	  .max = MANY, .yaml = true, INT(max_spawn) },
-	{ "max_in_progress_per_profile", KIND_NUMBER, EVERYWHERE, .def = "none",
-	  .unset = "none", .min = 1, .max = MANY, .yaml = true,
+	  .max = MANY, .yaml = true, .cap = true, INT(max_spawn) },
+	{ "max_in_progress_per_profile", KIND_NUMBER, EVERYWHERE | IN_PROFILE, .def = "none",
+	  .unset = "none", .min = 1, .max = MANY, .yaml = true, .cap = true,
 	  INT(max_in_progress_per_profile) },
 	{ "failure_limit", KIND_NUMBER, EVERYWHERE, .def = "2", .min = 1, .max = MANY,
 	  .yaml = true, INT(failure_limit) },
@@ -100,6 +127,8 @@ const struct config_option config_options[] = {
 	  .max = MANY, .yaml = true, INT(auto_decompose_per_tick) },
 	{ "respawn_guard_check_pr_state", KIND_BOOL, EVERYWHERE, .def = "no", .yaml = true,
 	  FLAG(guard_check_pr_state) },
+	{ "reconcile_orphans", KIND_BOOL, EVERYWHERE, .def = "yes", .yaml = true,
+	  FLAG(reconcile_orphans) },
 
 	/* timing */
 	{ "claim_ttl", KIND_SECONDS, EVERYWHERE, .def = "15min", .min = 1, .max = YEAR,
@@ -112,6 +141,10 @@ const struct config_option config_options[] = {
 	  .env = "HERMES_KANBAN_CRASH_GRACE_SECONDS", INT(crash_grace_s) },
 	{ "rate_limit_cooldown", KIND_SECONDS, EVERYWHERE, .def = "5min", .min = 0, .max = YEAR,
 	  .env = "HERMES_KANBAN_RATE_LIMIT_COOLDOWN_SECONDS", INT(rate_limit_cooldown_s) },
+	{ "retry_backoff", KIND_SECONDS, EVERYWHERE | IN_WORKER, .def = "1min", .min = 0,
+	  .max = YEAR, INT(retry_backoff_s) },
+	{ "retry_backoff_max", KIND_SECONDS, EVERYWHERE | IN_WORKER, .def = "15min", .min = 0,
+	  .max = YEAR, INT(retry_backoff_max_s) },
 	{ "busy_timeout", KIND_MS, EVERYWHERE, .def = "2min", .min = 0, .max = HOUR * 1000,
 	  .env = "HERMES_KANBAN_BUSY_TIMEOUT_MS", INT(busy_timeout_ms) },
 	{ "checkpoint_interval", KIND_SECONDS, EVERYWHERE, .def = "5min", .min = 1, .max = YEAR,
@@ -123,6 +156,8 @@ const struct config_option config_options[] = {
 	  .choices = journal_modes, INT(journal_mode) },
 	{ "repair_policy", KIND_CHOICE, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "lossless",
 	  .choices = repair_policies, INT(repair_policy) },
+	{ "max_evidence_bytes", KIND_BYTES, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1G",
+	  .min = KI * KI, .max = INT64_MAX, INT(max_evidence_bytes) },
 	{ "snapshot_interval", KIND_SECONDS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1h",
 	  .min = 0, .max = YEAR, INT(snapshot_interval_s) },
 	{ "snapshot_keep_hourly", KIND_NUMBER, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "24",
@@ -132,6 +167,13 @@ const struct config_option config_options[] = {
 	{ "snapshot_max_bytes", KIND_BYTES, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "1G",
 	  .min = 0, .max = INT64_MAX, INT(snapshot_max_bytes) },
 
+	{ "snapshot_command", KIND_COMMAND, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "",
+	  LIST(snapshot_command) },
+	{ "snapshot_environment", KIND_COMMAND, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "",
+	  LIST(snapshot_environment) },
+	{ "snapshot_command_timeout", KIND_MS, IN_HEALTH | IN_ROOT | IN_BOARD, .def = "10min",
+	  .min = 1000, .max = 24 * HOUR * 1000, INT(snapshot_command_timeout_ms) },
+
 	/* notifications */
 	{ "notify", KIND_CHOICE, IN_NOTIFY | IN_ROOT, .def = "auto", .choices = notify_modes,
 	  INT(notify) },
@@ -139,19 +181,53 @@ const struct config_option config_options[] = {
 	  .max = 64, INT(notify_concurrency) },
 	{ "notify_timeout", KIND_MS, IN_NOTIFY | IN_ROOT, .def = "30s", .min = 1000,
 	  .max = HOUR * 1000, INT(notify_timeout_ms) },
+	{ "done_sub_retention_days", KIND_NUMBER, IN_NOTIFY | IN_ROOT, .def = "30", .min = 0,
+	  .max = 36500, .yaml = true, INT(done_sub_retention_days) },
 
 	/* workers */
 	{ "launcher", KIND_CHOICE, IN_WORKER, .def = "auto", .choices = launchers,
 	  .field = NO_FIELD },
-	{ "command", KIND_COMMAND, IN_WORKER, .def = "", .field = NO_FIELD },
+	{ "command", KIND_COMMAND, IN_WORKER | IN_HOOK, .def = "", .field = NO_FIELD },
 	{ "hermes", KIND_PROGRAM, IN_WORKER | IN_ROOT, .def = "hermes", .env = "HERMES_BIN",
 	  TEXT(hermes) },
+	{ "memory_max", KIND_BYTES, ONE_WORKER, .def = "none", .unset = "none", .min = KI * KI,
+	  .max = INT64_MAX, INT(memory_max) },
+	{ "memory_high", KIND_BYTES, ONE_WORKER, .def = "none", .unset = "none", .min = KI * KI,
+	  .max = INT64_MAX, INT(memory_high) },
+	{ "memory_swap_max", KIND_BYTES, ONE_WORKER, .def = "none", .unset = "none", .min = 0,
+	  .max = INT64_MAX, INT(memory_swap_max) },
+	{ "tasks_max", KIND_NUMBER, ONE_WORKER, .def = "none", .unset = "none", .min = 1,
+	  .max = MANY * 4, INT(tasks_max) },
+	{ "cpu_weight", KIND_NUMBER, ONE_WORKER, .def = "none", .unset = "none", .min = 1,
+	  .max = 10000, INT(cpu_weight) },
+	{ "cpu_quota", KIND_NUMBER, ONE_WORKER, .def = "none", .unset = "none", .min = 1,
+	  .max = MANY, INT(cpu_quota) },
+	{ "io_weight", KIND_NUMBER, ONE_WORKER, .def = "none", .unset = "none", .min = 1,
+	  .max = 10000, INT(io_weight) },
+	{ "runtime_max", KIND_SECONDS, ONE_WORKER, .def = "none", .unset = "none", .min = 1,
+	  .max = YEAR, INT(runtime_max_s) },
+	{ "nice", KIND_NUMBER, ONE_WORKER, .def = "0", .min = -20, .max = 19, INT(nice) },
+	{ "oom_score_adjust", KIND_NUMBER, ONE_WORKER, .def = "0", .min = -1000, .max = 1000,
+	  INT(oom_score_adjust) },
+	{ "slice", KIND_SLICE, ONE_WORKER, .def = "kanban.slice", TEXT(slice) },
+	{ "protect", KIND_CHOICE, ONE_WORKER, .def = "none", .choices = protections,
+	  INT(protect) },
+	{ "private_tmp", KIND_BOOL, ONE_WORKER, .def = "no", FLAG(private_tmp) },
+	{ "devices", KIND_BOOL, ONE_WORKER, .def = "yes", FLAG(devices) },
+	{ "network", KIND_BOOL, ONE_WORKER, .def = "yes", FLAG(network) },
+	{ "pass_environment", KIND_COMMAND, IN_WORKER | IN_ROOT | IN_HOOK, .def = "",
+	  LIST(pass_environment) },
 	{ "terminate_grace", KIND_MS, IN_WORKER | IN_ROOT | IN_BOARD, .def = "5s", .min = 0,
 	  .max = HOUR * 1000, INT(terminate_grace_ms) },
 	{ "worker_log_rotate_bytes", KIND_BYTES, IN_WORKER | IN_ROOT, .def = "2M", .min = 0,
 	  .max = KI * KI * KI * KI, .yaml = true, INT(worker_log_rotate_bytes) },
 	{ "worker_log_backup_count", KIND_NUMBER, IN_WORKER | IN_ROOT, .def = "1", .min = 0,
 	  .max = 1000, .yaml = true, INT(worker_log_backup_count) },
+
+	/* hooks */
+	{ "events", KIND_EVENTS, IN_HOOK, .def = "*", .field = NO_FIELD },
+	{ "timeout", KIND_MS, IN_HOOK, .def = "30s", .min = 100, .max = HOUR * 1000,
+	  .field = NO_FIELD },
 
 	/* only from the environment: every process of the root has to see the same */
 	{ "workspaces_root", KIND_PATH, 0, .def = "", .env = "HERMES_KANBAN_WORKSPACES_ROOT",
@@ -181,8 +257,9 @@ unsigned config_sections_in_use(void)
 
 const char *config_section_title(unsigned bit)
 {
-	static const char *const titles[] = { "[kanband]", "[worker]",    "[notify]",
-					      "[health]",  "[root PATH]", "[board SLUG]" };
+	static const char *const titles[] = { "[kanband]",      "[worker]",    "[notify]",
+					      "[health]",       "[root PATH]", "[board SLUG]",
+					      "[profile NAME]", "[pool NAME]", "[hook NAME]" };
 
 	for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
 		if (bit == 1u << i)

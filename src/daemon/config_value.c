@@ -14,7 +14,9 @@
 #include <strings.h>
 #include <sys/un.h>
 
+#include "hook/hook_kind.h"
 #include "util/fs.h"
+#include "util/strv.h"
 
 #define PROFILES_MAX 1024
 
@@ -47,18 +49,6 @@ static const struct value_unit *value_units(enum config_kind kind)
 	default:
 		return units_none;
 	}
-}
-
-const char *config_short(const char *text, char buf[static 72])
-{
-	size_t n = strlen(text);
-
-	if (n <= 60)
-		return text;
-	for (n = 57; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80; n--)
-		;
-	(void)snprintf(buf, 72, "%.*s...", (int)n, text);
-	return buf;
 }
 
 /* The largest unit that says the number exactly. */
@@ -164,7 +154,8 @@ static int value_parse_number(const struct config_option *option,
 	return config_value_number(option, number, value, e);
 }
 
-int config_value_bool(const char *text, int64_t *number)
+/* Yes, true, on, 1, … ; -EINVAL without a message */
+static int config_value_bool(const char *text, int64_t *number)
 {
 	static const char *const words[][4] = { { "no", "false", "off", "0" },
 						{ "yes", "true", "on", "1" } };
@@ -266,16 +257,36 @@ static int value_parse_profiles(const char *text, struct config_value *value, st
 
 static int value_parse_command(const char *text, struct config_value *value, struct error *e)
 {
-	int r = config_words(text, &value->list, e);
+	int r = config_strv_split(text, &value->list, e);
 
 	if (r < 0)
 		return r;
 	value->set = true;
 	if (!value->list[0])
-		value->list = config_strv_free(value->list);
+		value->list = strv_free(value->list);
 	else if (!value->list[0][0])
-		return error_set(e, -EINVAL, "the first word, the program, is empty");
+		return error_set(e, -EINVAL, "the first word is empty");
 	return 0;
+}
+
+/* Words joined by -, as the manager would have it: it refuses any other when a worker starts.
+ */
+static int value_parse_slice(const char *text, struct config_value *value, struct error *e)
+{
+	static const char ok[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+		":_.\\-";
+	size_t len = strlen(text), end = len < 6 ? 0 : len - 6;
+	char buf[72];
+
+	if (end == 0 || len > 255 || strcmp(text + end, ".slice") != 0 || text[0] == '-' ||
+	    text[end - 1] == '-' || strstr(text, "--") || text[strspn(text, ok)])
+		return error_set(e, -EINVAL,
+				 "\"%s\" is no name of a slice; write kanban.slice, or "
+				 "kanban-NAME.slice for one below it",
+				 config_short(text, buf));
+	value->text = strdup(text);
+	return value->text ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
 static int value_parse_text(const struct config_option *option,
@@ -285,6 +296,8 @@ static int value_parse_text(const struct config_option *option,
 	int r = 0;
 
 	value->set = true;
+	if (option->kind == KIND_SLICE)
+		return value_parse_slice(text, value, e);
 	if (!*text) {
 		if (option->kind == KIND_PROGRAM)
 			return error_set(e, -EINVAL, "a program is missing");
@@ -302,6 +315,43 @@ static int value_parse_text(const struct config_option *option,
 		return error_set(
 			e, -EINVAL, "the path has %zu bytes, a socket may have %zu at most",
 			strlen(value->text), sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+	return r;
+}
+
+static int value_event(char *word, struct config_strv *list, struct error *e)
+{
+	const char *near = NULL;
+	char buf[72];
+	char *copy;
+
+	for (size_t i = 0; !hook_kind_find(word) && hook_kind_at(i); i++)
+		if (config_near(word, hook_kind_at(i)->name))
+			near = hook_kind_at(i)->name;
+	if (!hook_kind_find(word))
+		return error_set(e, -EINVAL, "there is no event %s%s%s; see kanband.conf(5)",
+				 config_short(word, buf), near ? "; did you mean " : "",
+				 near ? near : "");
+	copy = strdup(word);
+	return copy && config_strv_push(list, copy) == 0 ? 0 : -ENOMEM;
+}
+
+/* Names of events, or * for all. */
+static int value_parse_events(const char *text, struct config_value *value, struct error *e)
+{
+	CLEANUP(freep) char *copy = strdup(text);
+	struct config_strv list = { NULL, 0 };
+	char *save = NULL;
+	int r = copy ? 0 : -ENOMEM;
+
+	value->set = true;
+	if (strcmp(text, "*") == 0)
+		return 0;
+	for (char *word = copy ? strtok_r(copy, ", \t\n", &save) : NULL; r == 0 && word;
+	     word = strtok_r(NULL, ", \t\n", &save))
+		r = value_event(word, &list, e);
+	value->list = list.v ? list.v : calloc(1, sizeof(char *));
+	if (r == -ENOMEM || !value->list)
+		return error_set(e, -ENOMEM, "out of memory");
 	return r;
 }
 
@@ -337,6 +387,9 @@ int config_value_parse(const struct config_option *option, const struct config_s
 	case KIND_PROFILES:
 		r = value_parse_profiles(text, value, e);
 		break;
+	case KIND_EVENTS:
+		r = value_parse_events(text, value, e);
+		break;
 	case KIND_COMMAND:
 		r = value_parse_command(text, value, e);
 		break;
@@ -344,6 +397,7 @@ int config_value_parse(const struct config_option *option, const struct config_s
 	case KIND_PATH:
 	case KIND_SOCKET:
 	case KIND_PROGRAM:
+	case KIND_SLICE:
 		r = value_parse_text(option, syntax, text, value, e);
 		break;
 	}
@@ -400,14 +454,16 @@ char *config_value_text(const struct config_option *option, const struct config_
 				return strdup(c->word);
 		return strdup("?");
 	case KIND_PROFILES:
+	case KIND_EVENTS:
 		return value->list ? value_list_text(value->list) : strdup("*");
 	case KIND_COMMAND:
-		return value->list ? config_words_join((const char *const *)value->list)
+		return value->list ? config_strv_join((const char *const *)value->list)
 				   : strdup("");
 	case KIND_PROFILE:
 	case KIND_PATH:
 	case KIND_SOCKET:
 	case KIND_PROGRAM:
+	case KIND_SLICE:
 		return strdup(value->text ? value->text : "");
 	default:
 		if (option->unset && value->number == -1)
@@ -421,7 +477,7 @@ void config_value_clear(struct config_value *value)
 {
 	free(value->text);
 	free(value->source);
-	(void)config_strv_free(value->list);
+	(void)strv_free(value->list);
 	*value = (struct config_value){ 0 };
 }
 

@@ -9,9 +9,11 @@
  * the old one stays and the log says why. READY=1 either way.
  *
  * Shutdown: the first SIGTERM or SIGINT stops claiming, brings home what is in flight,
- * checkpoints and closes the boards; a second one gives up on that and leaves at once, which
- * loses nothing that was committed. Workers run on in both cases and are adopted at the next
- * start. The control API answers questions until the roots are done.
+ * checkpoints and closes the boards; a repair, a check or a snapshot that has written nothing
+ * yet is given up and done at the next start. A second signal gives up on all that is under way
+ * and leaves a second later at the latest, which loses nothing that was committed. Workers run
+ * on in both cases and are adopted at the next start. The control API answers questions until
+ * the roots are done.
  */
 #include "daemon/daemon.h"
 
@@ -20,21 +22,28 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "control/control.h"
+#include "daemon/clockwatch.h"
 #include "daemon/engine.h"
+#include "daemon/handing.h"
+#include "daemon/herald.h"
 #include "daemon/orphans.h"
 #include "daemon/service.h"
+#include "daemon/status_text.h"
 #include "notify/notify.h"
 #include "root/dispatch.h"
+#include "root/hostfault.h"
 #include "root/notices.h"
 #include "root/root.h"
 #include "util/log.h"
 #include "util/memory.h"
 
-#define STATUS_DELAY_MS 100 /* bursts of news make one status sentence */
+#define LEAVE_MS        1000 /* from the second signal to the exit */
+#define STATUS_DELAY_MS 100  /* bursts of news make one status sentence */
 
 struct daemon {
 	struct engine engine; /* first: the callbacks' argument is both */
@@ -44,105 +53,23 @@ struct daemon {
 	size_t n_roots;
 	size_t stopping; /* roots that have not stopped yet */
 	struct service service;
+	struct herald herald;
+	struct handing *handing; /* NULL: none */
+	void (*handed)(void *arg, int r, const struct leader *now);
+	void *handed_arg;     /* of whoever asked for it */
+	struct observer left; /* workers that this process left to another */
+	pid_t *orphaned;      /* … its children: to be reaped */
+	size_t n_orphaned;
 	struct control *control; /* NULL: none */
 	uv_signal_t term, intr, hup, chld;
-	uv_timer_t status;
+	uv_timer_t status, leave;
+	struct clockwatch clock;
 	bool status_due, is_stopping, ready;
+	int signum; /* of the second signal to stop, 0 none */
 };
 
 /* ---- status --------------------------------------------------------------------------------
  */
-
-struct daemon_counts {
-	size_t boards, quarantined, troubled, mode_waits, paused;
-	int64_t running, ready;
-	const char *memory; /* why memory holds work back, or NULL */
-	const char *bad;    /* slug of the first damaged board */
-};
-
-static void daemon_count(const struct root *root, struct daemon_counts *c)
-{
-	for (size_t i = 0; i < root->n_boards; i++) {
-		const struct dispatch *d = root->boards[i];
-
-		if (!d->dispatched)
-			continue;
-		c->boards++;
-		c->running += d->running;
-		c->ready += d->ready;
-		if (d->memory[0])
-			c->memory = d->memory;
-		if (d->board.state == BOARD_QUARANTINED || d->board.state == BOARD_SCHEMA ||
-		    d->board.state == BOARD_LOST) {
-			c->quarantined++;
-			if (!c->bad)
-				c->bad = d->board.place.slug;
-		}
-		c->troubled += d->board.state == BOARD_TROUBLED;
-		c->paused += d->held;
-		c->mode_waits += d->board.mode_waits;
-	}
-}
-
-/* Notifications, as far as there is something wrong with them. */
-static void daemon_notify_sentence(const struct root *root, FILE *out)
-{
-	const struct notify *n = notices_get(root);
-	struct notify_status st = { 0 };
-
-	if (notices_why(root))
-		(void)fprintf(out, ", no notifications: %s", notices_why(root));
-	if (!n)
-		return;
-	notify_get_status(n, &st);
-	if (st.unwritten)
-		(void)fprintf(out, ", notifications wait: the outbox cannot be written");
-	if (st.parked)
-		(void)fprintf(out, ", notifications of %u subscription%s parked", st.parked,
-			      st.parked == 1 ? "" : "s");
-	if (st.retrying)
-		(void)fprintf(out, ", of %u tried again", st.retrying);
-	if (st.unserved)
-		(void)fprintf(out, ", %u subscription%s that nobody serves", st.unserved,
-			      st.unserved == 1 ? "" : "s");
-}
-
-static void daemon_root_sentence(const struct root *root, FILE *out)
-{
-	struct daemon_counts c = { 0 };
-
-	switch (root->role) {
-	case ROOT_STARTING:
-		(void)fprintf(out, "starting on %s", root->path);
-		return;
-	case ROOT_STANDBY:
-		(void)fprintf(out, "standby: %s is held by %s", root->path, root->holder);
-		return;
-	case ROOT_FAILED:
-		(void)fprintf(out, "not dispatching %s: %s", root->path, root->holder);
-		return;
-	case ROOT_OWNER:
-		break;
-	}
-	daemon_count(root, &c);
-	(void)fprintf(out,
-		      "owner of %s (epoch %" PRId64 "): %zu board%s, %" PRId64
-		      " running, %" PRId64 " ready",
-		      root->path, root->epoch, c.boards, c.boards == 1 ? "" : "s", c.running,
-		      c.ready);
-	if (c.quarantined)
-		(void)fprintf(out, ", %zu not dispatched (%s%s)", c.quarantined, c.bad,
-			      c.quarantined > 1 ? ", …" : "");
-	if (c.troubled)
-		(void)fprintf(out, ", %zu being retried", c.troubled);
-	if (c.mode_waits)
-		(void)fprintf(out, ", %zu waiting to change the journal mode", c.mode_waits);
-	if (c.paused)
-		(void)fprintf(out, ", %zu paused by the operator", c.paused);
-	if (c.memory)
-		(void)fprintf(out, ", work held back: %s", c.memory);
-	daemon_notify_sentence(root, out);
-}
 
 static void daemon_status(struct daemon *d)
 {
@@ -155,11 +82,12 @@ static void daemon_status(struct daemon *d)
 	if (d->is_stopping)
 		(void)fputs("stopping; ", out);
 	else if (d->engine.env.held)
-		(void)fputs("draining, nothing is claimed until kanbanctl resume; ", out);
+		(void)fprintf(out, "%s, nothing is started until kanbanctl resume; ",
+			      d->engine.env.paused ? "paused by the operator" : "draining");
 	for (size_t i = 0; i < d->n_roots; i++) {
 		if (i > 0)
 			(void)fputs("; ", out);
-		daemon_root_sentence(d->roots[i], out);
+		status_text_root(d->roots[i], out);
 	}
 	if (fclose(out) == 0 && text)
 		service_status(&d->service, "%s", text);
@@ -204,12 +132,13 @@ static void daemon_changed(void *arg)
 		d->status_due = true;
 }
 
-static void daemon_freed(void *arg)
+static void daemon_clock_set(void *arg)
 {
 	struct daemon *d = arg;
 
+	log_info("the clock was set: every deadline is looked at again");
 	for (size_t i = 0; i < d->n_roots; i++)
-		root_capacity(d->roots[i]);
+		root_clock(d->roots[i]);
 }
 
 static void daemon_counted(void *arg)
@@ -220,10 +149,26 @@ static void daemon_counted(void *arg)
 		root_counted(d->roots[i]);
 }
 
+static void daemon_left(void *arg, pid_t pid)
+{
+	struct daemon *d = arg;
+	pid_t *more = reallocarray(d->orphaned, d->n_orphaned + 1, sizeof(*more));
+
+	if (!more)
+		return; /* it stays a zombie until we end */
+	d->orphaned = more;
+	more[d->n_orphaned++] = pid;
+}
+
 static void daemon_worker_ended(void *arg)
 {
 	struct daemon *d = arg;
 
+	for (size_t i = 0; i < d->n_orphaned;)
+		if (waitpid(d->orphaned[i], NULL, WNOHANG) != 0)
+			d->orphaned[i] = d->orphaned[--d->n_orphaned];
+		else
+			i++;
 	orphans_reap(d->roots, d->n_roots);
 }
 
@@ -262,7 +207,16 @@ static void daemon_handles_close(void *arg)
 	uv_close((uv_handle_t *)&d->hup, NULL);
 	uv_close((uv_handle_t *)&d->chld, NULL);
 	uv_close((uv_handle_t *)&d->status, NULL);
+	uv_close((uv_handle_t *)&d->leave, NULL);
+	clockwatch_close(&d->clock);
 	service_close(&d->service, daemon_service_closed, d);
+}
+
+static void daemon_herald_closed(void *arg)
+{
+	struct daemon *d = arg;
+
+	control_close(d->control, daemon_handles_close, d);
 }
 
 static void daemon_root_stopped(void *arg)
@@ -270,7 +224,29 @@ static void daemon_root_stopped(void *arg)
 	struct daemon *d = arg;
 
 	if (--d->stopping == 0)
-		control_close(d->control, daemon_handles_close, d);
+		herald_close(&d->herald, daemon_herald_closed, d);
+}
+
+static void daemon_leave(uv_timer_t *t)
+{
+	struct daemon *d = t->data;
+
+	log_notice("what was under way did not end: leaving at once");
+	_exit(128 + d->signum);
+}
+
+/* Give up what is under way; who asks a third time does not even wait for that. */
+static void daemon_leave_soon(struct daemon *d, int signum)
+{
+	if (d->signum)
+		_exit(128 + signum);
+	log_notice("second signal: giving up what is under way");
+	d->signum = signum;
+	jobs_cancel(&d->engine.jobs, false);
+	/* never fails with a callback, while it is not closing */
+	if (uv_is_closing((uv_handle_t *)&d->leave) ||
+	    uv_timer_start(&d->leave, daemon_leave, LEAVE_MS, 0) < 0)
+		_exit(128 + signum);
 }
 
 static void daemon_stop_signal(uv_signal_t *handle, int signum)
@@ -278,16 +254,19 @@ static void daemon_stop_signal(uv_signal_t *handle, int signum)
 	struct daemon *d = handle->data;
 
 	if (d->is_stopping) {
-		log_notice("second signal: leaving at once");
-		_exit(128 + signum);
+		daemon_leave_soon(d, signum);
+		return;
 	}
 	log_info("stopping on %s; workers run on", signum == SIGTERM ? "SIGTERM" : "SIGINT");
 	d->is_stopping = true;
 	daemon_status(d);
 	service_stopping(&d->service);
 	control_stop(d->control);
-	service_patience(&d->service, daemon_busy); /* a repair is brought to its end */
-	d->stopping = d->n_roots;
+	service_patience(&d->service, daemon_busy); /* what writes is brought to its end */
+	jobs_cancel(&d->engine.jobs, true);         /* what only reads can be done again */
+	d->stopping = d->n_roots + (d->handing != NULL);
+	if (d->handing)
+		handing_cancel(STEAL(d->handing), daemon_root_stopped, d);
 	for (size_t i = 0; i < d->n_roots; i++)
 		root_stop(d->roots[i], daemon_root_stopped, d);
 }
@@ -305,6 +284,11 @@ static int daemon_reload(struct daemon *d, struct error *e)
 			e, -EINVAL,
 			"roots and socket cannot change in a running process: restart it");
 	}
+	/* what is in force is better than what is not quite known */
+	if (r == 0 && config_fault(config)) {
+		r = error_set(e, -EINVAL, "%s", config_fault(config));
+		config_free(config);
+	}
 	if (r < 0) {
 		log_about(LOG_ERR, &about, "reload: %s; the old configuration stays in force",
 			  e->text);
@@ -313,7 +297,11 @@ static int daemon_reload(struct daemon *d, struct error *e)
 	for (const char *const *w = config_warnings(config); *w; w++)
 		log_about(LOG_WARNING, &about, "%s", *w);
 	log_set_level(config_log_level(config));
-	r = engine_replace(&d->engine, config);
+	r = herald_reload(&d->herald, config);
+	if (r == 0)
+		r = engine_replace(&d->engine, config);
+	else
+		config_free(config);
 	if (r < 0) {
 		log_about(LOG_ERR, &about, "reload: %s; the old configuration stays in force",
 			  strerror(-r));
@@ -375,7 +363,7 @@ static int64_t daemon_max(void *arg)
 {
 	struct daemon *d = arg;
 
-	return d->engine.caps.max; /* only the loop changes it */
+	return d->engine.caps.turns.max; /* only the loop changes it */
 }
 
 static int daemon_control_reload(void *arg, struct error *e)
@@ -390,21 +378,65 @@ static const char *const *daemon_warnings(void *arg)
 	return config_warnings(d->engine.bundle->config);
 }
 
+static void daemon_handed(void *arg, int r, const struct leader *now)
+{
+	struct daemon *d = arg;
+
+	d->handing = NULL;
+	d->handed(d->handed_arg, r, now);
+	daemon_changed(d);
+}
+
+static int daemon_hand_over(void *arg, const struct root *root,
+			    void (*done)(void *arg, int r, const struct leader *now),
+			    void *done_arg)
+{
+	struct daemon *d = arg;
+
+	if (d->handing)
+		return -EBUSY;
+	d->handed = done;
+	d->handed_arg = done_arg;
+	for (size_t i = 0; i < d->n_roots; i++)
+		if (d->roots[i] == root)
+			return handing_start(&d->handing, &d->roots[i], daemon_handed, d);
+	return -ENOENT;
+}
+
+static bool daemon_copy(void *arg, size_t i, struct offsite_state *state)
+{
+	struct daemon *d = arg;
+
+	return offsite_state(d->herald.offsite, i, state);
+}
+
+static bool daemon_hook(void *arg, size_t i, struct hook_state *state)
+{
+	struct daemon *d = arg;
+
+	return hooks_state(d->herald.hooks, i, state);
+}
+
 /* Without it everything else goes on. */
 static void daemon_control(struct daemon *d)
 {
+	const struct service_sockets sockets = service_sockets();
 	const struct control_env env = {
 		.root_env = &d->engine.env,
 		.roots = d->roots,
 		.n_roots = &d->n_roots,
 		.stopping = &d->is_stopping,
 		.unit = d->engine.unit,
-		.listen_fd = service_socket(),
+		.listen_fd = sockets.control,
+		.metrics_fd = sockets.metrics,
 		.path = config_socket(d->engine.bundle->config),
 		.sentence = daemon_sentence,
 		.pings = daemon_pings,
 		.max_in_progress = daemon_max,
 		.reload = daemon_control_reload,
+		.copy = daemon_copy,
+		.hook = daemon_hook,
+		.hand_over = daemon_hand_over,
 		.warnings = daemon_warnings,
 		.arg = d,
 	};
@@ -438,6 +470,9 @@ static int daemon_handles(struct daemon *d)
 
 	d->status.data = d;
 	if (r == 0)
+		r = uv_timer_init(&d->engine.loop, &d->leave);
+	d->leave.data = d;
+	if (r == 0)
 		r = daemon_signal(d, &d->term, daemon_stop_signal, SIGTERM);
 	if (r == 0)
 		r = daemon_signal(d, &d->intr, daemon_stop_signal, SIGINT);
@@ -449,6 +484,9 @@ static int daemon_handles(struct daemon *d)
 		r = service_init(&d->service, &d->engine.loop, daemon_well, d);
 	if (r == 0)
 		service_patience(&d->service, daemon_busy); /* until READY */
+	/* without it the sweeps find what is due */
+	if (r == 0)
+		IGNORE(clockwatch_init(&d->clock, &d->engine.loop, daemon_clock_set, d));
 	return r;
 }
 
@@ -463,6 +501,11 @@ static int daemon_roots(struct daemon *d)
 	d->roots = calloc(n, sizeof(struct root *));
 	if (!d->roots)
 		return -ENOMEM;
+	r = herald_open(&d->herald, &d->engine.env, d->environ, d->engine.bundle->config);
+	if (r < 0)
+		return r;
+	d->left = (struct observer){ .left = daemon_left, .arg = d };
+	observer_join(&d->engine.env, &d->left);
 	daemon_control(d);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = root_new(&d->roots[i], &d->engine.env, paths[i]);
@@ -487,7 +530,6 @@ int daemon_run(struct config *config, const struct config_cli *cli, char *const 
 		return EX_OSERR;
 	}
 	d.engine.env.changed = daemon_changed;
-	d.engine.env.freed = daemon_freed;
 	d.engine.env.counted = daemon_counted;
 	d.engine.env.worker_ended = daemon_worker_ended;
 	r = orphans_adopt();
@@ -506,6 +548,7 @@ int daemon_run(struct config *config, const struct config_cli *cli, char *const 
 	for (size_t i = 0; i < d.n_roots; i++)
 		root_free(d.roots[i]);
 	free(d.roots);
+	free(d.orphaned);
 	engine_deinit(&d.engine);
 	return EX_OK;
 }

@@ -1,3 +1,7 @@
+/*
+ * Copies each board into a private folder and points its place there, so that --dry-run can do
+ * everything and change nothing.
+ */
 #include "daemon/dryrun.h"
 
 #include <dirent.h>
@@ -8,24 +12,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/config.h"
+#include "db/db_file.h"
+#include "db/db_probe.h"
+#include "recovery/evidence.h"
 #include "util/fs.h"
 
 #define DRYRUN_TRIES 5
 
 struct dryrun {
+	const struct config *config; /* borrowed */
 	char *folder;
 	unsigned n; /* copies made, for their names */
 };
 
-static const char *const dryrun_suffixes[] = { "", "-wal", "-journal" };
-
-int dryrun_new(struct dryrun **out, struct error *e)
+int dryrun_new(struct dryrun **out, const struct config *config, struct error *e)
 {
 	const char *tmp = getenv("TMPDIR");
 	struct dryrun *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return error_set(e, -ENOMEM, "out of memory");
+	d->config = config;
 	d->folder = fs_path("%s/kanband-dry-run.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!d->folder || !mkdtemp(d->folder)) {
 		int r = d->folder ? -errno : -ENOMEM;
@@ -61,63 +69,54 @@ struct dryrun *dryrun_free(struct dryrun *d)
 	return NULL;
 }
 
-static int dryrun_copy_all(const char *db, const char *copy)
+static void dryrun_stamps(const char *db, struct fs_stamp stamps[DB_SHM])
 {
-	for (size_t i = 0; i < 3; i++) {
-		CLEANUP(freep) char *from = fs_path("%s%s", db, dryrun_suffixes[i]);
-		CLEANUP(freep) char *to = fs_path("%s%s", copy, dryrun_suffixes[i]);
-		int r;
-
-		if (!from || !to)
-			return -ENOMEM;
-		if (unlink(to) < 0 && errno != ENOENT)
-			return -errno;
-		r = fs_copy(from, to, false);
-		if (r == -ENOENT && i > 0)
-			continue;
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (enum db_part part = DB_MAIN; part < DB_SHM; part++)
+		stamps[part] = db_file_stamp(db, part);
 }
 
-static void dryrun_stamps(const char *db, struct file_stamp stamps[3])
+static int dryrun_refuse(struct board_place *place, int r)
 {
-	for (size_t i = 0; i < 3; i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", db, dryrun_suffixes[i]);
+	struct error e = ERROR_NULL;
 
-		stamps[i] = path ? file_stamp_of(path) : (struct file_stamp){ 0 };
-	}
+	if (db_probe_files(place->db_path, &e) != -EINVAL) /* which says it better */
+		(void)error_errno(&e, r, "cannot copy %s for the dry run%s", place->db_path,
+				  r == -EFBIG ? " (see max_evidence_bytes)" : "");
+	place->refused = strdup(e.text);
+	return place->refused ? 0 : -ENOMEM;
 }
 
-int dryrun_redirect(void *arg, struct board_place *place, struct error *e)
+int dryrun_redirect(void *arg, const char *root, struct board_place *place, struct error *e)
 {
 	struct dryrun *d = arg;
-	struct file_stamp before[3], after[3];
+	struct fs_stamp before[DB_SHM], after[DB_SHM];
+	struct settings set;
 	char *copy;
 	bool same = false;
 	int r = 0;
 
 	if (!place->db_exists)
 		return 0;
+	config_settings(d->config, root, place->slug, &set);
 	copy = fs_path("%s/%u.db", d->folder, d->n++);
 	if (!copy)
 		return error_set(e, -ENOMEM, "out of memory");
 	for (int i = 0; i < DRYRUN_TRIES && !same && r == 0; i++) {
 		dryrun_stamps(place->db_path, before);
-		r = dryrun_copy_all(place->db_path, copy);
+		r = evidence_copy(place->db_path, copy, set.max_evidence_bytes);
 		dryrun_stamps(place->db_path, after);
-		same = file_stamp_equal(&before[0], &after[0]) &&
-		       file_stamp_equal(&before[1], &after[1]) &&
-		       file_stamp_equal(&before[2], &after[2]);
+		same = fs_stamp_equal(&before[0], &after[0]) &&
+		       fs_stamp_equal(&before[1], &after[1]) &&
+		       fs_stamp_equal(&before[2], &after[2]);
 	}
 	if (r == 0 && !same)
 		r = -EAGAIN;
 	if (r < 0) {
-		free(copy);
-		return error_errno(e, r, "cannot copy %s for the dry run", place->db_path);
+		db_file_remove(copy);
+		r = dryrun_refuse(place, r);
 	}
+	/* refused or not: nothing is made beside the board itself */
 	free(place->db_path);
 	place->db_path = copy;
-	return 0;
+	return r < 0 ? error_set(e, r, "out of memory") : 0;
 }

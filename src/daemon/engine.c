@@ -1,3 +1,8 @@
+/*
+ * Makes what a configuration asks for: the launcher, the pools and their caps. A new
+ * configuration is made as a whole before it takes the place of the old one, which stays until
+ * no job uses it.
+ */
 #include "daemon/engine.h"
 
 #include <errno.h>
@@ -7,6 +12,7 @@
 #include <unistd.h>
 
 #include "db/db.h"
+#include "launch/group.h"
 #include "util/fs.h"
 #include "util/log.h"
 #include "util/memory.h"
@@ -24,6 +30,22 @@ static struct bundle *bundle_free(struct bundle *b)
 	config_free(b->config);
 	free(b);
 	return NULL;
+}
+
+static const char *bundle_type(const struct bundle *b, const struct engine *engine)
+{
+	enum config_launcher launcher = config_launcher(b->config);
+
+	switch (launcher) {
+	case LAUNCHER_FORK:
+	case LAUNCHER_COMMAND:
+		return "fork";
+	case LAUNCHER_AUTO:
+	case LAUNCHER_SYSTEMD:
+		return engine->manager != UNIT_MANAGER_NONE ? "systemd" : "fork";
+	default:
+		return config_launcher_word(launcher); /* it is one of launch.c's table */
+	}
 }
 
 static int bundle_launchers(struct bundle *b, const struct engine *engine)
@@ -50,6 +72,12 @@ static int bundle_launchers(struct bundle *b, const struct engine *engine)
 			.log_rotate_bytes = set.worker_log_rotate_bytes,
 			.log_backup_count = (int)set.worker_log_backup_count,
 			.environ = engine->environ,
+			.pass_environment = set.pass_environment,
+			.type = bundle_type(b, engine),
+			.manager = engine->manager,
+			.self = engine->self,
+			.groups = engine->groups,
+			.grace_ms = set.terminate_grace_ms,
 			.nofile = engine->nofile,
 		};
 		r = launcher_init(l);
@@ -57,6 +85,39 @@ static int bundle_launchers(struct bundle *b, const struct engine *engine)
 			return r;
 	}
 	return 0;
+}
+
+/* Where workers are to be units of a service manager: which one. Before the loop runs. */
+static int engine_children(struct engine *engine)
+{
+	engine->groups = group_base();
+	if (engine->groups)
+		log_info("workers have control groups of their own below %s", engine->groups);
+	return 0;
+}
+
+static int engine_manager(struct engine *engine, const struct config *config, struct error *e)
+{
+	enum config_launcher launcher = config_launcher(config);
+	struct error why = ERROR_NULL;
+	ssize_t n;
+
+	n = readlink("/proc/self/exe", engine->self, sizeof(engine->self) - 1);
+	if (n < 0)
+		return error_errno(e, -errno, "cannot find out which program this is");
+	engine->self[n] = '\0';
+	if (launcher == LAUNCHER_FORK || launcher == LAUNCHER_COMMAND)
+		return engine_children(engine);
+	engine->manager = unit_manager_find(&why);
+	if (engine->manager != UNIT_MANAGER_NONE)
+		return 0;
+	if (launcher == LAUNCHER_SYSTEMD)
+		return error_set(e, -ENOENT, "launcher = systemd: %s", why.text);
+	/* a host without systemd has nothing to be mended */
+	if (launcher == LAUNCHER_AUTO && fs_is_dir("/run/systemd/system"))
+		log_warning("workers are started as children, without limits of their own: %s",
+			    why.text);
+	return engine_children(engine);
 }
 
 static int bundle_new(struct bundle **out, struct engine *engine, struct config *config)
@@ -97,12 +158,31 @@ static void engine_settings(void *arg, const char *root, const char *slug, struc
 	config_settings(engine->bundle->config, root, slug, out);
 }
 
+static void engine_worker_settings(void *arg, const char *root, const char *slug,
+				   const char *profile, struct settings *out)
+{
+	struct engine *engine = arg;
+
+	config_settings_worker(engine->bundle->config, root, slug, profile, out);
+}
+
 static int64_t engine_max(const struct config *config)
 {
 	struct settings set;
 
 	config_settings(config, config_roots(config)[0], NULL, &set);
 	return set.max_in_progress >= 0 ? set.max_in_progress : memory_default_in_progress();
+}
+
+static void engine_pools(struct engine *engine, const struct config *config)
+{
+	int64_t limits[TURNS_POOLS_MAX];
+	struct settings set;
+
+	config_settings(config, config_roots(config)[0], NULL, &set);
+	for (size_t i = 0; i < set.n_pools; i++)
+		limits[i] = set.pools[i].limit;
+	caps_set_pools(&engine->caps, limits, set.n_pools, set.pools_generation);
 }
 
 /* Many boards need many descriptors; workers get the old limit back. */
@@ -152,6 +232,17 @@ static void engine_ignore(void *arg)
 	(void)arg;
 }
 
+/* Read once: where `hermes pause` of whoever started us puts its file. */
+static int engine_hermes_home(struct engine *engine)
+{
+	CLEANUP(freep) char *path = NULL;
+	int r = config_hermes_home(engine->environ, &path);
+
+	if (r == 0 && path && strlen(path) < sizeof(engine->hermes_home))
+		strcpy(engine->hermes_home, path);
+	return r;
+}
+
 int engine_init(struct engine *engine, struct config *config, char *const *env, struct error *e)
 {
 	int r;
@@ -159,11 +250,18 @@ int engine_init(struct engine *engine, struct config *config, char *const *env, 
 	*engine = (struct engine){ .environ = env };
 	engine_files(engine);
 	db_library_init();
+	job_threads_init();
+	r = engine_manager(engine, config, e);
+	if (r < 0) {
+		config_free(config);
+		return r;
+	}
 	r = bundle_new(&engine->bundle, engine, config);
 	if (r < 0)
 		return error_errno(e, r, "cannot start");
 	engine_unit(engine);
-	r = engine_host(engine, e);
+	r = engine_hermes_home(engine);
+	r = r < 0 ? error_set(e, r, "out of memory") : engine_host(engine, e);
 	if (r < 0) {
 		engine->bundle = bundle_free(engine->bundle);
 		return r;
@@ -176,7 +274,9 @@ int engine_init(struct engine *engine, struct config *config, char *const *env, 
 	engine->loop_open = true;
 	jobs_init(&engine->jobs, &engine->loop);
 	caps_init(&engine->caps, engine_max(config));
+	engine_pools(engine, config);
 	engine->env = (struct root_env){
+		.hermes_home = *engine->hermes_home ? engine->hermes_home : NULL,
 		.loop = &engine->loop,
 		.jobs = &engine->jobs,
 		.caps = &engine->caps,
@@ -187,9 +287,9 @@ int engine_init(struct engine *engine, struct config *config, char *const *env, 
 			 .socket = config_socket(config) },
 		.open_max = ENGINE_OPEN_BOARDS,
 		.settings = engine_settings,
+		.worker_settings = engine_worker_settings,
 		.launcher = engine_launcher,
 		.changed = engine_ignore,
-		.freed = engine_ignore,
 		.counted = engine_ignore,
 		.worker_ended = engine_ignore,
 		.arg = engine,
@@ -208,6 +308,7 @@ int engine_replace(struct engine *engine, struct config *config)
 	engine->retired = engine->bundle;
 	engine->bundle = b;
 	caps_set_max(&engine->caps, engine_max(config));
+	engine_pools(engine, config);
 	return 0;
 }
 
@@ -225,4 +326,5 @@ void engine_deinit(struct engine *engine)
 		engine->retired = b->next;
 		bundle_free(b);
 	}
+	freep(&engine->groups);
 }

@@ -3,18 +3,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "daemon/config.h"
-#include "daemon/daemon.h"
 #include "daemon/once.h"
+#include "launch/slurm.h"
+#include "launch/unit.h"
 #include "util/fs.h"
 #include "util/log.h"
+#include "util/suggest.h"
+#include <daemon/daemon.h> /* not src/daemon/daemon.h, which is nearer */
 
 extern char **environ;
 
@@ -28,12 +33,12 @@ struct options {
 
 static const char usage[] =
 	"Usage: kanband [OPTION]...\n"
-	"The one dispatcher of a Hermes kanban root.\n"
+	"Starts a worker for each ready task on the boards of a kanban root.\n"
 	"\n"
 	"  -c, --config FILE     read FILE instead of the default kanband.conf\n"
 	"  -r, --root DIR        serve this kanban root; may be given several times\n"
 	"  -s, --socket PATH     where the control socket is\n"
-	"      --launcher WHICH  auto, fork or command\n"
+	"      --launcher WHICH  auto, systemd, fork, slurm or command\n"
 	"  -l, --log-level LEVEL error, warning, notice, info or debug\n"
 	"      --once            one sweep of all boards, a report, and out\n"
 	"      --dry-run         with --once: say what would be done, write nothing\n"
@@ -69,7 +74,9 @@ static const struct option longopts[] = {
 
 static int usage_error(const char *what)
 {
-	(void)fprintf(stderr, "kanband: %s; kanband --help lists the options\n", what);
+	bool asks = *what && what[strlen(what) - 1] == '?';
+
+	(void)fprintf(stderr, "kanband: %s%s kanband --help\n", what, asks ? " See" : "; see");
 	return EX_USAGE;
 }
 
@@ -84,6 +91,40 @@ static int option_root(struct options *o, const char *path)
 	more[o->n_roots] = NULL;
 	o->cli.roots = more;
 	return 0;
+}
+
+/* What getopt_long() did not take, and what may have been meant. Return: the exit status */
+static int option_wrong(int c, const char *word)
+{
+	const char *names[sizeof(longopts) / sizeof(longopts[0])], *near;
+	const size_t len = strcspn(word, "=");
+	CLEANUP(freep) char *name = len > 2 ? strndup(word + 2, len - 2) : NULL;
+	char what[200], list[96] = "";
+	size_t n = 0, alike = 0;
+
+	for (; longopts[n].name; n++) {
+		size_t have = strlen(list);
+
+		names[n] = longopts[n].name;
+		if (name && strncmp(names[n], name, len - 2) == 0)
+			(void)snprintf(list + have, sizeof(list) - have, "%s--%s",
+				       alike++ ? ", " : "", names[n]);
+	}
+	near = name ? suggest(name, names, n) : NULL;
+	if (c == ':')
+		(void)snprintf(what, sizeof(what), "%.60s wants a value", word);
+	else if (word[0] == '-' && word[1] != '-')
+		(void)snprintf(what, sizeof(what), "there is no option -%c", optopt);
+	else if (alike > 1)
+		(void)snprintf(what, sizeof(what), "%.60s may be any of %s", word, list);
+	else if (alike == 1)
+		(void)snprintf(what, sizeof(what), "%s takes no value", list);
+	else if (near)
+		(void)snprintf(what, sizeof(what),
+			       "there is no option %.60s; did you mean --%s?", word, near);
+	else
+		(void)snprintf(what, sizeof(what), "there is no option %.60s", word);
+	return usage_error(what);
 }
 
 /* One option. Return: -1 go on, else the exit status. */
@@ -123,8 +164,8 @@ static int option_take(struct options *o, int c)
 		return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : 0;
 	case 'V':
 		return printf("kanband %s\nLicence MIT.\n", KANBAND_VERSION) < 0 ? EX_IOERR : 0;
-	default: /* getopt_long has said what is wrong */
-		return usage_error("bad option");
+	default:
+		return EX_USAGE; /* options_parse() has told */
 	}
 }
 
@@ -132,13 +173,15 @@ static int options_parse(struct options *o, int argc, char **argv)
 {
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "c:r:s:l:hV", longopts, NULL)) != -1) {
-		r = option_take(o, c);
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":c:r:s:l:hV", longopts, NULL)) != -1) {
+		r = c == '?' || c == ':' ? option_wrong(c, argv[optind - 1])
+					 : option_take(o, c);
 		if (r >= 0)
 			return r;
 	}
 	if (optind < argc)
-		return usage_error("arguments are not taken");
+		return usage_error("it takes options only, a folder as --root FOLDER");
 	if (o->check_config && o->run_once)
 		return usage_error("--check-config and --once do not go together");
 	if ((o->once.dry_run || o->once.board) && !o->run_once)
@@ -147,9 +190,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 		return usage_error("--json goes with --once or --check-config");
 	if (o->cli.log_level && log_level_from_text(o->cli.log_level) < 0)
 		return usage_error("--log-level takes error, warning, notice, info or debug");
-	if (o->cli.launcher && strcmp(o->cli.launcher, "auto") != 0 &&
-	    strcmp(o->cli.launcher, "fork") != 0 && strcmp(o->cli.launcher, "command") != 0)
-		return usage_error("--launcher takes auto, fork or command");
+	if (o->cli.launcher && !config_is_launcher(o->cli.launcher))
+		return usage_error("--launcher takes auto, systemd, fork, slurm or command");
 	if (o->once.board && !fs_is_slug(o->once.board))
 		return usage_error("--board takes a board's slug (a-z, 0-9, _ and -)");
 	return -1;
@@ -166,6 +208,30 @@ static int standard_fds(void)
 			return -errno;
 	} while (fd <= 2);
 	return close(fd) < 0 ? -errno : 0;
+}
+
+/*
+ * Root over somebody else's root: whoever can write that root would choose what root runs.
+ * Return: 0 or the exit status.
+ */
+static int run_as_owner(const struct config *config)
+{
+	for (const char *const *root = config_roots(config); *root; root++) {
+		const struct passwd *who;
+		struct stat st;
+		char name[32];
+
+		/* one that is not there is told by whoever needs it */
+		if (geteuid() != 0 || stat(*root, &st) < 0 || st.st_uid == 0)
+			continue;
+		who = getpwuid(st.st_uid);
+		(void)snprintf(name, sizeof(name), "#%lu", (unsigned long)st.st_uid);
+		log_error("%s belongs to the account %s, and as root its workers would run as "
+			  "root: start kanband@%s.service, or kanband as that account",
+			  *root, who ? who->pw_name : name, who ? who->pw_name : "OWNER");
+		return EX_CONFIG;
+	}
+	return 0;
 }
 
 static int run(struct options *o)
@@ -191,6 +257,9 @@ static int run(struct options *o)
 		config_free(config);
 		return r < 0 ? EX_IOERR : 0;
 	}
+	r = run_as_owner(config);
+	if (r != 0)
+		return r;
 	if (o->run_once)
 		return once_run(config, &o->once, environ);
 	return daemon_run(config, &o->cli, environ);
@@ -199,8 +268,13 @@ static int run(struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
-	int r = standard_fds();
+	int r;
 
+	if (argc == 2 && strcmp(argv[1], UNIT_WORKER_OPTION) == 0)
+		return unit_worker_main();
+	if (argc > 1 && strcmp(argv[1], SLURM_ATTEND_OPTION) == 0)
+		return slurm_attend_main(argc, argv);
+	r = standard_fds();
 	if (r < 0)
 		return EX_OSERR;
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)

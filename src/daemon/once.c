@@ -19,9 +19,12 @@
 #include "daemon/dryrun.h"
 #include "daemon/engine.h"
 #include "root/dispatch.h"
+#include "root/once_sweep.h"
 #include "root/root.h"
 #include "util/fs.h"
+#include "util/json.h"
 #include "util/log.h"
+#include "util/printable.h"
 
 struct once {
 	struct engine engine; /* first: the callbacks' argument is both */
@@ -81,7 +84,7 @@ static json_t *once_spawned_json(const struct dispatch_report *rep)
 
 static json_t *once_board_json(const struct dispatch *d)
 {
-	const struct plan *p = &d->report.sum;
+	const struct plan *p = &d->once.report.sum;
 	json_t *guarded = json_array();
 
 	for (size_t i = 0; i < p->n_guarded; i++)
@@ -89,18 +92,19 @@ static json_t *once_board_json(const struct dispatch *d)
 			guarded, json_pack("{s:s, s:s}", "task",
 					   p->guarded[i].task ? p->guarded[i].task : "",
 					   "reason", p->guarded[i].reason));
-	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:o,"
-		" s:{s:o, s:o, s:o, s:o}, s:o}",
-		"slug", d->board.place.slug, "state", once_state(d), "reclaimed",
-		(json_int_t)p->reclaimed, "stale", (json_int_t)p->stale.n, "crashed",
-		once_ids(&p->crashed), "rate_limited", once_ids(&p->rate_limited), "timed_out",
-		once_ids(&p->timed_out), "promoted", (json_int_t)p->promoted, "spawned",
-		once_spawned_json(&d->report), "auto_blocked", once_ids(&p->auto_blocked),
-		"respawn_guarded", guarded, "skipped", "unassigned", once_ids(&p->unassigned),
-		"nonspawnable", once_ids(&p->nonspawnable), "profile_capped",
-		once_ids(&p->profile_capped), "scheduled", once_ids(&p->scheduled), "error",
-		d->board.reason[0] ? json_string(d->board.reason) : json_null());
+	return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:o,"
+			 " s:{s:o, s:o, s:o, s:o}, s:s?, s:b, s:o}",
+			 "slug", d->board.place.slug, "state", once_state(d), "reclaimed",
+			 (json_int_t)p->reclaimed, "stale", (json_int_t)p->stale.n, "crashed",
+			 once_ids(&p->crashed), "rate_limited", once_ids(&p->rate_limited),
+			 "timed_out", once_ids(&p->timed_out), "promoted",
+			 (json_int_t)p->promoted, "spawned", once_spawned_json(&d->once.report),
+			 "auto_blocked", once_ids(&p->auto_blocked), "respawn_guarded", guarded,
+			 "skipped", "unassigned", once_ids(&p->unassigned), "nonspawnable",
+			 once_ids(&p->nonspawnable), "profile_capped",
+			 once_ids(&p->profile_capped), "scheduled", once_ids(&p->scheduled),
+			 "repaired", p->repaired, "skipped_locked", d->once.locked, "error",
+			 d->board.reason[0] ? json_string(d->board.reason) : json_null());
 }
 
 static bool once_reported(const struct once *o, const struct dispatch *d)
@@ -111,6 +115,7 @@ static bool once_reported(const struct once *o, const struct dispatch *d)
 static int once_print_json(const struct once *o)
 {
 	json_t *roots = json_array(), *all;
+	CLEANUP(freep) char *text = NULL;
 	int64_t epoch = 0;
 	int r;
 
@@ -123,15 +128,21 @@ static int once_print_json(const struct once *o)
 			if (once_reported(o, root->boards[k]))
 				(void)json_array_append_new(boards,
 							    once_board_json(root->boards[k]));
-		(void)json_array_append_new(
-			roots, json_pack("{s:s, s:o}", "root", root->path, "boards", boards));
+		(void)json_array_append_new(roots,
+					    json_pack("{s:s, s:s?, s:o}", "root", root->path,
+						      "estop", root->estop, "boards", boards));
 	}
 	all = json_pack("{s:I, s:o}", "epoch", (json_int_t)epoch, "roots", roots);
-	r = all ? json_dumpf(all, stdout, 0) : -1;
+	text = isatty(STDOUT_FILENO) ? json_plain(all, 0) : json_dumps(all, 0);
 	json_decref(all);
-	if (r == 0)
-		r = printf("\n") < 0 ? -1 : 0;
+	r = text && printf("%s\n", text) >= 0 ? 0 : -1;
 	return r == 0 && fflush(stdout) == 0 ? 0 : -EIO;
+}
+
+/* Text of a board or a row: anybody's. once_print() looks at the error flag. */
+static void once_put(const char *text)
+{
+	printable_put(stdout, text ? text : "?", strlen(text ? text : "?"), 0);
 }
 
 static void once_print_ids(const char *what, const struct strings *list)
@@ -139,18 +150,35 @@ static void once_print_ids(const char *what, const struct strings *list)
 	if (list->n == 0)
 		return;
 	(void)printf("  %s:", what);
-	for (size_t i = 0; i < list->n; i++)
-		(void)printf(" %s", list->v[i] ? list->v[i] : "?");
+	for (size_t i = 0; i < list->n; i++) {
+		(void)fputs(" ", stdout);
+		once_put(list->v[i]);
+	}
 	(void)printf("\n");
+}
+
+static void once_print_started(const struct dispatch_spawned *s)
+{
+	(void)fputs("  started: ", stdout);
+	once_put(s->task);
+	(void)fputs(" for ", stdout);
+	once_put(s->assignee);
+	(void)printf(" (run %" PRId64 ", pid %" PRId64 ")\n", s->run, s->pid);
 }
 
 static void once_print_board(const struct dispatch *d)
 {
-	const struct plan *p = &d->report.sum;
-	const struct dispatch_report *rep = &d->report;
+	const struct plan *p = &d->once.report.sum;
+	const struct dispatch_report *rep = &d->once.report;
 
-	(void)printf("%s: %s%s%s\n", d->board.place.slug, once_state(d),
-		     d->board.reason[0] ? ": " : "", d->board.reason);
+	(void)printf("%s: %s%s", d->board.place.slug, once_state(d),
+		     d->board.reason[0] ? ": " : "");
+	once_put(d->board.reason);
+	(void)fputs("\n", stdout);
+	if (p->repaired)
+		(void)printf("  repaired: %s\n", p->repaired);
+	if (d->once.locked)
+		(void)printf("  skipped: another process's tick holds its .dispatch.lock\n");
 	if (p->reclaimed)
 		(void)printf("  reclaimed: %" PRId64 "\n", p->reclaimed);
 	once_print_ids("no heartbeat", &p->stale);
@@ -160,15 +188,13 @@ static void once_print_board(const struct dispatch *d)
 	if (p->promoted)
 		(void)printf("  promoted: %" PRId64 "\n", p->promoted);
 	for (size_t i = 0; i < rep->n_spawned; i++)
-		(void)printf("  started: %s for %s (run %" PRId64 ", pid %" PRId64 ")\n",
-			     rep->spawned[i].task ? rep->spawned[i].task : "?",
-			     rep->spawned[i].assignee ? rep->spawned[i].assignee : "?",
-			     rep->spawned[i].run, rep->spawned[i].pid);
+		once_print_started(&rep->spawned[i]);
 	once_print_ids("gave up", &p->auto_blocked);
-	for (size_t i = 0; i < p->n_guarded; i++)
-		(void)printf("  held back: %s (%s)\n",
-			     p->guarded[i].task ? p->guarded[i].task : "?",
-			     p->guarded[i].reason);
+	for (size_t i = 0; i < p->n_guarded; i++) {
+		(void)fputs("  held back: ", stdout);
+		once_put(p->guarded[i].task);
+		(void)printf(" (%s)\n", p->guarded[i].reason);
+	}
 	once_print_ids("skipped, no assignee", &p->unassigned);
 	once_print_ids("skipped, no such profile", &p->nonspawnable);
 	once_print_ids("skipped, profile at its cap", &p->profile_capped);
@@ -180,9 +206,11 @@ static int once_print(const struct once *o)
 	if (o->opt->json)
 		return once_print_json(o);
 	for (size_t i = 0; i < o->n_roots; i++) {
-		(void)printf("%s (epoch %" PRId64 ")%s\n", o->roots[i]->path,
-			     o->roots[i]->epoch,
+		once_put(o->roots[i]->path);
+		(void)printf(" (epoch %" PRId64 ")%s\n", o->roots[i]->epoch,
 			     o->opt->dry_run ? ", dry run: nothing was written" : "");
+		if (o->roots[i]->estop)
+			(void)printf("%s\n", o->roots[i]->estop);
 		for (size_t k = 0; k < o->roots[i]->n_boards; k++)
 			if (once_reported(o, o->roots[i]->boards[k]))
 				once_print_board(o->roots[i]->boards[k]);
@@ -271,9 +299,7 @@ static int once_verdict(const struct once *o)
 			const struct dispatch *d = o->roots[i]->boards[k];
 
 			found |= once_reported(o, d);
-			if (d->dispatched &&
-			    (d->board.state == BOARD_QUARANTINED ||
-			     d->board.state == BOARD_LOST || d->board.state == BOARD_TROUBLED))
+			if (d->dispatched && board_state_bad(d->board.state))
 				r = 1;
 		}
 	}
@@ -341,7 +367,7 @@ int once_run(struct config *config, const struct once_options *opt, char *const 
 	o.engine.env.dry_run = opt->dry_run;
 	o.engine.env.only = opt->board;
 	if (opt->dry_run) {
-		r = dryrun_new(&o.dry, &e);
+		r = dryrun_new(&o.dry, o.engine.bundle->config, &e);
 		if (r < 0) {
 			log_error("%s", e.text);
 			engine_deinit(&o.engine);

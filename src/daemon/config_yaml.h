@@ -1,0 +1,59 @@
+/* Reading config.yaml: what its parts share. */
+#pragma once
+
+#include <stddef.h>
+#include <yaml.h>
+
+#include "daemon.h"
+
+struct yaml_file {
+	yaml_parser_t parser;
+	const char *path;               /* borrowed */
+	const char *data;               /* borrowed */
+	size_t len;                     /* of data */
+	struct config_value *values;    /* read so far, one per option */
+	struct config_section *section; /* which they are of */
+	struct config_strv warnings;    /* said so far */
+	unsigned more;                  /* warnings that were only counted */
+	unsigned depth;                 /* of nesting, at the last event */
+	unsigned blocks;                /* `kanban:` keys seen */
+	char *fault;                    /* the first warning about a value; owned */
+	int r; /* 0; -EINVAL: the file is no use, why is in @e; -ENOMEM */
+	struct error e;
+};
+
+/** config_yaml_event_next() - the next event in @ev; config_yaml_event_skip() passes over a
+ * value whose first is in @ev. Return: 0; f->r */
+MUST_CHECK int config_yaml_event_next(struct yaml_file *f, yaml_event_t *ev);
+MUST_CHECK int config_yaml_event_skip(struct yaml_file *f, yaml_event_t *ev);
+
+size_t config_yaml_event_line(const yaml_event_t *ev);      /* from 1 */
+const char *config_yaml_event_text(const yaml_event_t *ev); /* of a scalar */
+bool config_yaml_event_is_null(const yaml_event_t *ev);
+
+/** config_yaml_event_warn() - one sentence about the file. Return: 0; f->r */
+int config_yaml_event_warn(struct yaml_file *f, size_t line, const char *fmt, ...) PRINTF(3, 4);
+
+/** config_yaml_event_scalar() - the value of a scalar. Return: 0; -EINVAL with the reason;
+ * -ENOMEM */
+MUST_CHECK int config_yaml_event_scalar(const struct config_option *option,
+					const yaml_event_t *ev, struct config_value *value,
+					struct error *e);
+
+/** config_yaml_event_bad() - a bad value: the default holds, or where that might be more than
+ * was meant, 1 */
+MUST_CHECK int config_yaml_event_bad(struct yaml_file *f, const struct config_option *option,
+				     size_t line, const struct error *e,
+				     struct config_value *value);
+
+/** config_yaml_event_is_string() - is a scalar text for PyYAML too */
+bool config_yaml_event_is_string(const yaml_event_t *ev);
+
+/** config_yaml_event_broken() - the file is of no use. Return: f->r */
+int config_yaml_event_broken(struct yaml_file *f, size_t line, const char *what);
+
+/* config_yaml_caps.c */
+/** config_yaml_caps() - the map whose first event is in @ev; @all: out, that of "*" */
+MUST_CHECK int config_yaml_caps(struct yaml_file *f, const struct config_option *option,
+				yaml_event_t *ev, struct config_value *all);
+void config_yaml_caps_clear(struct yaml_file *f);
