@@ -1,7 +1,7 @@
 /*
  * What happened lately: a ring of events with ids, bounded in number and in bytes. An id is
- * "INSTANCE-NUMBER"; the instance is another one in each process, so that a client that comes
- * back after a restart is told that it missed something.
+ * "INSTANCE-NUMBER-TIME"; the instance is another one in each process, so that a client that
+ * comes back after a restart is told that it missed something, and the time says since when.
  */
 #pragma once
 
@@ -14,9 +14,9 @@
 
 struct json_t;
 
-#define EVENTS_MAX   1000
-#define EVENTS_BYTES (256 * 1024)
-#define EVENT_ID_MAX 48
+#define EVENT_RING_MAX   1000
+#define EVENT_RING_BYTES (256 * 1024)
+#define EVENT_ID_MAX     48
 
 struct event {
 	uint64_t number;     /* from 1 */
@@ -33,8 +33,8 @@ struct event {
 	char text[];
 };
 
-struct events {
-	struct event **ring; /* EVENTS_MAX, owned; NULL until the first event */
+struct event_ring {
+	struct event **ring; /* EVENT_RING_MAX, owned; NULL until the first event */
 	uint64_t first;      /* number of the oldest that is remembered */
 	uint64_t next;       /* number of the next one */
 	size_t bytes;
@@ -42,30 +42,32 @@ struct events {
 	uint64_t lost; /* for want of memory */
 };
 
-void events_init(struct events *events, uint64_t instance);
-void events_deinit(struct events *events);
+void event_ring_init(struct event_ring *events, uint64_t instance);
+void event_ring_deinit(struct event_ring *events);
 
-/** events_add() - one happened; what @about says is copied. @kind NULL: by about->id */
-void events_add(struct events *events, int priority, const char *kind,
-		const struct log_about *about, const char *text);
+/** event_ring_add() - one happened; what @about says is copied. @kind NULL: by about->id */
+void event_ring_add(struct event_ring *events, int priority, const char *kind,
+		    const struct log_about *about, const char *text);
 
-/** events_get() - that number; NULL if it is not remembered (any more) */
-const struct event *events_get(const struct events *events, uint64_t number);
+/** event_ring_get() - that number; NULL if it is not remembered (any more) */
+const struct event *event_ring_get(const struct event_ring *events, uint64_t number);
 
-/** events_id() - "INSTANCE-NUMBER" of an event */
-void events_id(const struct events *events, uint64_t number, char out[EVENT_ID_MAX]);
+/** event_ring_id() - "INSTANCE-NUMBER-TIME" of an event, TIME in Unix seconds, in hex; without
+ * it of one that is not remembered */
+void event_ring_id(const struct event_ring *events, uint64_t number, char out[EVENT_ID_MAX]);
 
 /**
- * events_after() - the number to go on with after @id, which anybody may have made up
+ * event_ring_after() - the number to go on with after @id, which anybody may have made up
  * "0" is the oldest remembered, "" what comes next.
  * @gap: out: events between are not there
+ * @since: out: Unix seconds of @id where it is of an earlier process and says so; else 0
  * Return: true; false if it is no id.
  */
-MUST_CHECK bool events_after(const struct events *events, const char *id, uint64_t *next,
-			     bool *gap);
+MUST_CHECK bool event_ring_after(const struct event_ring *events, const char *id,
+				 uint64_t *next, bool *gap, int64_t *since);
 
-/** event_json() - as conf/openapi.yaml has it; NULL: out of memory */
-struct json_t *event_json(const struct events *events, const struct event *event);
+/** event_ring_json() - as conf/openapi.yaml has it; NULL: out of memory */
+struct json_t *event_ring_json(const struct event_ring *events, const struct event *event);
 
-/** event_gap() - the same for what is missing before @next; its id is that of @next - 1 */
-struct json_t *event_gap(const struct events *events, uint64_t next);
+/** event_ring_gap() - the same for what is missing before @next; its id is that of @next - 1 */
+struct json_t *event_ring_gap(const struct event_ring *events, uint64_t next);

@@ -25,5 +25,9 @@ MUST_CHECK int listener_open(struct listener *l, const char *path, struct error 
 /** listener_adopt() - @fd was handed over; taken over also on error. Return: 0 or -errno. */
 MUST_CHECK int listener_adopt(struct listener *l, int fd, struct error *e);
 
+/** listener_adopt_scrape() - the same of a stream socket of any kind: for
+ * kanband-metrics.socket, which is one of TCP */
+MUST_CHECK int listener_adopt_scrape(struct listener *l, int fd, struct error *e);
+
 /** listener_close() - close it, and remove the file if it is the one that we made */
 void listener_close(struct listener *l);

@@ -10,6 +10,7 @@
 
 #include "control.h"
 #include "notify/notify.h"
+#include "root/hostfault.h"
 #include "root/notices.h"
 #include "root/operation.h"
 #include "util/clock.h"
@@ -20,13 +21,12 @@
 
 /* Waits until a board is idle, or was visited. */
 struct waiting {
-	struct errand errand; /* first */
-	struct request *req;  /* NULL: nobody waits any more */
+	struct operation operation; /* first */
+	struct request *req;        /* NULL: nobody waits any more */
 	struct control *control;
 };
 
-/* ---- one board -----------------------------------------------------------------------------
- */
+/* ---- one board ---- */
 
 static void waiting_answer(struct waiting *w)
 {
@@ -38,20 +38,20 @@ static void waiting_answer(struct waiting *w)
 	w->req = NULL;
 	req->gone = NULL;
 	req->expired = NULL;
-	if (ask_board(req, &d)) /* it may have gone meanwhile */
-		reply_json(req, 200, view_board(d));
+	if (params_board(req, &d)) /* it may have gone meanwhile */
+		reply_json(req, 200, resource_board(d));
 }
 
-static void waiting_done(struct errand *e, bool ran)
+static void waiting_done(struct operation *e, bool ran)
 {
-	struct waiting *w = (struct waiting *)e;
+	struct waiting *w = container_of(e, struct waiting, operation);
 	struct control *c = w->control;
 
-	(void)ran; /* then ask_board() says why */
+	(void)ran; /* then params_board() says why */
 	waiting_answer(w);
 	free(w);
-	c->errands--;
-	control_try_free(c);
+	c->operations--;
+	server_try_free(c);
 }
 
 static void waiting_gone(struct request *req)
@@ -59,9 +59,9 @@ static void waiting_gone(struct request *req)
 	struct waiting *w = req->work;
 
 	w->req = NULL;
-	if (!errand_forget(&w->errand))
+	if (!operation_forget(&w->operation))
 		return;
-	w->control->errands--;
+	w->control->operations--;
 	free(w);
 }
 
@@ -83,9 +83,9 @@ static struct waiting *waiting_new(struct request *req)
 	}
 	w->control = req->control;
 	w->req = req;
-	w->errand.name = "wait";
-	w->errand.done = waiting_done;
-	req->control->errands++;
+	w->operation.name = "wait";
+	w->operation.done = waiting_done;
+	req->control->operations++;
 	req->work = w;
 	req->gone = waiting_gone;
 	req->expired = waiting_expired;
@@ -93,19 +93,21 @@ static struct waiting *waiting_new(struct request *req)
 	return w;
 }
 
-void action_await(struct request *req, struct dispatch *d)
+/* Answer with the board when its next visit is over */
+static void action_await(struct request *req, struct dispatch *d)
 {
 	struct waiting *w;
 
 	if (!d->dispatched) { /* nobody visits it */
-		reply_json(req, 200, view_board(d));
+		reply_json(req, 200, resource_board(d));
 		return;
 	}
 	w = waiting_new(req);
 	if (!w)
 		return;
-	errand_after_visit(d, &w->errand);
-	errand_submit(d, &w->errand);
+	hostfault_probe(d->root); /* whoever asks for a tick thinks that it works again */
+	operation_after_visit(d, &w->operation);
+	operation_submit(d, &w->operation);
 }
 
 /* Answer when no visit that began before can claim any more. */
@@ -114,7 +116,7 @@ static void action_await_idle(struct request *req, struct dispatch *d)
 	struct waiting *w = waiting_new(req);
 
 	if (w)
-		errand_submit(d, &w->errand);
+		operation_submit(d, &w->operation);
 }
 
 static void action_told(struct control *c, const struct dispatch *d, const char *kind,
@@ -128,7 +130,7 @@ static void action_told(struct control *c, const struct dispatch *d, const char 
 		about.epoch = d->root->epoch;
 	}
 	log_about(LOG_NOTICE, &about, "%s", text);
-	events_add(&c->events, LOG_NOTICE, kind, &about, text);
+	event_ring_add(&c->events, LOG_NOTICE, kind, &about, text);
 	stream_news(c);
 	c->env.root_env->changed(c->env.root_env->arg);
 }
@@ -137,7 +139,7 @@ void action_tick(struct request *req)
 {
 	struct dispatch *d;
 
-	if (!ask_board(req, &d))
+	if (!params_board(req, &d))
 		return;
 	if (!d->dispatched)
 		reply_problem(req, 409, "not-well",
@@ -153,7 +155,7 @@ void action_pause(struct request *req)
 {
 	struct dispatch *d;
 
-	if (!ask_board(req, &d))
+	if (!params_board(req, &d))
 		return;
 	if (!d->held) {
 		dispatch_hold(d, true);
@@ -168,17 +170,16 @@ void action_resume(struct request *req)
 {
 	struct dispatch *d;
 
-	if (!ask_board(req, &d))
+	if (!params_board(req, &d))
 		return;
 	if (d->held) {
 		dispatch_hold(d, false);
 		action_told(req->control, d, "resumed", "resumed by the operator");
 	}
-	reply_json(req, 200, view_board(d));
+	reply_json(req, 200, resource_board(d));
 }
 
-/* ---- all of them ---------------------------------------------------------------------------
- */
+/* ---- all of them ---- */
 
 /* Is any root ours? Else answered. */
 static bool action_owner(struct request *req)
@@ -189,7 +190,7 @@ static bool action_owner(struct request *req)
 		if (env->roots[i]->role == ROOT_OWNER)
 			return true;
 	if (*env->n_roots > 0)
-		ask_not_owner(req, env->roots[0]);
+		params_not_owner(req, env->roots[0]);
 	else
 		reply_problem(req, 503, "stopping", NULL, NULL, "the daemon is stopping");
 	return false;
@@ -228,10 +229,10 @@ static struct drain_state drain_state(const struct control *c)
 		for (size_t k = 0; k < c->env.roots[i]->n_boards; k++) {
 			const struct dispatch *d = c->env.roots[i]->boards[k];
 
-			for (const struct worker *w = d->workers; w; w = w->next)
+			for (const struct worker *w = d->workers.list; w; w = w->next)
 				s.workers++;
 			s.launching += launches_count(d);
-			s.busy = s.busy || (d->board.busy && d->claiming);
+			s.busy = s.busy || (d->board.busy && d->visit.claiming);
 		}
 	return s;
 }
@@ -243,7 +244,7 @@ static void drain_answer(struct request *req, const struct drain_state *s)
 
 	reply_json(req, 200,
 		   json_pack("{s:o, s:b, s:i, s:i}", "draining",
-			     c->draining ? view_held("operator", c->drain_at) : json_null(),
+			     c->draining ? resource_held("operator", c->drain_at) : json_null(),
 			     "drained", drained, "workers", (int)s->workers, "launching",
 			     (int)s->launching));
 }
@@ -286,18 +287,22 @@ void action_drain(struct request *req)
 	struct control *c = req->control;
 	int64_t timeout_s = -1;
 	struct drain_state s;
-	bool wait = true;
+	bool wait = true, pause = false;
 
-	if (!ask_bool(req, "wait", &wait) || !ask_int(req, "timeout_s", 31536000, &timeout_s) ||
-	    !action_owner(req))
+	if (!params_bool(req, "wait", &wait) || !params_bool(req, "pause", &pause) ||
+	    !params_int(req, "timeout_s", 31536000, &timeout_s) || !action_owner(req))
 		return;
-	if (!c->draining) {
+	if (!c->draining || c->env.root_env->paused != pause) {
+		if (!c->draining)
+			c->drain_at = clock_wall_s();
 		c->draining = true;
-		c->drain_at = clock_wall_s();
 		c->env.root_env->held = true;
+		c->env.root_env->paused = pause;
 		action_told(c, NULL, "paused",
-			    "draining: nothing is claimed on any board until kanbanctl resume, "
-			    "or until kanband restarts");
+			    pause ? "paused by the operator: nothing is started on any board "
+				    "until kanbanctl resume, or until kanband restarts"
+				  : "draining: nothing is started on any board until kanbanctl "
+				    "resume, or until kanband restarts");
 	}
 	req->work = wait ? NULL : &drain_no_wait;
 	s = drain_state(c);
@@ -318,7 +323,7 @@ void action_resume_all(struct request *req)
 	if (!action_owner(req))
 		return;
 	c->draining = false;
-	c->env.root_env->held = false;
+	c->env.root_env->held = c->env.root_env->paused = false;
 	for (size_t i = 0; i < *c->env.n_roots; i++) {
 		struct root *root = c->env.roots[i];
 
@@ -335,13 +340,12 @@ void action_resume_all(struct request *req)
 	}
 	if (was || n > 0)
 		action_told(c, NULL, "resumed",
-			    "resumed by the operator: claims are made again");
+			    "resumed by the operator: tasks are started again");
 	action_changed(c);
 	reply_json(req, 200, json_pack("{s:b, s:I}", "resumed", was || n > 0, "boards", n));
 }
 
-/* ---- the rest ------------------------------------------------------------------------------
- */
+/* ---- the rest ---- */
 
 void action_reload(struct request *req)
 {
@@ -368,8 +372,8 @@ void action_retry(struct request *req)
 	bool known = false;
 	json_int_t n = 0;
 
-	if (!ask_text(req, "root", &path) || !ask_text(req, "board", &board) ||
-	    !ask_text(req, "task", &task) || !action_owner(req))
+	if (!params_text(req, "root", &path) || !params_text(req, "board", &board) ||
+	    !params_text(req, "task", &task) || !action_owner(req))
 		return;
 	for (size_t i = 0; i < *env->n_roots; i++) {
 		struct root *root = env->roots[i];
@@ -378,7 +382,7 @@ void action_retry(struct request *req)
 			continue;
 		known = true;
 		if (path && root->role != ROOT_OWNER) {
-			ask_not_owner(req, root);
+			params_not_owner(req, root);
 			return;
 		}
 		if (notices_get(root))

@@ -1,3 +1,4 @@
+/* What happened lately, for whoever asks or listens. */
 #include "control/event_ring.h"
 
 #include <inttypes.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/json.h"
 
 static const struct {
 	const char *id, *kind;
@@ -16,6 +18,7 @@ static const struct {
 	{ LOG_ID_BOARD_BAD, "board-bad" },
 	{ LOG_ID_BOARD_WELL, "board-well" },
 	{ LOG_ID_SPAWNED, "spawned" },
+	{ LOG_ID_ADOPTED, "adopted" },
 	{ LOG_ID_SPAWN_FAILED, "spawn-failed" },
 	{ LOG_ID_WORKER_ENDED, "worker-ended" },
 	{ LOG_ID_GAVE_UP, "gave-up" },
@@ -32,23 +35,23 @@ static const struct {
 static const char *const event_levels[] = { "critical", "critical", "critical", "error",
 					    "warning",  "notice",   "info",     "debug" };
 
-void events_init(struct events *events, uint64_t instance)
+void event_ring_init(struct event_ring *events, uint64_t instance)
 {
-	*events = (struct events){ .first = 1, .next = 1, .instance = instance };
+	*events = (struct event_ring){ .first = 1, .next = 1, .instance = instance };
 }
 
-void events_deinit(struct events *events)
+void event_ring_deinit(struct event_ring *events)
 {
 	for (uint64_t n = events->first; n < events->next; n++)
-		free(events->ring[n % EVENTS_MAX]);
+		free(events->ring[n % EVENT_RING_MAX]);
 	free(events->ring);
 	events->ring = NULL;
 	events->first = events->next;
 }
 
-static void events_drop(struct events *events)
+static void event_ring_drop(struct event_ring *events)
 {
-	struct event **e = &events->ring[events->first % EVENTS_MAX];
+	struct event **e = &events->ring[events->first % EVENT_RING_MAX];
 
 	events->bytes -= (*e)->bytes;
 	free(*e);
@@ -86,8 +89,8 @@ static size_t event_size(const char *text)
 	return text ? strlen(text) + 1 : 0;
 }
 
-void events_add(struct events *events, int priority, const char *kind,
-		const struct log_about *about, const char *text)
+void event_ring_add(struct event_ring *events, int priority, const char *kind,
+		    const struct log_about *about, const char *text)
 {
 	const size_t size = sizeof(struct event) + event_size(about->root) +
 			    event_size(about->board) + event_size(about->task) +
@@ -96,7 +99,7 @@ void events_add(struct events *events, int priority, const char *kind,
 	char *to;
 
 	if (!events->ring)
-		events->ring = calloc(EVENTS_MAX, sizeof(struct event *));
+		events->ring = calloc(EVENT_RING_MAX, sizeof(struct event *));
 	e = events->ring ? malloc(size) : NULL;
 	if (!e) {
 		events->lost++;
@@ -116,31 +119,41 @@ void events_add(struct events *events, int priority, const char *kind,
 	e->board = event_put(&to, about->board);
 	e->task = event_put(&to, about->task);
 	e->message = event_put(&to, text);
-	while (events->first < events->next && (events->next - events->first >= EVENTS_MAX ||
-						events->bytes + e->bytes > EVENTS_BYTES))
-		events_drop(events);
-	events->ring[e->number % EVENTS_MAX] = e;
+	while (events->first < events->next &&
+	       (events->next - events->first >= EVENT_RING_MAX ||
+		events->bytes + e->bytes > EVENT_RING_BYTES))
+		event_ring_drop(events);
+	events->ring[e->number % EVENT_RING_MAX] = e;
 	events->bytes += e->bytes;
 	events->next++;
 }
 
-const struct event *events_get(const struct events *events, uint64_t number)
+const struct event *event_ring_get(const struct event_ring *events, uint64_t number)
 {
 	if (number < events->first || number >= events->next)
 		return NULL;
-	return events->ring[number % EVENTS_MAX];
+	return events->ring[number % EVENT_RING_MAX];
 }
 
-void events_id(const struct events *events, uint64_t number, char out[EVENT_ID_MAX])
+void event_ring_id(const struct event_ring *events, uint64_t number, char out[EVENT_ID_MAX])
 {
-	(void)snprintf(out, EVENT_ID_MAX, "%" PRIx64 "-%" PRIu64, events->instance, number);
+	const struct event *e = event_ring_get(events, number);
+
+	if (e)
+		(void)snprintf(out, EVENT_ID_MAX, "%" PRIx64 "-%" PRIu64 "-%" PRIx64,
+			       events->instance, number, (uint64_t)e->at_us / 1000000);
+	else
+		(void)snprintf(out, EVENT_ID_MAX, "%" PRIx64 "-%" PRIu64, events->instance,
+			       number);
 }
 
-bool events_after(const struct events *events, const char *id, uint64_t *next, bool *gap)
+bool event_ring_after(const struct event_ring *events, const char *id, uint64_t *next,
+		      bool *gap, int64_t *since)
 {
-	uint64_t instance, number;
-	int end = 0;
+	uint64_t instance, number, at = 0;
+	int end = 0, more = 0;
 
+	*since = 0;
 	*gap = false;
 	*next = events->next;
 	if (!*id)
@@ -150,12 +163,15 @@ bool events_after(const struct events *events, const char *id, uint64_t *next, b
 		return true;
 	}
 	if (strlen(id) >= EVENT_ID_MAX || strspn(id, "0123456789abcdef-") != strlen(id) ||
-	    sscanf(id, "%16" SCNx64 "-%19" SCNu64 "%n", &instance, &number, &end) != 2 ||
-	    id[end])
+	    sscanf(id, "%16" SCNx64 "-%19" SCNu64 "%n", &instance, &number, &end) != 2)
+		return false;
+	if (id[end] &&
+	    (sscanf(id + end, "-%10" SCNx64 "%n", &at, &more) != 1 || id[end + more]))
 		return false;
 	*next = number + 1;
 	/* of another process, or of the future: nothing that was seen is known here */
-	if (instance != events->instance || number >= events->next) {
+	if (instance != events->instance || number >= events->next || number == 0) {
+		*since = (int64_t)at;
 		*next = events->first;
 		*gap = true;
 	} else if (*next < events->first) {
@@ -165,37 +181,29 @@ bool events_after(const struct events *events, const char *id, uint64_t *next, b
 	return true;
 }
 
-static json_t *event_text(const char *text)
-{
-	json_t *v = text ? json_string(text) : json_null();
-
-	/* a task's id is its writer's choice, and may be no UTF-8 */
-	return v ? v : json_string("?");
-}
-
 static json_t *event_number(int64_t n)
 {
 	return n ? json_integer(n) : json_null();
 }
 
-json_t *event_json(const struct events *events, const struct event *e)
+json_t *event_ring_json(const struct event_ring *events, const struct event *e)
 {
 	char id[EVENT_ID_MAX];
 
-	events_id(events, e->number, id);
+	event_ring_id(events, e->number, id);
 	return json_pack("{s:s, s:f, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id,
 			 "at", (double)e->at_us / 1e6, "kind", e->kind, "level",
-			 event_levels[e->priority], "root", event_text(e->root), "board",
-			 event_text(e->board), "task", event_text(e->task), "run",
+			 event_levels[e->priority], "root", json_utf8(e->root), "board",
+			 json_utf8(e->board), "task", json_utf8(e->task), "run",
 			 event_number(e->run), "epoch", event_number(e->epoch), "message",
-			 event_text(e->message), "message_id", event_text(e->id));
+			 json_utf8(e->message), "message_id", json_utf8(e->id));
 }
 
-json_t *event_gap(const struct events *events, uint64_t next)
+json_t *event_ring_gap(const struct event_ring *events, uint64_t next)
 {
 	char id[EVENT_ID_MAX];
 
-	events_id(events, next - 1, id);
+	event_ring_id(events, next - 1, id);
 	return json_pack("{s:s, s:f, s:s, s:s, s:n, s:n, s:n, s:n, s:n, s:s, s:n}", "id", id,
 			 "at", (double)clock_wall_us() / 1e6, "kind", "gap", "level", "warning",
 			 "root", "board", "task", "run", "epoch", "message",

@@ -118,30 +118,47 @@ int listener_open(struct listener *l, const char *path, struct error *e)
 	return 0;
 }
 
-int listener_adopt(struct listener *l, int fd, struct error *e)
+/* A listening stream socket that is ours from now on. Return: 0 or -errno, then it is closed.
+ */
+static int listener_own(struct listener *l, int fd, bool any, const char *what, struct error *e)
 {
 	CLEANUP(fs_closep) int own = fd;
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct sockaddr_storage a = { .ss_family = AF_UNSPEC };
+	const struct sockaddr_un *un = (const struct sockaddr_un *)&a;
 	socklen_t len = sizeof(a), size = sizeof(int);
 	int listening = 0, type = 0, flags;
 
 	*l = (struct listener){ .fd = -1 };
-	if (getsockname(own, (struct sockaddr *)&a, &len) < 0 || a.sun_family != AF_UNIX ||
+	if (getsockname(own, (struct sockaddr *)&a, &len) < 0 ||
+	    (!any && a.ss_family != AF_UNIX) ||
 	    getsockopt(own, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_STREAM ||
 	    getsockopt(own, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
 		return error_set(e, -EINVAL,
-				 "the socket that was handed over is no listening Unix stream "
-				 "socket; see ListenStream= in kanband.socket");
+				 "the socket that was handed over is no listening %s", what);
 	flags = fcntl(own, F_GETFL);
 	if (flags < 0 || fcntl(own, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(own, F_SETFD, FD_CLOEXEC) < 0)
 		return error_errno(e, -errno, "cannot use the socket that was handed over");
-	if (len > offsetof(struct sockaddr_un, sun_path) && a.sun_path[0])
+	if (a.ss_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path) &&
+	    un->sun_path[0])
 		(void)snprintf(l->path, sizeof(l->path), "%.*s",
-			       (int)(len - offsetof(struct sockaddr_un, sun_path)), a.sun_path);
+			       (int)(len - offsetof(struct sockaddr_un, sun_path)),
+			       un->sun_path);
 	l->fd = own;
 	own = -1;
 	return 0;
+}
+
+int listener_adopt(struct listener *l, int fd, struct error *e)
+{
+	return listener_own(l, fd, false,
+			    "Unix stream socket; see ListenStream= in kanband.socket", e);
+}
+
+int listener_adopt_scrape(struct listener *l, int fd, struct error *e)
+{
+	return listener_own(l, fd, true,
+			    "stream socket; see ListenStream= in kanband-metrics.socket", e);
 }
 
 void listener_close(struct listener *l)

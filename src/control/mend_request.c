@@ -1,10 +1,10 @@
 /*
- * What is asked about a board in trouble. Each is an errand (root/errand.h): it has the board
- * as a visit has it, so the dispatcher cannot be surprised by it nor the other way round. Where
- * it changed something the board is visited before the answer, which then says what is.
+ * What is asked about a board in trouble. Each is an operation (root/operation.h): it has the
+ * board as a visit has it, so the dispatcher cannot be surprised by it nor the other way round.
+ * Where it changed something the board is visited before the answer, which then says what is.
  *
- * A request that is given up while its errand runs does not end the errand: a repair is not cut
- * off because somebody pressed a key.
+ * A request that is given up while its operation runs does not end the operation: a repair is
+ * not cut off because somebody pressed a key.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +12,10 @@
 
 #include "board/mend.h"
 #include "control.h"
+#include "root/observer.h"
 #include "root/operation.h"
 #include "util/log.h"
+#include "wire/wire_mend.h"
 
 #define MEND_LIMIT_MS (60 * 60 * 1000)
 
@@ -22,12 +24,13 @@ enum mend_verb { MEND_CHECK, MEND_REPAIR, MEND_RESTORE, MEND_ACCEPT, MEND_SNAPSH
 static const char *const mend_names[] = { "check", "repair", "restore", "accept", "snapshot" };
 
 struct mending {
-	struct errand errand; /* first */
+	struct operation operation; /* first */
 	struct control *control;
 	struct request *req; /* NULL: nobody waits any more */
 	enum mend_verb verb;
 	bool dry_run, salvage;
 	char *from;
+	int64_t max_bytes;             /* of a copy */
 	struct snapshot_limits limits; /* in force when it was asked for */
 	/* what came of it */
 	int result;
@@ -43,15 +46,17 @@ static void mending_free(struct mending *m)
 
 	free(m->from);
 	free(m);
-	c->errands--;
-	control_try_free(c);
+	c->operations--;
+	server_try_free(c);
 }
 
 static void mending_work(struct job *job)
 {
-	struct mending *m = (struct mending *)job;
-	const struct board_place *place = &m->errand.dispatch->board.place;
+	struct mending *m = container_of(job, struct mending, operation.job);
+	const struct board_place *place = &m->operation.dispatch->board.place;
 
+	m->report.cancel = &job->cancel;
+	m->report.max_bytes = m->max_bytes;
 	switch (m->verb) {
 	case MEND_CHECK:
 		m->result = mend_check(place, &m->report, &m->error);
@@ -61,8 +66,8 @@ static void mending_work(struct job *job)
 					m->dry_run, &m->report, &m->error);
 		break;
 	case MEND_RESTORE:
-		m->result =
-			mend_restore(place, m->from, m->dry_run, m->path, &m->found, &m->error);
+		m->result = mend_restore(place, m->from, m->max_bytes, m->dry_run, m->path,
+					 &m->found, &m->error);
 		break;
 	case MEND_ACCEPT:
 		m->result = mend_accept(place, &m->found, &m->error);
@@ -73,60 +78,33 @@ static void mending_work(struct job *job)
 	}
 }
 
-/* ---- answers -------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
-static json_t *mending_tables(const struct repair_report *rep)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; list && i < rep->n_tables; i++) {
-		const struct repair_table *t = &rep->tables[i];
-		json_t *one = json_pack(
-			"{s:o, s:I, s:I, s:o}", "table", reply_string(t->name, true), "saved",
-			(json_int_t)t->saved, "filled", (json_int_t)t->filled, "lost",
-			t->lost < 0 ? json_null() : json_integer(t->lost));
-
-		if (json_array_append_new(list, one) < 0) {
-			json_decref(list);
-			list = NULL;
-		}
-	}
-	return list;
-}
-
-static json_t *mending_report(const struct mending *m)
+static json_t *mending_report(const struct mending *m, const char *slug, const char *root)
 {
 	const struct mend_report *rep = &m->report;
 	char hint[ERROR_TEXT_MAX];
-	const char *slug = m->req->slug, *will = rep->will;
+	bool lost = m->result == MEND_NOT_WELL && rep->state == HEALTH_LOST && !rep->will[0];
 
-	if (m->result == MEND_NOT_WELL && rep->state == HEALTH_LOST && !rep->will[0]) {
+	if (lost)
 		(void)snprintf(hint, sizeof(hint),
 			       "see kanbanctl restore %s and kanbanctl accept %s", slug, slug);
-		will = hint;
-	}
-	return json_pack("{s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "well", m->result == 0, "state",
-			 health_state_name(rep->state), "what", reply_string(rep->what, true),
-			 "will", reply_string(will, true), "method",
-			 reply_string(rep->repair.method, true), "tables",
-			 mending_tables(&rep->repair), "evidence",
-			 reply_string(rep->health.evidence, true));
+	return wire_report(slug, root, m->result == 0, rep, lost ? hint : NULL);
 }
 
 static json_t *mending_json(const struct mending *m)
 {
+	const char *slug = m->req->slug, *root = m->operation.dispatch->root->path;
+
 	switch (m->verb) {
 	case MEND_RESTORE:
-		return json_pack("{s:o, s:b, s:I}", "from", reply_string(m->path, true),
-				 "restored", !m->dry_run, "tasks", (json_int_t)m->found.tasks);
+		return wire_restored(slug, root, m->path, !m->dry_run, m->found.tasks);
 	case MEND_ACCEPT:
-		return json_pack("{s:b, s:I}", "accepted", 1, "tasks",
-				 (json_int_t)m->found.tasks);
+		return wire_accepted(slug, root, m->found.tasks);
 	case MEND_SNAPSHOT:
-		return json_pack("{s:o}", "snapshot", reply_string(m->path, true));
+		return wire_snapshot(slug, root, m->path);
 	default:
-		return mending_report(m);
+		return mending_report(m, slug, root);
 	}
 }
 
@@ -153,7 +131,7 @@ static void mending_answer(struct mending *m)
 {
 	struct request *req = m->req;
 	bool report = m->verb == MEND_CHECK || m->verb == MEND_REPAIR;
-	json_t *json, *head;
+	json_t *json;
 
 	if (!req)
 		return;
@@ -164,19 +142,11 @@ static void mending_answer(struct mending *m)
 		return;
 	}
 	json = mending_json(m);
-	head = json_pack("{s:s, s:o}", "board", req->slug, "root",
-			 reply_string(m->errand.dispatch->root->path, true));
-	if (head && (!json || json_object_update(head, json) < 0)) {
-		json_decref(head);
-		head = NULL;
-	}
-	json_decref(json);
 	m->req = NULL;
-	reply_json(req, 200, head);
+	reply_json(req, 200, json);
 }
 
-/* ---- its course ----------------------------------------------------------------------------
- */
+/* ---- its course ---- */
 
 static bool mending_changes(const struct mending *m)
 {
@@ -184,18 +154,18 @@ static bool mending_changes(const struct mending *m)
 }
 
 /* The visit after it is over, too. */
-static void mending_visited(struct errand *e, bool ran)
+static void mending_visited(struct operation *e, bool ran)
 {
-	struct mending *m = (struct mending *)e;
+	struct mending *m = container_of(e, struct mending, operation);
 
 	(void)ran; /* what was asked for was done before */
 	mending_answer(m);
 	mending_free(m);
 }
 
-static void mending_done(struct errand *e, bool ran)
+static void mending_done(struct operation *e, bool ran)
 {
-	struct mending *m = (struct mending *)e;
+	struct mending *m = container_of(e, struct mending, operation);
 	struct dispatch *d = e->dispatch;
 
 	if (!ran) {
@@ -219,12 +189,14 @@ static void mending_done(struct errand *e, bool ran)
 			  m->result == 0 ? "done" : "not done: ",
 			  m->result == 0 ? "" : m->error.text);
 	}
+	if (m->verb == MEND_SNAPSHOT && m->result == 0)
+		observer_snapshot(d, m->path);
 	if (mending_changes(m) && d->dispatched && m->result == 0) {
-		m->errand = (struct errand){ .name = "wait", .done = mending_visited };
+		m->operation = (struct operation){ .name = "wait", .done = mending_visited };
 		/* not before @d is idle again, which it is when this returns: the wish is noted
-		 * and the errand waits for it */
-		m->errand.after = d->visits + 1;
-		errand_submit(d, &m->errand);
+		 * and the operation waits for it */
+		m->operation.after = d->visit.count + 1;
+		operation_submit(d, &m->operation);
 		return;
 	}
 	mending_answer(m);
@@ -236,7 +208,7 @@ static void mending_gone(struct request *req)
 	struct mending *m = req->work;
 
 	m->req = NULL;
-	if (errand_forget(&m->errand))
+	if (operation_forget(&m->operation))
 		mending_free(m);
 }
 
@@ -246,7 +218,7 @@ static void mending_start(struct request *req, enum mend_verb verb, bool dry_run
 	struct dispatch *d;
 	struct mending *m;
 
-	if (!ask_board(req, &d))
+	if (!params_board(req, &d))
 		return;
 	m = calloc(1, sizeof(*m));
 	if (m && from) {
@@ -261,45 +233,46 @@ static void mending_start(struct request *req, enum mend_verb verb, bool dry_run
 		return;
 	}
 	m->control = req->control;
-	m->control->errands++;
+	m->control->operations++;
 	m->req = req;
 	m->verb = verb;
 	m->dry_run = dry_run;
 	m->salvage = salvage;
+	m->max_bytes = d->set.max_evidence_bytes;
 	m->limits = (struct snapshot_limits){ (int)d->set.snapshot_keep_hourly,
 					      (int)d->set.snapshot_keep_daily,
 					      d->set.snapshot_max_bytes };
-	m->errand.name = mend_names[verb];
-	m->errand.work = mending_work;
-	m->errand.done = mending_done;
-	m->errand.limit_ms = MEND_LIMIT_MS;
+	m->operation.name = mend_names[verb];
+	m->operation.work = mending_work;
+	m->operation.done = mending_done;
+	m->operation.limit_ms = MEND_LIMIT_MS;
 	/* each looks at the file itself, and closing that drops this process's locks on it */
-	m->errand.close = true;
-	m->errand.fresh = mending_changes(m);
+	m->operation.close = true;
+	m->operation.fresh = mending_changes(m);
 	req->work = m;
 	req->gone = mending_gone;
-	errand_submit(d, &m->errand);
+	operation_submit(d, &m->operation);
 }
 
-void mend_do_check(struct request *req)
+void mend_request_check(struct request *req)
 {
 	mending_start(req, MEND_CHECK, false, false, NULL);
 }
 
-void mend_do_repair(struct request *req)
+void mend_request_repair(struct request *req)
 {
 	bool dry_run = false, salvage = false;
 
-	if (ask_bool(req, "dry_run", &dry_run) && ask_bool(req, "salvage", &salvage))
+	if (params_bool(req, "dry_run", &dry_run) && params_bool(req, "salvage", &salvage))
 		mending_start(req, MEND_REPAIR, dry_run, salvage, NULL);
 }
 
-void mend_do_restore(struct request *req)
+void mend_request_restore(struct request *req)
 {
 	const char *from = NULL;
 	bool dry_run = false;
 
-	if (!ask_text(req, "from", &from) || !ask_bool(req, "dry_run", &dry_run))
+	if (!params_text(req, "from", &from) || !params_bool(req, "dry_run", &dry_run))
 		return;
 	if (from && (from[0] != '/' || strlen(from) >= HEALTH_PATH_MAX))
 		reply_problem(req, 400, "bad-request", NULL, NULL, "from is no absolute path");
@@ -307,12 +280,12 @@ void mend_do_restore(struct request *req)
 		mending_start(req, MEND_RESTORE, dry_run, false, from);
 }
 
-void mend_do_accept(struct request *req)
+void mend_request_accept(struct request *req)
 {
 	mending_start(req, MEND_ACCEPT, false, false, NULL);
 }
 
-void mend_do_snapshot(struct request *req)
+void mend_request_snapshot(struct request *req)
 {
 	mending_start(req, MEND_SNAPSHOT, false, false, NULL);
 }

@@ -1,3 +1,4 @@
+/* libmicrohttpd, when it is needed. */
 #include "control/mhd.h"
 
 #include <dlfcn.h>

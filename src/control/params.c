@@ -1,18 +1,19 @@
 /* What a request says. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "control.h"
 
-const char *ask_query(const struct request *req, const char *name)
+const char *params_query(const struct request *req, const char *name)
 {
 	return req->control->mhd.MHD_lookup_connection_value(req->conn, MHD_GET_ARGUMENT_KIND,
 							     name);
 }
 
-bool ask_yes(struct request *req, const char *name, bool *yes)
+bool params_yes(struct request *req, const char *name, bool *yes)
 {
-	const char *text = ask_query(req, name);
+	const char *text = params_query(req, name);
 
 	if (text && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
 		reply_problem(req, 400, "bad-request", NULL, NULL, "%s is neither yes nor no",
@@ -24,48 +25,61 @@ bool ask_yes(struct request *req, const char *name, bool *yes)
 	return true;
 }
 
-static bool ask_wrong(struct request *req, const char *name, const char *what)
+static bool params_wrong(struct request *req, const char *name, const char *what)
 {
 	reply_problem(req, 400, "bad-request", NULL, NULL, "%s is not %s", name, what);
 	return false;
 }
 
-bool ask_bool(struct request *req, const char *name, bool *value)
+bool params_bool(struct request *req, const char *name, bool *value)
 {
 	const json_t *v = json_object_get(req->args, name);
 
 	if (v && !json_is_boolean(v))
-		return ask_wrong(req, name, "true or false");
+		return params_wrong(req, name, "true or false");
 	if (v)
 		*value = json_is_true(v);
 	return true;
 }
 
-bool ask_text(struct request *req, const char *name, const char **value)
+bool params_text(struct request *req, const char *name, const char **value)
 {
 	const json_t *v = json_object_get(req->args, name);
 
 	if (v && !json_is_string(v) && !json_is_null(v))
-		return ask_wrong(req, name, "a text");
+		return params_wrong(req, name, "a text");
 	if (json_is_string(v))
 		*value = json_string_value(v);
 	return true;
 }
 
-bool ask_int(struct request *req, const char *name, int64_t max, int64_t *value)
+bool params_int(struct request *req, const char *name, int64_t max, int64_t *value)
 {
 	const json_t *v = json_object_get(req->args, name);
 
 	if (!v || json_is_null(v))
 		return true;
 	if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > max)
-		return ask_wrong(req, name, "a whole number in its range");
+		return params_wrong(req, name, "a whole number in its range");
 	*value = json_integer_value(v);
 	return true;
 }
 
+bool params_number(struct request *req, const char *name, int64_t max, int64_t *value)
+{
+	const char *text = params_query(req, name);
+
+	if (!text)
+		return true;
+	if (!*text || strlen(text) > 18 || strspn(text, "0123456789") != strlen(text) ||
+	    strtoll(text, NULL, 10) > max)
+		return params_wrong(req, name, "a whole number in its range");
+	*value = strtoll(text, NULL, 10);
+	return true;
+}
+
 /* The root of that path, or NULL and answered. */
-static const struct root *ask_path(struct request *req, const char *path)
+static const struct root *params_path(struct request *req, const char *path)
 {
 	const struct control_env *env = &req->control->env;
 
@@ -77,18 +91,18 @@ static const struct root *ask_path(struct request *req, const char *path)
 	return NULL;
 }
 
-bool ask_root(struct request *req, const struct root **root)
+bool params_root(struct request *req, const struct root **root)
 {
-	const char *path = ask_query(req, "root");
+	const char *path = params_query(req, "root");
 
 	*root = NULL;
 	if (!path)
 		return true;
-	*root = ask_path(req, path);
+	*root = params_path(req, path);
 	return *root != NULL;
 }
 
-void ask_not_owner(struct request *req, const struct root *root)
+void params_not_owner(struct request *req, const struct root *root)
 {
 	const char *who = root->holder[0] ? root->holder : "nobody yet";
 	json_t *owner = json_string(who);
@@ -107,7 +121,7 @@ void ask_not_owner(struct request *req, const struct root *root)
 			      root->role == ROOT_STANDBY ? "the lease is held by " : "", who);
 }
 
-static struct dispatch *ask_find(const struct root *root, const char *slug)
+static struct dispatch *params_find(const struct root *root, const char *slug)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
 		if (strcmp(root->boards[i]->board.place.slug, slug) == 0)
@@ -115,7 +129,7 @@ static struct dispatch *ask_find(const struct root *root, const char *slug)
 	return NULL;
 }
 
-static bool ask_ambiguous(struct request *req, struct dispatch *a, struct dispatch *b)
+static bool params_ambiguous(struct request *req, struct dispatch *a, struct dispatch *b)
 {
 	reply_problem(req, 409, "ambiguous", "add ?root= and the path of the one that is meant",
 		      json_pack("{s:[s, s]}", "roots", a->root->path, b->root->path),
@@ -125,7 +139,7 @@ static bool ask_ambiguous(struct request *req, struct dispatch *a, struct dispat
 }
 
 /* There is none: why? */
-static bool ask_nowhere(struct request *req, const struct root *only)
+static bool params_nowhere(struct request *req, const struct root *only)
 {
 	const struct control_env *env = &req->control->env;
 
@@ -135,7 +149,7 @@ static bool ask_nowhere(struct request *req, const struct root *only)
 		if (only && root != only)
 			continue;
 		if (root->role != ROOT_OWNER) {
-			ask_not_owner(req, root);
+			params_not_owner(req, root);
 			return false;
 		}
 		if (!root->scanned) {
@@ -149,13 +163,13 @@ static bool ask_nowhere(struct request *req, const struct root *only)
 	return false;
 }
 
-bool ask_board(struct request *req, struct dispatch **d)
+bool params_board(struct request *req, struct dispatch **d)
 {
 	const struct control_env *env = &req->control->env;
 	const struct root *only;
 
 	*d = NULL;
-	if (!ask_root(req, &only))
+	if (!params_root(req, &only))
 		return false;
 	for (size_t i = 0; i < *env->n_roots; i++) {
 		const struct root *root = env->roots[i];
@@ -163,11 +177,11 @@ bool ask_board(struct request *req, struct dispatch **d)
 
 		if ((only && root != only) || root->role != ROOT_OWNER)
 			continue;
-		found = ask_find(root, req->slug);
+		found = params_find(root, req->slug);
 		if (found && *d)
-			return ask_ambiguous(req, *d, found);
+			return params_ambiguous(req, *d, found);
 		if (found)
 			*d = found;
 	}
-	return *d ? true : ask_nowhere(req, only);
+	return *d ? true : params_nowhere(req, only);
 }

@@ -1,3 +1,4 @@
+/* Who is at the other end, by what the kernel says. */
 #include "control/peer.h"
 
 #include <errno.h>

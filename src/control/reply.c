@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "control.h"
-#include "util/text.h"
+#include "util/json.h"
 
 static const struct {
 	unsigned status;
@@ -25,11 +25,17 @@ static const char reply_no_memory[] =
 	"{\"type\":\"urn:kanband:problem:internal\",\"title\":\"Something failed\","
 	"\"status\":500,\"detail\":\"out of memory\",\"remedy\":null}\n";
 
-static void reply_header(struct request *req, struct MHD_Response *response, const char *name,
-			 const char *value)
+static void reply_add(struct request *req, struct MHD_Response *response, const char *name,
+		      const char *value)
 {
 	/* without memory a header is missing, which no client of ours minds */
 	(void)req->control->mhd.MHD_add_response_header(response, name, value);
+}
+
+void reply_header(struct request *req, const char *name, const char *value)
+{
+	if (req->response)
+		reply_add(req, req->response, name, value);
 }
 
 void reply_response(struct request *req, unsigned status, struct MHD_Response *response)
@@ -52,8 +58,8 @@ void reply_response(struct request *req, unsigned status, struct MHD_Response *r
 	req->gone = NULL;
 	req->expired = NULL;
 	if (response) {
-		reply_header(req, response, "Cache-Control", "no-store");
-		reply_header(req, response, "X-Content-Type-Options", "nosniff");
+		reply_add(req, response, "Cache-Control", "no-store");
+		reply_add(req, response, "X-Content-Type-Options", "nosniff");
 	}
 	if (req->suspended)
 		server_wake(req);
@@ -69,14 +75,14 @@ void reply_text(struct request *req, unsigned status, const char *type, char *te
 	if (!response)
 		free(text);
 	else
-		reply_header(req, response, "Content-Type", type);
+		reply_add(req, response, "Content-Type", type);
 	reply_response(req, status, response);
 }
 
 /* One object per line, so that it reads well behind curl. */
 static char *reply_dump(json_t *json)
 {
-	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	char *text = json ? json_plain(json, JSON_COMPACT) : NULL;
 	char *more = NULL;
 	size_t n;
 
@@ -134,19 +140,6 @@ void reply_problem(struct request *req, unsigned status, const char *kind, const
 	json_decref(more);
 	body = reply_dump(json);
 	reply_text(req, status, "application/problem+json", body, body ? strlen(body) : 0);
-	if (req->response && status == 503)
-		reply_header(req, req->response, "Retry-After", "1");
-}
-
-json_t *reply_string(const char *text, bool or_null)
-{
-	CLEANUP(freep) char *good = NULL;
-	size_t n;
-
-	if (!text || (or_null && !*text))
-		return json_null();
-	if (text_is_utf8(text, strlen(text)))
-		return json_string(text);
-	good = text_repair(text, strlen(text), &n);
-	return good ? json_stringn(good, n) : NULL;
+	if (status == 503)
+		reply_header(req, "Retry-After", "1");
 }

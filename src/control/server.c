@@ -1,21 +1,18 @@
 /*
  * libmicrohttpd on the loop, without threads.
  *
- * Happy path: the listener becomes readable, a connection is taken (peer.h says whether), given
- * to libmicrohttpd, and from then on its epoll descriptor wakes us. A request's headers come to
- * route_begin(), and with its body complete to route_run(). Whoever cannot answer at once
- * leaves the request suspended, which costs nothing, and answers later.
+ * Happy path: a connection was taken (accept.c), is given to libmicrohttpd, and from then on
+ * its epoll descriptor wakes us. A request's headers come to control.begin(), and with its body
+ * complete to control.run(). Whoever cannot answer at once leaves the request suspended, which
+ * costs nothing, and answers later.
  *
  * Time: every connection has one deadline, whatever it is about: a request that is being sent,
  * the pause between two, an answer that is not taken. When it comes the socket is shut down,
  * and libmicrohttpd finds it closed. One timer stands at the nearest one; without connections
  * there is none, and nothing wakes.
  *
- * Failure modes: without descriptors no connection is taken for a while (the others go on);
- * one too many is told so and closed; without libmicrohttpd each is told so.
- *
  * Shutdown: what waits is answered, then libmicrohttpd is stopped, which closes everything, and
- * memory goes with the last handle, job and errand.
+ * memory goes with the last handle, job and operation.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,23 +24,32 @@
 #include "util/fs.h"
 #include "util/log.h"
 
-static void server_turn(struct control *c);
+void server_turn(struct control *c);
+static void client_free(struct client *k);
 
-/* ---- deadlines -----------------------------------------------------------------------------
- */
+void server_try_free(struct control *c)
+{
+	if (c->closing && c->handles == 0 && !c->surveys && c->operations == 0)
+		c->free(c);
+}
+
+/* ---- deadlines ---- */
 
 static void server_timer(uv_timer_t *t)
 {
 	struct control *c = t->data;
 	uint64_t now = uv_now(c->env.root_env->loop);
 
-	for (struct client *k = c->clients; k; k = k->next) {
+	for (struct client *k = c->clients, *next; k; k = next) {
 		struct request *req = k->request;
 
+		next = k->next;
 		if (!k->deadline_ms || k->deadline_ms > now)
 			continue;
 		k->deadline_ms = 0;
-		if (req && req->expired && !req->response)
+		if (!k->started)
+			client_free(k); /* dropped without a word */
+		else if (req && req->expired && !req->response)
 			req->expired(req);
 		else
 			(void)shutdown(k->fd, SHUT_RDWR); /* it is found closed then */
@@ -82,7 +88,7 @@ void server_deadline(struct request *req, uint64_t in_ms)
 		server_arm(c);
 }
 
-static void server_turn(struct control *c)
+void server_turn(struct control *c)
 {
 	if (!c->daemon || c->in_turn)
 		return;
@@ -118,8 +124,7 @@ void server_suspend(struct request *req)
 	req->control->mhd.MHD_suspend_connection(req->conn);
 }
 
-/* ---- requests ------------------------------------------------------------------------------
- */
+/* ---- requests ---- */
 
 static struct client *server_client(struct control *c, struct MHD_Connection *conn)
 {
@@ -159,8 +164,8 @@ static void request_free(struct request *req)
 		c->requests = req->next;
 	if (req->next)
 		req->next->prev = req->prev;
-	if (req->stream)
-		stream_free(req->stream);
+	if (req->end)
+		req->end(req);
 	if (req->response)
 		c->mhd.MHD_destroy_response(req->response);
 	req->client->request = NULL;
@@ -173,7 +178,7 @@ static void request_body(struct request *req, const char *data, size_t n)
 {
 	char *more;
 
-	if (req->too_large || req->response)
+	if (req->too_large || req->no_memory || req->response)
 		return;
 	if (n > CONTROL_BODY_MAX - req->n_body) {
 		req->too_large = true;
@@ -181,7 +186,7 @@ static void request_body(struct request *req, const char *data, size_t n)
 	}
 	more = realloc(req->body, req->n_body + n);
 	if (!more) {
-		reply_response(req, 500, NULL);
+		req->no_memory = true;
 		return;
 	}
 	memcpy(more + req->n_body, data, n);
@@ -205,6 +210,26 @@ static enum MHD_Result request_answer(struct request *req)
 	return r;
 }
 
+/*
+ * Did the address go on behind a NUL that was sent as such? Older libmicrohttpd takes that for
+ * its end. The version stands behind the address, in the line as it came: between them is the
+ * one NUL that libmicrohttpd put there, and nothing but that and spaces.
+ */
+static bool server_cut_short(const struct client *k, const char *version)
+{
+	uintptr_t end = (uintptr_t)k->uri + k->n_uri, next = (uintptr_t)version;
+	size_t nuls = 0;
+
+	if (!k->uri || next <= end || next - end > CONTROL_MEMORY)
+		return false; /* not in one piece: it is not that library */
+	for (const char *p = k->uri + k->n_uri; p < version; p++) {
+		if (*p && *p != ' ')
+			return true;
+		nuls += *p == '\0';
+	}
+	return nuls > 1;
+}
+
 /* libmicrohttpd: once with the headers, for each piece of the body, and once at its end; again
  * after it was suspended. */
 static enum MHD_Result server_request(void *cls, struct MHD_Connection *conn, const char *url,
@@ -214,13 +239,14 @@ static enum MHD_Result server_request(void *cls, struct MHD_Connection *conn, co
 	struct control *c = cls;
 	struct request *req = *con_cls;
 
-	(void)version;
 	if (!req) {
 		req = request_new(c, conn);
 		if (!req)
 			return MHD_NO;
 		*con_cls = req;
-		route_begin(req, method, url);
+		if (server_cut_short(req->client, version))
+			req->client->nul = true;
+		c->begin(req, method, url);
 		return req->response ? request_answer(req) : MHD_YES;
 	}
 	if (*n > 0) {
@@ -232,7 +258,7 @@ static enum MHD_Result server_request(void *cls, struct MHD_Connection *conn, co
 		req->complete = true;
 		req->client->deadline_ms = 0;
 		if (!req->response)
-			route_run(req);
+			c->run(req);
 	}
 	if (req->response)
 		return request_answer(req);
@@ -245,7 +271,11 @@ static void *server_begins(void *cls, const char *uri, struct MHD_Connection *co
 	struct control *c = cls;
 	struct client *k = server_client(c, conn);
 
-	(void)uri;
+	if (k) { /* as it was sent: what we get later is decoded, and ends at a NUL */
+		k->nul = strstr(uri, "%00") != NULL;
+		k->uri = uri;
+		k->n_uri = strlen(uri);
+	}
 	if (k && k->idle) {
 		k->idle = false;
 		k->deadline_ms = uv_now(c->env.root_env->loop) + CONTROL_SEND_MS;
@@ -270,8 +300,16 @@ static void server_completed(void *cls, struct MHD_Connection *conn, void **con_
 	k->deadline_ms = uv_now(c->env.root_env->loop) + CONTROL_IDLE_MS;
 }
 
-/* ---- connections ---------------------------------------------------------------------------
- */
+/* ---- connections ---- */
+
+static void client_add(struct control *c, struct client *k)
+{
+	k->control = c;
+	k->next = c->clients;
+	c->clients = k;
+	c->n_clients++;
+	c->n_others += !peer_may_change(&k->peer);
+}
 
 static void client_free(struct client *k)
 {
@@ -287,58 +325,38 @@ static void client_free(struct client *k)
 	free(k);
 }
 
+/* Who was given to libmicrohttpd with @fd and has not been begun with; NULL: nobody. */
+static struct client *client_waiting(const struct control *c, int fd)
+{
+	struct client *k = c->clients;
+
+	while (k && (k->started || k->fd != fd))
+		k = k->next;
+	return k;
+}
+
+/* A connection begins within MHD_add_connection() in 0.9, and in 1.0 when it runs the next
+ * time, after others were added: its descriptor tells whose it is. */
 static void server_connection(void *cls, struct MHD_Connection *conn, void **context,
 			      enum MHD_ConnectionNotificationCode what)
 {
 	struct control *c = cls;
 
-	(void)conn;
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		struct client *k = c->accepting;
+		const union MHD_ConnectionInfo *info =
+			c->mhd.MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+		struct client *k = info ? client_waiting(c, info->connect_fd) : NULL;
 
-		c->accepting = NULL;
 		*context = k;
-		if (!k)
-			return;
-		k->next = c->clients;
-		c->clients = k;
-		c->n_clients++;
-		c->n_others += !peer_may_change(&k->peer);
+		if (k)
+			k->started = true;
 	} else if (*context) {
 		client_free(*context);
 		*context = NULL;
 	}
 }
 
-/* A few words for somebody who cannot be served; what does not fit is lost. */
-static void server_refuse(struct control *c, int fd, const char *kind, const char *detail)
-{
-	char text[768], body[384];
-	int n;
-
-	c->n_refused++;
-	n = snprintf(body, sizeof(body),
-		     "{\"type\":\"urn:kanband:problem:%s\",\"title\":\"Not now\","
-		     "\"status\":503,\"detail\":\"%s\",\"remedy\":null}\n",
-		     kind, detail);
-	n = snprintf(text, sizeof(text),
-		     "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
-		     "Content-Type: application/problem+json\r\nRetry-After: 1\r\n"
-		     "Content-Length: %d\r\n\r\n%s",
-		     n, body);
-	(void)!send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
-	/* what he sent and we did not read would make close(2) take our words back */
-	(void)shutdown(fd, SHUT_WR);
-	for (int i = 0; i < 16; i++) {
-		char sink[4096];
-
-		if (recv(fd, sink, sizeof(sink), MSG_DONTWAIT) <= 0)
-			break;
-	}
-	(void)close(fd);
-}
-
-static int server_start(struct control *c, struct error *e)
+int server_start(struct control *c, struct error *e)
 {
 	const union MHD_DaemonInfo *info;
 	int r = mhd_load(&c->mhd, e);
@@ -370,124 +388,51 @@ static int server_start(struct control *c, struct error *e)
 	return error_errno(e, r, "cannot watch libmicrohttpd");
 }
 
-/* Take @fd over. */
-static void server_take(struct control *c, int fd)
+void server_forget(struct control *c, int fd)
+{
+	struct client *gone = client_waiting(c, fd);
+
+	if (gone)
+		client_free(gone);
+}
+
+void server_take(struct control *c, struct client *k)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct error e = ERROR_NULL;
-	struct client *k = calloc(1, sizeof(*k));
-	unsigned same = 0;
+	int fd = k->fd;
 
-	if (!k || peer_get(fd, &k->peer) < 0) {
-		free(k);
-		server_refuse(c, fd, "internal", "it cannot be told who you are");
-		return;
-	}
-	for (const struct client *o = c->clients; o; o = o->next)
-		same += o->peer.uid == k->peer.uid;
-	if (!peer_room(&k->peer, c->n_clients, c->n_others, same)) {
-		free(k);
-		server_refuse(c, fd, "too-many", "there are too many connections");
-		return;
-	}
-	if (server_start(c, &e) < 0) {
-		if (!c->mhd_told)
-			log_warning("control API: %s", e.text);
-		c->mhd_told = true;
-		free(k);
-		server_refuse(c, fd, "internal", "the daemon has no HTTP server; see its log");
-		return;
-	}
-	k->control = c;
-	k->fd = fd;
 	k->deadline_ms = uv_now(c->env.root_env->loop) + CONTROL_SEND_MS;
-	c->accepting = k;
-	/* closes fd when it fails */
+	client_add(c, k);
+	/* closes fd when it fails, and when it began has told us the end */
 	if (c->mhd.MHD_add_connection(c->daemon, fd, (const struct sockaddr *)&a, sizeof(a)) !=
-		    MHD_YES &&
-	    c->accepting) {
-		c->accepting = NULL;
-		free(k);
-	}
+	    MHD_YES)
+		server_forget(c, fd);
 }
 
-static void server_again(uv_timer_t *t);
+/* ---- opening and shutting ---- */
 
-static void server_accept(uv_poll_t *poll, int status, int events)
-{
-	struct control *c = poll->data;
-
-	(void)status, (void)events;
-	for (int i = 0; i < CONTROL_ACCEPT_MAX; i++) {
-		int fd = accept4(c->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd >= 0) {
-			c->accept_told = false;
-			server_take(c, fd);
-			continue;
-		}
-		if (errno == EINTR || errno == ECONNABORTED)
-			continue;
-		if (errno == EAGAIN)
-			break;
-		if (!c->accept_told)
-			log_warning("control API: cannot take a connection: %s; trying again",
-				    strerror(errno));
-		c->accept_told = true;
-		/* the listener stays readable: not before something may have changed */
-		IGNORE(uv_poll_stop(&c->accept)); /* always 0 */
-		IGNORE(uv_timer_start(&c->again, server_again, CONTROL_RETRY_MS, 0));
-		break;
-	}
-	server_turn(c);
-}
-
-static void server_again(uv_timer_t *t)
-{
-	struct control *c = t->data;
-
-	if (!c->closing && uv_poll_start(&c->accept, UV_READABLE, server_accept) < 0)
-		IGNORE(uv_timer_start(&c->again, server_again, CONTROL_RETRY_MS, 0));
-}
-
-/* ---- opening and shutting -------------------------------------------------------------------
- */
-
-int server_open(struct control *c)
+void server_open(struct control *c)
 {
 	uv_loop_t *loop = c->env.root_env->loop;
-	int r = uv_poll_init(loop, &c->accept, c->listener.fd);
 
-	c->accept.data = c->again.data = c->timer.data = c->alive.data = c;
-	if (r < 0)
-		return r;
-	c->handles = 4;
+	c->timer.data = c->alive.data = c->again.data = c;
+	c->handles += 3;
 	/* timers cannot fail to be made */
 	IGNORE(uv_timer_init(loop, &c->again));
 	IGNORE(uv_timer_init(loop, &c->timer));
 	IGNORE(uv_timer_init(loop, &c->alive));
-	/* never fails with a callback */
-	IGNORE(uv_timer_start(&c->again, server_again, CONTROL_PATIENCE_MS, 0));
-	return 0;
 }
 
-void server_serve(struct control *c)
-{
-	IGNORE(uv_timer_stop(&c->again)); /* always 0 */
-	server_again(&c->again);
-}
-
-static void server_closed(uv_handle_t *h)
+void server_closed(uv_handle_t *h)
 {
 	struct control *c = h->data;
 
 	c->handles--;
-	control_try_free(c);
+	server_try_free(c);
 }
 
 void server_shut(struct control *c)
 {
-	IGNORE(uv_poll_stop(&c->accept)); /* always 0 */
 	if (c->daemon) {
 		IGNORE(uv_poll_stop(&c->poll)); /* before its descriptor is closed; always 0 */
 		/* answers that fit into the sockets go out; the rest is cut off */
@@ -497,11 +442,11 @@ void server_shut(struct control *c)
 		for (struct request *req = c->requests; req; req = req->next)
 			server_wake(req); /* it cannot stop with one that is suspended */
 		c->mhd.MHD_stop_daemon(c->daemon);
+		while (c->clients) /* that it had not begun with */
+			client_free(c->clients);
 		c->daemon = NULL;
 		uv_close((uv_handle_t *)&c->poll, server_closed);
 	}
-	uv_close((uv_handle_t *)&c->accept, server_closed);
-	uv_close((uv_handle_t *)&c->again, server_closed);
 	uv_close((uv_handle_t *)&c->timer, server_closed);
 	uv_close((uv_handle_t *)&c->alive, server_closed);
 }

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "control.h"
+#include "util/json.h"
 
 struct stream {
 	struct stream *next;
@@ -25,13 +26,12 @@ struct stream {
 	size_t n, at;
 };
 
-/* ---- what to send --------------------------------------------------------------------------
- */
+/* ---- what to send ---- */
 
 /* One event as text; false: out of memory. */
 static bool stream_event(struct stream *s, const char *id, const char *kind, json_t *json)
 {
-	char *data = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	char *data = json ? json_plain(json, JSON_COMPACT) : NULL;
 	int n = -1;
 
 	json_decref(json);
@@ -50,7 +50,7 @@ static bool stream_event(struct stream *s, const char *id, const char *kind, jso
 /* Have something in s->text if there is anything to say; false: out of memory. */
 static bool stream_fill(struct stream *s)
 {
-	const struct events *events = &s->req->control->events;
+	const struct event_ring *events = &s->req->control->events;
 	const struct event *e;
 	char id[EVENT_ID_MAX];
 
@@ -60,14 +60,14 @@ static bool stream_fill(struct stream *s)
 	}
 	if (s->gap) {
 		s->gap = false;
-		events_id(events, s->number - 1, id);
-		return stream_event(s, id, "gap", event_gap(events, s->number));
+		event_ring_id(events, s->number - 1, id);
+		return stream_event(s, id, "gap", event_ring_gap(events, s->number));
 	}
-	e = events_get(events, s->number);
+	e = event_ring_get(events, s->number);
 	if (e) {
-		events_id(events, s->number, id);
+		event_ring_id(events, s->number, id);
 		s->number++;
-		return stream_event(s, id, e->kind, event_json(events, e));
+		return stream_event(s, id, e->kind, event_ring_json(events, e));
 	}
 	if (!s->alive)
 		return true;
@@ -103,8 +103,7 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 	return (ssize_t)n;
 }
 
-/* ---- when ----------------------------------------------------------------------------------
- */
+/* ---- when ---- */
 
 /* There is something to say: go on, or find out that it does not go on. */
 static void stream_push(struct stream *s)
@@ -153,9 +152,11 @@ void stream_end_all(struct control *c)
 	}
 }
 
-void stream_free(struct stream *s)
+/* The request is over. */
+static void stream_end(struct request *req)
 {
-	struct control *c = s->req->control;
+	struct stream *s = req->stream;
+	struct control *c = req->control;
 
 	for (struct stream **p = &c->streams; *p; p = &(*p)->next)
 		if (*p == s) {
@@ -164,28 +165,49 @@ void stream_free(struct stream *s)
 		}
 	if (!c->streams)
 		IGNORE(uv_timer_stop(&c->alive)); /* always 0 */
-	s->req->stream = NULL;
+	req->stream = NULL;
 	free(s->text);
 	free(s);
 }
 
-/* ---- beginning -----------------------------------------------------------------------------
- */
+/* ---- beginning ---- */
+
+static void stream_reply_list(struct request *req, json_t *list)
+{
+	const struct event_ring *events = &req->control->events;
+	char last[EVENT_ID_MAX];
+
+	event_ring_id(events, events->next - 1, last);
+	reply_json(req, 200,
+		   list ? json_pack("{s:o, s:s}", "events", list, "last", last) : NULL);
+}
+
+/* Answer with @past, then all that is remembered; see past_reply. */
+static void stream_list_after(struct request *req, json_t *past, bool gap)
+{
+	const struct event_ring *events = &req->control->events;
+	uint64_t number = events->first;
+	json_t *list = past;
+
+	if (list && gap && json_array_insert_new(list, 0, event_ring_gap(events, number)) < 0)
+		list = json_free(list);
+	for (; list && number < events->next; number++)
+		list = json_push(list, event_ring_json(events, event_ring_get(events, number)));
+	stream_reply_list(req, list);
+}
 
 static void stream_list(struct request *req, uint64_t number, bool gap)
 {
-	const struct events *events = &req->control->events;
+	const struct event_ring *events = &req->control->events;
 	json_t *list = json_array();
-	char last[EVENT_ID_MAX];
 
-	if (gap && json_array_append_new(list, event_gap(events, number)) < 0)
+	if (gap && json_array_append_new(list, event_ring_gap(events, number)) < 0)
 		goto fail;
 	for (; number < events->next; number++)
-		if (json_array_append_new(list,
-					  event_json(events, events_get(events, number))) < 0)
+		if (json_array_append_new(
+			    list, event_ring_json(events, event_ring_get(events, number))) < 0)
 			goto fail;
-	events_id(events, events->next - 1, last);
-	reply_json(req, 200, json_pack("{s:o, s:s}", "events", list, "last", last));
+	stream_reply_list(req, list);
 	return;
 fail:
 	json_decref(list);
@@ -223,6 +245,7 @@ static void stream_begin(struct request *req, uint64_t number, bool gap)
 	s->next = c->streams;
 	c->streams = s;
 	req->stream = s;
+	req->end = stream_end;
 	reply_response(req, 200, response);
 }
 
@@ -233,24 +256,27 @@ void stream_get(struct request *req)
 		c->mhd.MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, "Last-Event-ID");
 	bool follow = true, gap = false;
 	uint64_t number = 0;
+	int64_t since = 0;
 
-	if (!ask_yes(req, "follow", &follow))
+	if (!params_yes(req, "follow", &follow))
 		return;
 	if (!id)
-		id = ask_query(req, "since");
+		id = params_query(req, "since");
 	if (!id)
 		id = follow ? "" : "0";
-	if (!events_after(&c->events, id, &number, &gap)) {
+	if (!event_ring_after(&c->events, id, &number, &gap, &since)) {
 		if (!follow) {
 			reply_problem(req, 400, "bad-request", NULL, NULL,
-				      "that is no id of an event");
+				      "%.60s is no id of an event", id);
 			return;
 		}
 		/* a reader that reconnects by itself would do so for ever */
 		number = c->events.first;
 		gap = true;
 	}
-	if (follow)
+	if (!follow && since > 0)
+		past_get(req, since, stream_list_after);
+	else if (follow)
 		stream_begin(req, number, gap);
 	else
 		stream_list(req, number, gap);
