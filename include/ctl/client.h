@@ -1,6 +1,7 @@
 /*
  * The other end of the control socket: HTTP on a Unix socket, by libcurl. What comes back is
- * not trusted: it is bounded, parsed as JSON, and made printable where it is printed.
+ * not trusted: it is bounded, parsed as JSON, and made printable where it is printed. Which
+ * socket that is, client_find.h knows.
  */
 #pragma once
 
@@ -21,25 +22,25 @@ struct reply {
 	json_t *json; /* the body if it is JSON, else NULL */
 };
 
-void reply_deinit(struct reply *reply);
+void client_reply_deinit(struct reply *reply);
 
 /**
- * client_open() - the daemon that serves @root
- * Asked are --socket, or else the socket that the owner file of the root names, that of the
- * person's own daemon, that of the host's. One that is served by a stranger (neither root, nor
- * the owner of the root, nor ourselves) is not asked anything.
- * @client: out; NULL when there is none. With --socket a failure is told.
- * Return: 0, also without a daemon; an exit code after telling why.
+ * client_new() - for the daemon that listens at @socket, about @root
+ * Return: 0; -ELIBACC no libcurl; -ENOMEM.
  */
-MUST_CHECK int client_open(const struct ctl *ctl, const char *root, struct client **client);
-
-/** client_find() - client_open() that tells nothing. Return: 0, also without one; -ENOMEM. */
-MUST_CHECK int client_find(const struct ctl *ctl, const char *root, struct client **client);
+MUST_CHECK int client_new(const struct ctl *ctl, const char *root, const char *socket,
+			  struct client **out, struct error *e);
 struct client *client_free(struct client *client);
 DEFINE_FREEP(struct client, client_free)
 
-/** client_need() - the same for a verb that cannot do without: 69 after telling why */
-MUST_CHECK int client_need(const struct ctl *ctl, const char *root, struct client **client);
+/**
+ * client_request() - one request; what it comes to is not told
+ * @limit_ms: 0: as long as it takes
+ * Return: 0 and an answer of any status; -ECONNREFUSED; -ETIMEDOUT; -ENOMEM; -EIO.
+ */
+MUST_CHECK int client_request(struct client *client, const char *method, const char *path,
+			      json_t *body, long limit_ms, struct reply *reply,
+			      struct error *e);
 
 /** client_root() - the root as the daemon names it, borrowed */
 const char *client_root(const struct client *client);
@@ -68,6 +69,9 @@ MUST_CHECK int client_text(struct client *client, char *path, struct reply *repl
  * @query: "a=b&c=d" or NULL. malloc'd; NULL when out of memory */
 MUST_CHECK char *client_path(const struct client *client, const char *query, const char *fmt,
 			     ...) PRINTF(3, 4);
+
+/** client_escape() - @text as one step of a path. malloc'd; NULL when out of memory */
+MUST_CHECK char *client_escape(const struct client *client, const char *text);
 
 /* One event of the stream. All borrowed for the call. Return: 0, or an exit code to end. */
 typedef int (*client_event_fn)(void *arg, const char *id, const char *kind, json_t *event);

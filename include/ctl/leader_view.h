@@ -8,14 +8,11 @@
 
 struct ctl;
 
-/** lead_look() - Return: 0, or an exit code after telling why. */
-MUST_CHECK int lead_look(const struct ctl *ctl, const char *root, struct leader *lead);
+/** leader_view() - Return: 0, or an exit code after telling why. */
+MUST_CHECK int leader_view(const struct ctl *ctl, const char *root, struct leader *lead);
 
-/** lead_json() - {"held", "pid", "kanband", "owner"}; NULL when out of memory */
-json_t *lead_json(const struct leader *lead);
+/** leader_view_put() - one sentence to ctl->out, without its end */
+void leader_view_put(const struct ctl *ctl, const struct leader *lead);
 
-/** lead_put() - one sentence to ctl->out, without its end */
-void lead_put(const struct ctl *ctl, const struct leader *lead);
-
-/** lead_from_json() - what a daemon says, in the same form */
-void lead_from_json(struct leader *lead, const json_t *json);
+/** leader_view_from_json() - what a daemon says, in the same form */
+void leader_view_from_json(struct leader *lead, const json_t *json);

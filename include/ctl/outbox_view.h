@@ -6,12 +6,12 @@
 #include "notify/outbox.h"
 #include "util/error.h"
 
-/** ctl_outbox_path() - malloc'd; NULL when out of memory */
-MUST_CHECK char *ctl_outbox_path(const char *root);
+/** outbox_view_path() - malloc'd; NULL when out of memory */
+MUST_CHECK char *outbox_view_path(const char *root);
 
 /**
- * ctl_outbox() - the subscriptions in trouble, in the form of the control API
+ * outbox_view() - the subscriptions in trouble, in the form of the control API
  * @troubles: out, an array, also where there is no outbox
  * Return: 0; -EPROTONOSUPPORT written by a newer kanband; other -errno.
  */
-MUST_CHECK int ctl_outbox(const char *root, json_t **troubles, struct error *e);
+MUST_CHECK int outbox_view(const char *root, json_t **troubles, struct error *e);

@@ -10,13 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "board/state.h"
 #include "board/view.h"
 #include "ctl.h"
 #include "ctl/cells.h"
+#include "ctl/ctl_table.h"
+#include "ctl/rules.h"
 #include "ctl/table.h"
+#include "ctl/waiting_text.h"
 #include "db/db.h"
 #include "recovery/health.h"
+#include "tick/waiting.h"
+#include "tick/why.h"
 #include "util/json.h"
+#include "util/printable.h"
+#include "wire/wire_board.h"
 
 /* ---- from the files ------------------------------------------------------------------------
  */
@@ -24,63 +32,60 @@
 /* The state of a board by what opening it said. */
 static const char *boards_word(int r, const struct board_place *place)
 {
-	switch (r) {
-	case 0:
-		return place->archived ? "archived" : "healthy";
-	case DB_MISSING:
-		return place->archived ? "archived" : "missing";
-	case DB_SCHEMA_BAD:
-		return "schema";
-	case DB_CORRUPT:
-		return "corrupt";
-	case DB_TRANSIENT:
-		return "busy";
-	default:
-		return "unreadable";
-	}
+	if (place->archived && (r == 0 || r == DB_MISSING))
+		return "archived";
+	return board_state_name(board_state_of(r));
 }
 
-static json_t *boards_record(const struct health *h)
-{
-	const struct health_good *g = &h->good;
+/* Owned: tasks, waiting. */
+struct boards_found {
+	const char *state, *mode;
+	json_t *tasks, *waiting;
+};
 
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:I,"
-			 " s:{s:I, s:I, s:I, s:I, s:I, s:o, s:o}}",
-			 "state", health_state_name(h->state), "kind", json_or_null(h->kind),
-			 "reason", json_or_null(h->reason), "evidence",
-			 json_or_null(h->evidence), "first_seen",
-			 h->first_seen ? json_integer(h->first_seen) : json_null(), "last_seen",
-			 h->last_seen ? json_integer(h->last_seen) : json_null(), "attempts",
-			 (json_int_t)h->attempts, "retry_at",
-			 h->retry_at ? json_integer(h->retry_at) : json_null(), "last_epoch",
-			 (json_int_t)h->last_epoch, "good", "event_seq",
-			 (json_int_t)g->event_seq, "tasks", (json_int_t)g->tasks, "links",
-			 (json_int_t)g->links, "runs", (json_int_t)g->runs, "events",
-			 (json_int_t)g->events, "at", g->at ? json_integer(g->at) : json_null(),
-			 "snapshot", json_or_null(g->snapshot));
+static void boards_found_deinit(struct boards_found *found)
+{
+	json_decref(found->tasks);
+	json_decref(found->waiting);
+}
+
+/* Because of what its tasks wait; what nothing of the board holds waits for a daemon. */
+static int boards_wait(const struct ctl *ctl, const struct board_place *place, struct db *db,
+		       struct rules *rules, json_t **waiting, struct error *e)
+{
+	CLEANUP(json_freep) json_t *daemon = json_array();
+	int r = waiting_count(rules_of(rules, place, db, e), waiting);
+
+	if (r != 0 || !daemon)
+		return r;
+	why_add(daemon, "daemon", true, ctl_no_daemon(ctl), "one does (kanbanctl doctor)", 0);
+	*waiting = waiting_held(*waiting, daemon);
+	return *waiting ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
 /* What opening it says. Return: 0 or -ENOMEM. */
 static int boards_look(const struct ctl *ctl, const struct board_place *place,
-		       const char **state, const char **mode, json_t **tasks, struct error *e)
+		       struct rules *rules, struct boards_found *found, struct error *e)
 {
 	CLEANUP(db_freep) struct db *db = NULL;
 	int r = view_open(&db, place->db_path, ctl_busy_timeout_ms(ctl, false), e);
 
 	if (r == 0) {
-		*mode = db_is_wal(db) ? "wal" : "delete";
-		r = view_counts(db, tasks, e);
+		found->mode = db_is_wal(db) ? "wal" : "delete";
+		r = view_counts(db, &found->tasks, e);
 	}
-	*state = boards_word(r, place);
+	if (r == 0 && rules)
+		r = boards_wait(ctl, place, db, rules, &found->waiting, e);
+	found->state = boards_word(r, place);
 	return r == -ENOMEM ? r : 0;
 }
 
-json_t *boards_one(const struct ctl *ctl, const struct board_place *place)
+json_t *boards_one(const struct ctl *ctl, const char *root, const struct board_place *place,
+		   struct rules *rules)
 {
-	CLEANUP(json_freep) json_t *tasks = NULL;
+	CLEANUP(boards_found_deinit) struct boards_found found = { .state = "duplicate" };
 	CLEANUP(freep) struct health *h = calloc(1, sizeof(*h));
 	struct error e = ERROR_NULL;
-	const char *mode = NULL, *state = "duplicate";
 	enum health_state standing;
 
 	if (!h)
@@ -90,25 +95,30 @@ json_t *boards_one(const struct ctl *ctl, const struct board_place *place)
 		*h = (struct health){ 0 };
 	standing = *place->duplicate_of ? HEALTH_HEALTHY : health_standing(place->db_path, &e);
 	if (standing != HEALTH_HEALTHY) {
-		state = health_state_name(standing);
+		found.state = health_state_name(standing);
 		if (!e.text[0])
 			(void)error_set(&e, 0, "no reason is recorded");
 	} else if (!*place->duplicate_of) {
-		if (boards_look(ctl, place, &state, &mode, &tasks, &e) < 0)
+		if (boards_look(ctl, place, rules, &found, &e) < 0)
 			return NULL;
 	}
-	return json_pack("{s:s, s:s, s:s, s:o, s:b, s:o, s:s?, s:O, s:o}", "slug", place->slug,
-			 "db", place->db_path, "state", state, "error",
-			 boards_is_bad(state) ? json_or_null(e.text) : json_null(), "archived",
-			 place->archived, "duplicate_of", json_or_null(place->duplicate_of),
-			 "journal_mode", mode, "tasks", tasks ? tasks : json_null(), "record",
-			 boards_record(h));
+	return json_join(wire_board(&(const struct wire_board){
+				 .root = root,
+				 .place = place,
+				 .state = found.state,
+				 .error = board_state_word_bad(found.state) ? e.text : NULL,
+				 .journal_mode = found.mode,
+				 .tasks = found.tasks,
+				 .waiting = found.waiting,
+			 }),
+			 json_pack("{s:o}", "record", wire_record(h)));
 }
 
 int boards_list(const struct ctl *ctl, const char *root, json_t **out)
 {
 	const char *pin = ctl->root_arg ? NULL : ctl_env(ctl, "HERMES_KANBAN_DB");
 	CLEANUP(discovery_deinit) struct discovery d = { 0 };
+	CLEANUP(rules_close) struct rules rules = { .config = NULL };
 	CLEANUP(json_freep) json_t *list = json_array();
 	struct error e = ERROR_NULL;
 	int r;
@@ -116,30 +126,22 @@ int boards_list(const struct ctl *ctl, const char *root, json_t **out)
 	r = discover_boards(&d, root, pin, &e);
 	if (r < 0)
 		return ctl_fail(ctl, r, &e);
+	/* a configuration that is refused is doctor's to tell: then nobody is asked */
+	r = rules_load(&rules, ctl, NULL, root, &e);
 	for (size_t i = 0; i < d.n_notes; i++)
 		(void)ctl_say(ctl, 0, "note: %s", d.notes[i]);
 	for (size_t i = 0; i < d.count; i++)
-		if (json_array_append_new(list, boards_one(ctl, &d.boards[i])) < 0)
+		if (json_array_append_new(list, boards_one(ctl, root, &d.boards[i],
+							   r < 0 ? NULL : &rules)) < 0)
 			return ctl_say(ctl, CTL_IO, "out of memory");
 	*out = STEAL(list);
 	return 0;
 }
 
-bool boards_is_bad(const char *state)
-{
-	static const char *const good[] = { "healthy",   "archived", "missing",
-					    "duplicate", "new",      "paused" };
-
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		if (strcmp(state, good[i]) == 0)
-			return false;
-	return true;
-}
-
 bool boards_any_bad(const json_t *boards)
 {
 	for (size_t i = 0; i < json_array_size(boards); i++)
-		if (boards_is_bad(json_text(json_array_get(boards, i), "state")))
+		if (board_state_word_bad(json_text(json_array_get(boards, i), "state")))
 			return true;
 	return false;
 }
@@ -149,18 +151,18 @@ bool boards_any_bad(const json_t *boards)
 
 static enum table_colour boards_colour(const char *state)
 {
-	return boards_is_bad(state)            ? TABLE_RED
+	return board_state_word_bad(state)     ? TABLE_RED
 	       : strcmp(state, "healthy") == 0 ? TABLE_GREEN
 	       : strcmp(state, "paused") == 0  ? TABLE_YELLOW
 					       : TABLE_DIM;
 }
 
-/* What is to be said behind the numbers; "" for nothing. */
-static void boards_remark(const json_t *board, char *out, size_t size)
+void boards_remark(const json_t *board, char *out, size_t size)
 {
 	const char *error = json_text(board, "error"), *same = json_text(board, "duplicate_of");
 	const char *memory = json_text(board, "memory");
 	const json_t *paused = json_object_get(board, "paused");
+	const json_t *waiting = json_object_get(board, "waiting");
 
 	out[0] = '\0';
 	if (*error)
@@ -168,7 +170,10 @@ static void boards_remark(const json_t *board, char *out, size_t size)
 	else if (*same)
 		(void)snprintf(out, size, "same file as %s", same);
 	else if (json_is_object(paused))
-		(void)snprintf(out, size, "paused by %s", json_text(paused, "by"));
+		(void)snprintf(out, size, "paused by the %s", json_text(paused, "by"));
+	else if (json_array_size(waiting) > 0 &&
+		 strcmp(json_text(json_array_get(waiting, 0), "rule"), "status") != 0)
+		waiting_text(json_array_get(waiting, 0), out, size);
 	else if (*memory)
 		(void)snprintf(out, size, "waits for memory: %s", memory);
 }
@@ -206,8 +211,7 @@ int boards_print(const struct ctl *ctl, const json_t *boards)
 		r = boards_row(t, json_array_get(boards, i));
 	if (r != 0)
 		return ctl_say(ctl, CTL_IO, "out of memory");
-	table_print(t, &ctl->screen, 0, ctl->out);
-	return 0;
+	return ctl_table(ctl, t, 0);
 }
 
 /* "  name         value" where there is one. Writes go to ctl->out. */
@@ -231,7 +235,7 @@ static void boards_line(const struct ctl *ctl, const json_t *object, const char 
 	} else if (json_is_integer(value)) {
 		(void)fprintf(ctl->out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	} else {
-		screen_put(ctl->out, json_string_value(value), json_string_length(value), 0);
+		printable_put(ctl->out, json_string_value(value), json_string_length(value), 0);
 	}
 	(void)fputc('\n', ctl->out);
 }
@@ -246,26 +250,64 @@ static void boards_numbers(const struct ctl *ctl, const char *name, json_t *obje
 	(void)fprintf(ctl->out, "  %-13s ", name);
 	json_object_foreach(object, key, n)
 	{
-		if (!json_is_integer(n) || json_integer_value(n) == 0)
+		if (!json_is_integer(n) || json_integer_value(n) == 0 ||
+		    strcmp(key, "total") == 0)
 			continue;
 		(void)fputs(gap, ctl->out);
-		screen_put(ctl->out, key, strlen(key), 0);
-		(void)fprintf(ctl->out, " %" JSON_INTEGER_FORMAT, json_integer_value(n));
+		(void)fprintf(ctl->out, "%" JSON_INTEGER_FORMAT " ", json_integer_value(n));
+		printable_put(ctl->out, key, strlen(key), 0);
 		gap = ", ";
 	}
 	(void)fputs(*gap ? "\n" : "none\n", ctl->out);
 }
 
+/* "3 have no assignee, until … (time)" */
+static void boards_put_group(const struct ctl *ctl, const json_t *group)
+{
+	const json_t *tasks = json_object_get(group, "tasks");
+	bool one = json_number(group, "count", 0) == 1;
+	char text[ERROR_TEXT_MAX];
+
+	waiting_text(group, text, sizeof(text));
+	printable_put(ctl->out, text, strlen(text), 0);
+	waiting_put_until(ctl, group, one ? json_string_value(json_array_get(tasks, 0)) : NULL);
+	(void)fputc('\n', ctl->out);
+}
+
+void boards_put_waiting(const struct ctl *ctl, const json_t *board, const char *slug, bool all)
+{
+	const json_t *list = json_object_get(board, "waiting");
+	bool first = true;
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *group = json_array_get(list, i);
+
+		if (!all && strcmp(json_text(group, "rule"), "status") == 0)
+			continue;
+		if (slug) {
+			(void)fputs("waiting  ", ctl->out);
+			printable_put(ctl->out, slug, strlen(slug), 0);
+			(void)fputs(": ", ctl->out);
+		} else {
+			(void)fprintf(ctl->out, "  %-13s ", first ? "waiting" : "");
+		}
+		first = false;
+		boards_put_group(ctl, group);
+	}
+}
+
 void boards_print_one(const struct ctl *ctl, const json_t *board)
 {
-	static const char *const lines[][2] = {
-		{ "error", "trouble" },        { "db", "database" },
-		{ "journal_mode", "journal" }, { "duplicate_of", "same file as" },
-		{ "running", "running" },      { "ready", "left ready" },
-		{ "workers", "workers" },      { "launching", "launching" },
-		{ "memory", "memory" },        { "visited_at", "visited" },
-		{ "next_at", "next visit" },   { "failures", "failures" },
-		{ "checked_at", "checked" },   { "snapshot_at", "snapshot" },
+	static const struct {
+		const char *key, *name;
+		bool quiet; /* 0 is no news */
+	} lines[] = {
+		{ "error", "trouble", false },        { "db", "database", false },
+		{ "journal_mode", "journal", false }, { "duplicate_of", "same file as", false },
+		{ "workers", "workers", false },      { "launching", "launching", true },
+		{ "memory", "memory", false },        { "visited_at", "visited", false },
+		{ "next_at", "next visit", false },   { "failures", "failures", true },
+		{ "checked_at", "checked", false },   { "snapshot_at", "snapshot", false },
 	};
 	static const char *const record[][2] = {
 		{ "state", "record" },        { "reason", "reason" },
@@ -278,24 +320,28 @@ void boards_print_one(const struct ctl *ctl, const json_t *board)
 	enum table_colour colour = boards_colour(state);
 
 	(void)fputs(table_colour_on(&ctl->screen, TABLE_BOLD), ctl->out);
-	screen_put(ctl->out, slug, strlen(slug), 0);
+	printable_put(ctl->out, slug, strlen(slug), 0);
 	(void)fprintf(ctl->out, "%s  %s", table_colour_off(&ctl->screen, TABLE_BOLD),
 		      table_colour_on(&ctl->screen, colour));
-	screen_put(ctl->out, state, strlen(state), 0);
+	printable_put(ctl->out, state, strlen(state), 0);
 	(void)fprintf(ctl->out, "%s\n", table_colour_off(&ctl->screen, colour));
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-		boards_line(ctl, board, lines[i][0], lines[i][1]);
+		if (!lines[i].quiet || json_number(board, lines[i].key, 0) != 0)
+			boards_line(ctl, board, lines[i].key, lines[i].name);
 	boards_line(ctl, json_object_get(board, "paused"), "by", "paused by");
-	for (size_t i = 0; i < json_array_size(waits); i++) {
+	/* in words below, where it is known */
+	for (size_t i = 0; json_array_size(json_object_get(board, "waiting")) == 0 &&
+			   i < json_array_size(waits);
+	     i++) {
 		const char *word = json_string_value(json_array_get(waits, i));
 
 		(void)fputs(i == 0 ? "  waits for     " : ", ", ctl->out);
-		screen_put(ctl->out, word ? word : "?", strlen(word ? word : "?"), 0);
+		printable_put(ctl->out, word ? word : "?", strlen(word ? word : "?"), 0);
 		if (i + 1 == json_array_size(waits))
 			(void)fputc('\n', ctl->out);
 	}
 	boards_numbers(ctl, "tasks", json_object_get(board, "tasks"));
-	boards_numbers(ctl, "not started", json_object_get(board, "left"));
+	boards_put_waiting(ctl, board, NULL, true);
 	rec = json_object_get(board, "record");
 	if (!json_is_object(rec))
 		return;

@@ -1,9 +1,6 @@
 /*
- * One curl handle per call of kanbanctl; the connection is kept between requests.
- *
- * Which daemon: the owner file names its socket, and anybody who may write to the root may
- * write any path there. So before anything is said to a socket, the kernel is asked who listens
- * at it. A daemon in standby answers too; what it knows of the root is what it says.
+ * Requests to a daemon. One curl handle per call of kanbanctl; the connection is kept between
+ * requests. What comes back is bounded, and JSON or nothing.
  */
 #include "ctl/client.h"
 
@@ -11,16 +8,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "ctl.h"
 #include "ctl/curl.h"
 #include "ctl/progress.h"
 #include "ctl/sse.h"
-#include "root/lease.h"
 #include "util/fs.h"
 #include "util/json.h"
 
@@ -28,7 +21,6 @@
 #define CLIENT_CONNECT_MS 2000L
 #define CLIENT_GET_MS     20000L
 #define CLIENT_HOST       "http://kanband"
-#define CLIENT_SYSTEM     "/run/kanband/control.sock"
 
 struct client {
 	const struct ctl *ctl;
@@ -37,7 +29,7 @@ struct client {
 	char *root, *socket;
 };
 
-void reply_deinit(struct reply *reply)
+void client_reply_deinit(struct reply *reply)
 {
 	free(reply->text);
 	json_decref(reply->json);
@@ -86,6 +78,15 @@ char *client_path(const struct client *c, const char *query, const char *fmt, ..
 	return out;
 }
 
+char *client_escape(const struct client *c, const char *text)
+{
+	char *escaped = c->lib.curl_easy_escape(c->curl, text, 0);
+	char *copy = escaped ? strdup(escaped) : NULL;
+
+	c->lib.curl_free(escaped);
+	return copy;
+}
+
 static size_t client_on_body(char *bytes, size_t one, size_t n, void *arg)
 {
 	struct reply *reply = arg;
@@ -132,14 +133,17 @@ static int client_failed(const struct client *c, CURLcode rc, const char *why, s
 		return error_set(e, -ENOMEM, "out of memory");
 	if (rc == CURLE_COULDNT_CONNECT)
 		return error_set(e, -ECONNREFUSED, "no daemon answers at %s", c->socket);
+	if (rc == CURLE_OPERATION_TIMEDOUT)
+		return error_set(e, -ETIMEDOUT,
+				 "the daemon at %s does not answer: it is stopped or hangs; "
+				 "kanbanctl doctor says more",
+				 c->socket);
 	return error_set(e, -EIO, "the daemon at %s: %s", c->socket,
 			 *why ? why : c->lib.curl_easy_strerror(rc));
 }
 
-/* One request; @limit_ms 0: as long as it takes. Return: 0 and an answer of any status;
- * -ECONNREFUSED; -ENOMEM; -EIO. */
-static int client_request(struct client *c, const char *method, const char *path, json_t *body,
-			  long limit_ms, struct reply *reply, struct error *e)
+int client_request(struct client *c, const char *method, const char *path, json_t *body,
+		   long limit_ms, struct reply *reply, struct error *e)
 {
 	CLEANUP(freep) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct curl_slist *headers = NULL;
@@ -178,7 +182,8 @@ int client_problem(const struct reply *reply, struct error *e)
 		int exit;
 	} kinds[] = {
 		{ "bad-request", CTL_USAGE },    { "forbidden", CTL_NOT_ALLOWED },
-		{ "not-found", CTL_NO_INPUT },   { "no-root", CTL_NO_INPUT },
+		{ "not-found", CTL_NO_INPUT },   { "no-task", CTL_NO_INPUT },
+		{ "refused", CTL_NOT_WELL },     { "no-root", CTL_NO_INPUT },
 		{ "no-board", CTL_NO_INPUT },    { "ambiguous", CTL_USAGE },
 		{ "no-database", CTL_NO_INPUT }, { "not-owner", CTL_TRY_AGAIN },
 		{ "not-well", CTL_NOT_WELL },    { "config", CTL_CONFIG },
@@ -189,6 +194,14 @@ int client_problem(const struct reply *reply, struct error *e)
 	const char *detail = json_text(reply->json, "detail");
 	const char *remedy = json_text(reply->json, "remedy");
 
+	/* what is for programs that speak HTTP */
+	if (strstr(remedy, "/v1/") || strstr(remedy, "?root="))
+		remedy = !colon                            ? ""
+			 : strcmp(colon, ":no-board") == 0 ? "\"kanbanctl boards\" lists them"
+			 : strcmp(colon, ":no-root") == 0
+				 ? "name one that it serves with --root"
+			 : strcmp(colon, ":ambiguous") == 0 ? "name the root with --root"
+							    : "";
 	(void)error_set(e, reply->status, "%s%s%s",
 			*detail ? detail : "the daemon answers with an error of HTTP",
 			*remedy ? "; " : "", remedy);
@@ -211,10 +224,10 @@ static int client_do(struct client *c, const char *method, const char *path, jso
 	struct error e = ERROR_NULL;
 	int r;
 
-	progress_begin(&progress, c->ctl->verb);
+	progress_begin(&progress, c->ctl->verb ? c->ctl->verb->name : "");
 	r = client_request(c, method, path, body, get ? CLIENT_GET_MS : 0, reply, &e);
 	progress_end(&progress);
-	if (r == -ECONNREFUSED)
+	if (r == -ECONNREFUSED || r == -ETIMEDOUT)
 		return ctl_say(c->ctl, CTL_NO_DAEMON, "%s", e.text);
 	if (r < 0)
 		return ctl_say(c->ctl, CTL_IO, "%s", e.text);
@@ -259,33 +272,6 @@ int client_text(struct client *c, char *owned, struct reply *reply)
 		    : ctl_say(c->ctl, CTL_IO, "out of memory");
 }
 
-/* ---- which daemon --------------------------------------------------------------------------
- */
-
-/* Return: 0 it may be asked; -EACCES a stranger; other -errno nobody is there. */
-static int client_peer(const char *path, const char *root)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	CLEANUP(fs_closep) int fd = -1;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	struct stat st;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	(void)strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
-	if (peer.uid == 0 || peer.uid == geteuid())
-		return 0;
-	return stat(root, &st) == 0 && st.st_uid == peer.uid ? 0 : -EACCES;
-}
-
 /* A copy as the daemon writes its roots: no //, no /./, no slash at the end; or NULL */
 static char *client_normal(const char *root)
 {
@@ -306,9 +292,8 @@ static char *client_normal(const char *root)
 	return copy;
 }
 
-/* Return: 0; -ELIBACC; -ENOMEM. */
-static int client_new(const struct ctl *ctl, const char *root, const char *path,
-		      struct client **out, struct error *e)
+int client_new(const struct ctl *ctl, const char *root, const char *path, struct client **out,
+	       struct error *e)
 {
 	CLEANUP(client_freep) struct client *c = calloc(1, sizeof(*c));
 	int r;
@@ -326,119 +311,6 @@ static int client_new(const struct ctl *ctl, const char *root, const char *path,
 		return error_set(e, -ENOMEM, "out of memory");
 	*out = STEAL(c);
 	return 0;
-}
-
-/* Does the daemon there serve the root. Return: 0 and *@out, NULL if not; -EACCES a stranger
- * listens; -ELIBACC; -ENOMEM; other: nobody does. @e says so. */
-static int client_try(const struct ctl *ctl, const char *root, const char *socket,
-		      struct client **out, struct error *e)
-{
-	CLEANUP(client_freep) struct client *c = NULL;
-	CLEANUP(reply_deinit) struct reply reply = { 0 };
-	CLEANUP(freep) char *path = NULL;
-	int r = client_peer(socket, root);
-
-	if (r == -EACCES)
-		return error_set(e, r,
-				 "who listens at %s is neither root nor the owner of %s: it is "
-				 "not asked",
-				 socket, root);
-	if (r < 0)
-		return error_errno(e, r, "no daemon answers at %s", socket);
-	r = client_new(ctl, root, socket, &c, e);
-	if (!c)
-		return r;
-	path = client_path(c, NULL, "/v1/leader");
-	if (!path)
-		return error_set(e, -ENOMEM, "out of memory");
-	r = client_request(c, "GET", path, NULL, CLIENT_GET_MS, &reply, e);
-	if (r < 0)
-		return r;
-	if (reply.status == 200) {
-		*out = STEAL(c);
-		return 0;
-	}
-	(void)client_problem(&reply, e);
-	return 0;
-}
-
-/* The sockets that are looked at, the most likely first. */
-static int client_sockets(const struct ctl *ctl, const char *root, char *list[3])
-{
-	const char *run = ctl_env(ctl, "XDG_RUNTIME_DIR");
-	struct lease_owner owner;
-	size_t n = 0;
-
-	if (lease_read_owner(root, &owner) == 0 && owner.socket[0] == '/')
-		list[n++] = strdup(owner.socket);
-	if (run && run[0] == '/')
-		list[n++] = fs_path("%s/kanband/control.sock", run);
-	list[n++] = strdup(CLIENT_SYSTEM);
-	for (size_t i = 0; i < n; i++)
-		if (!list[i])
-			return -ENOMEM;
-	return 0;
-}
-
-static bool client_hopeless(int r)
-{
-	return r == -ENOMEM || r == -ELIBACC;
-}
-
-/* @e: why it came to nothing; @how: why --socket did */
-static int client_look(const struct ctl *ctl, const char *root, struct client **out, int *how,
-		       struct error *e)
-{
-	char *list[3] = { NULL };
-	int r;
-
-	*out = NULL;
-	*how = 0;
-	if (ctl->socket_arg) {
-		*how = client_try(ctl, root, ctl->socket_arg, out, e);
-		return client_hopeless(*how) ? *how : 0;
-	}
-	r = client_sockets(ctl, root, list);
-	for (size_t i = 0; r == 0 && i < 3 && list[i] && !*out; i++)
-		if (i == 0 || strcmp(list[i], list[i - 1]) != 0) {
-			r = client_try(ctl, root, list[i], out, e);
-			r = client_hopeless(r) ? r : 0;
-		}
-	for (size_t i = 0; i < 3; i++)
-		free(list[i]);
-	return r;
-}
-
-int client_find(const struct ctl *ctl, const char *root, struct client **out)
-{
-	struct error e = ERROR_NULL;
-	int how;
-
-	return client_look(ctl, root, out, &how, &e);
-}
-
-int client_open(const struct ctl *ctl, const char *root, struct client **out)
-{
-	struct error e = ERROR_NULL;
-	int how, r = client_look(ctl, root, out, &how, &e);
-
-	if (r < 0)
-		return ctl_say(ctl, CTL_IO, "%s", r == -ENOMEM ? "out of memory" : e.text);
-	if (*out || !ctl->socket_arg)
-		return 0;
-	return ctl_say(ctl, how == -EACCES ? CTL_NOT_ALLOWED : CTL_NO_DAEMON, "%s", e.text);
-}
-
-int client_need(const struct ctl *ctl, const char *root, struct client **client)
-{
-	int r = client_open(ctl, root, client);
-
-	if (r != 0 || *client)
-		return r;
-	return ctl_say(ctl, CTL_NO_DAEMON,
-		       "no daemon serves %s: start one (systemctl start kanband), or name its "
-		       "socket with --socket",
-		       root);
 }
 
 /* ---- the stream of events ------------------------------------------------------------------
@@ -548,6 +420,6 @@ enum client_end client_stream(struct client *c, const char *since, client_event_
 	c->lib.curl_slist_free_all(headers);
 	c->lib.curl_multi_cleanup(multi);
 	sse_deinit(&s.sse);
-	reply_deinit(&s.refusal);
+	client_reply_deinit(&s.refusal);
 	return end;
 }

@@ -14,6 +14,7 @@
 #include "ctl/screen.h"
 #include "util/error.h"
 
+struct ctl_verb;
 struct db;
 struct json_t;
 
@@ -33,74 +34,139 @@ enum ctl_exit {
 
 /* One call of kanbanctl. */
 struct ctl {
-	const char *root_arg;   /* --root, or NULL */
-	const char *board_arg;  /* --board, or NULL */
-	const char *socket_arg; /* --socket, or NULL */
-	bool json;              /* --json */
-	char *const *env;       /* environ(7), borrowed */
-	const char *verb;       /* its name, "" before one is known */
-	FILE *out;              /* stdout */
-	struct screen screen;   /* what stdout is */
-	bool stdin_used;        /* a text was read from standard input */
-	bool stop;              /* ctl_args(): nothing is left to do, see exit */
-	int exit;               /* with it */
+	const char *root_arg;                /* --root, or NULL */
+	const char *board_arg;               /* --board, or NULL */
+	const char *socket_arg;              /* --socket, or NULL */
+	bool json;                           /* --json */
+	char *const *env;                    /* environ(7), borrowed */
+	const char *no_daemon;               /* why none is asked; NULL: there is none */
+	bool daemon_hangs;                   /* … because it does not answer */
+	const struct ctl_verb *verb;         /* NULL before one is known */
+	const struct ctl_verb *const *verbs; /* all of them, NULL-terminated */
+	bool describe;        /* only tell the options, for completion, see ctl_args() */
+	FILE *out;            /* stdout */
+	struct screen screen; /* what stdout is */
+	bool was_root;        /* account_take() gave root's rights up */
+	bool stdin_used;      /* a text was read from standard input */
+	bool stop;            /* ctl_args(): nothing is left to do, see exit */
+	int exit;             /* with it */
 };
 
-typedef int (*ctl_verb_fn)(struct ctl *ctl, int argc, char **argv);
+/* In the order of the help text. */
+enum ctl_group {
+	CTL_TASKS,  /* what is to be done */
+	CTL_WATCH,  /* what happens */
+	CTL_DAEMON, /* steering */
+	CTL_BOARDS, /* keeping boards whole */
+	CTL_SETUP,  /* the installation */
+	CTL_HIDDEN, /* for scripts */
+};
 
 enum ctl_verb_flags {
 	CTL_NEEDS_DAEMON = 1 << 0, /* works through the control socket only */
 };
 
+/*
+ * A verb is one file, verb_NAME.c, with a `const struct ctl_verb verb_NAME` at its end, and a
+ * row in CTL_VERBS below. Help, completion and the manual's checks are made from it.
+ */
 struct ctl_verb {
 	const char *name;
 	const char *args; /* for the usage line, "" for none */
 	const char *what; /* one line for --help */
-	unsigned flags;   /* enum ctl_verb_flags */
-	ctl_verb_fn run;  /* argv[0] is the verb; returns the exit code */
+	enum ctl_group group;
+	unsigned flags;       /* enum ctl_verb_flags */
+	const char *complete; /* words of the arguments, one for each; NULL: those of args */
+	int (*run)(struct ctl *ctl, int argc, char **argv); /* argv[0]: the verb; exit code */
 };
 
-/** ctl_verbs() - every verb, ended by a NULL name */
-const struct ctl_verb *ctl_verbs(void);
+/* In the order of the help text within their groups. */
+/* clang-format off */
+#define CTL_VERBS(X) \
+	X(init) \
+	X(add) \
+	X(list) \
+	X(show) \
+	X(why) \
+	X(complete) \
+	X(block) \
+	X(unblock) \
+	X(heartbeat) \
+	X(comment) \
+	X(edit) \
+	X(assign) \
+	X(link) \
+	X(unlink) \
+	X(schedule) \
+	X(retry) \
+	X(start) \
+	X(kill) \
+	X(cancel) \
+	X(archive) \
+	X(subscribe) \
+	X(status) \
+	X(boards) \
+	X(board) \
+	X(leader) \
+	X(workers) \
+	X(logs) \
+	X(events) \
+	X(top) \
+	X(web) \
+	X(metrics) \
+	X(check) \
+	X(repair) \
+	X(snapshot) \
+	X(snapshots) \
+	X(restore) \
+	X(accept) \
+	X(gc) \
+	X(tick) \
+	X(pause) \
+	X(resume) \
+	X(drain) \
+	X(handover) \
+	X(notify) \
+	X(reload) \
+	X(doctor) \
+	X(gateways) \
+	X(help) \
+	X(words)
+/* clang-format on */
+
+#define CTL_COUNT(name) +1
+enum { CTL_VERBS_N = CTL_VERBS(CTL_COUNT) };
+#undef CTL_COUNT
+
+#define CTL_EXTERN(name) extern const struct ctl_verb verb_##name;
+CTL_VERBS(CTL_EXTERN)
+#undef CTL_EXTERN
+
+/** ctl_no_verb() - say that there is no such verb, and which may be meant. Return: CTL_USAGE */
+int ctl_no_verb(const struct ctl *ctl, const char *word);
+
+/** ctl_no_daemon() - why the files are read and no daemon is asked, as a sentence part */
+const char *ctl_no_daemon(const struct ctl *ctl);
 
 /** ctl_main() - kanbanctl, but for the process: returns the exit code */
 int ctl_main(int argc, char **argv, char *const *env);
 
-/* The verbs. */
-int ctl_verb_accept(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_add(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_block(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_board(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_boards(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_check(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_comment(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_complete(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_doctor(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_drain(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_events(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_gateways(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_heartbeat(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_init(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_leader(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_list(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_metrics(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_notify(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_pause(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_reload(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_repair(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_restore(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_resume(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_show(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_snapshot(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_snapshots(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_status(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_tick(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_top(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_unblock(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_words(struct ctl *ctl, int argc, char **argv);
-int ctl_verb_workers(struct ctl *ctl, int argc, char **argv);
+/* ---- what is said: ctl_say.c ---- */
 
-/* ---- arguments: args.c ---- */
+/** ctl_env() - a variable that is set and not blank, or NULL */
+const char *ctl_env(const struct ctl *ctl, const char *name);
+
+/** ctl_fail() - tell @e on standard error.  Return: the exit code for @r. */
+int ctl_fail(const struct ctl *ctl, int r, const struct error *e);
+
+/** ctl_say() - one sentence on standard error, "kanbanctl VERB: " before it.  Return: @exit */
+int ctl_say(const struct ctl *ctl, int exit, const char *fmt, ...) PRINTF(3, 4);
+
+/** ctl_print_json() - @json (given away, NULL is out of memory) as the output.
+ * Return: exit code */
+int ctl_print_json(const struct ctl *ctl, struct json_t *json, int exit);
+
+/* ---- arguments: ctl_args.c ---- */
 
 enum ctl_arg_kind {
 	CTL_ARG_FLAG, /* bool */
@@ -132,14 +198,21 @@ struct ctl_arg {
 
 /**
  * ctl_args() - parse what stands behind the verb
- * @options: of the verb, ended by a NULL name, or NULL; --root, --board, --json and --help are
- *           understood everywhere
+ * Long options may be cut short as long as one is meant; letters mean the same everywhere.
+ * @options: of the verb, ended by a NULL name, or NULL; --root, --board, --socket, --json and
+ *           --help are understood everywhere
  * @positional: out, @min to @max of them, NULL-terminated; it is @argv, reordered
  * Return: true to go on; false when the verb is over, with @ctl->exit (help, or a mistake that
  * was told).
  */
 MUST_CHECK bool ctl_args(struct ctl *ctl, const struct ctl_arg *options, int argc, char **argv,
 			 int min, int max, char ***positional);
+
+#define CTL_GLOBALS 9 /* options that every verb has, with the end */
+
+/** ctl_help_line(), ctl_help_globals() - parts of a help text */
+void ctl_help_line(FILE *out, const char *left, const char *right);
+void ctl_help_globals(struct ctl *ctl, FILE *out);
 
 /** ctl_long_text() - @text, or standard input for "-"; malloc'd; see CTL_ARG_LONG.
  * Return: 0, or an exit code after telling why. */
@@ -148,28 +221,30 @@ MUST_CHECK int ctl_long_text(struct ctl *ctl, const char *what, const char *text
 /** ctl_int() - a whole number of @min … @max, nothing around it */
 MUST_CHECK bool ctl_int(const char *text, int64_t min, int64_t max, int64_t *out);
 
-/** ctl_help() - the usage of @ctl->verb, or of kanbanctl */
-void ctl_help(const struct ctl *ctl, const struct ctl_arg *options, FILE *out);
-
-/* ---- context: context.c ---- */
-
-/** ctl_env() - a variable that is set and not blank, or NULL */
-const char *ctl_env(const struct ctl *ctl, const char *name);
+/* ---- root and board: ctl_place.c ---- */
 
 /** ctl_absolute() - @path made absolute, `~/` replaced by the home folder; malloc'd, NULL: out
  * of memory */
 MUST_CHECK char *ctl_absolute(const struct ctl *ctl, const char *path);
 
-/** ctl_root() - the kanban root meant: --root, else the environment; malloc'd.
+/** ctl_root() - the kanban root meant: --root, else the environment, else ~/.hermes if it is
+ * there, else the one root that the host's daemon or --socket serves; malloc'd. Where it is
+ * another account's, root has become that account.
  * Return: 0, or an exit code after telling why. */
-MUST_CHECK int ctl_root(const struct ctl *ctl, char **root);
+MUST_CHECK int ctl_root(struct ctl *ctl, char **root);
+
+/** ctl_root_own() - the same, but never a root that only the host's daemon knows */
+MUST_CHECK int ctl_root_own(struct ctl *ctl, char **root);
+
+/** ctl_no_root() - tell that no folder is seen at @root. Return: exit code */
+int ctl_no_root(const struct ctl *ctl, const char *root);
 
 /**
  * ctl_place() - the board meant: --board, else HERMES_KANBAN_BOARD, else `default`; without
  * --root and --board, HERMES_KANBAN_DB is its database
  * Return: 0, then board_place_deinit(); or an exit code after telling why.
  */
-MUST_CHECK int ctl_place(const struct ctl *ctl, struct board_place *place);
+MUST_CHECK int ctl_place(struct ctl *ctl, struct board_place *place);
 
 /** ctl_is_board() - can @slug be a board; told if not */
 MUST_CHECK bool ctl_is_board(const struct ctl *ctl, const char *slug);
@@ -181,13 +256,3 @@ MUST_CHECK int ctl_open(const struct ctl *ctl, const struct board_place *place, 
 
 /** ctl_busy_timeout_ms() - HERMES_KANBAN_BUSY_TIMEOUT_MS, or what the board contract says */
 int ctl_busy_timeout_ms(const struct ctl *ctl, bool write);
-
-/** ctl_fail() - tell @e on standard error.  Return: the exit code for @r. */
-int ctl_fail(const struct ctl *ctl, int r, const struct error *e);
-
-/** ctl_say() - one sentence on standard error, "kanbanctl VERB: " before it.  Return: @exit */
-int ctl_say(const struct ctl *ctl, int exit, const char *fmt, ...) PRINTF(3, 4);
-
-/** ctl_print_json() - @json (given away, NULL is out of memory) as the output.
- * Return: exit code */
-int ctl_print_json(const struct ctl *ctl, struct json_t *json, int exit);

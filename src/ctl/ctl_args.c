@@ -1,18 +1,33 @@
 /*
- * Options: `--name value`, `--name=value`, anywhere behind the verb, until `--`. A word that
- * begins with a dash and is no option is a mistake, never a text: a forgotten quote must not
- * become a task. `-` alone is a word.
+ * Options, by getopt_long(3): `--name value`, `--name=value`, cut short while one is meant, or
+ * a letter; anywhere behind the verb, until `--`. A word that begins with a dash and is no
+ * option is a mistake, never a text: a forgotten quote must not become a task. `-` alone is a
+ * word.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "board/edit_txn.h"
+#include "board/edit.h"
 #include "ctl.h"
+#include "util/suggest.h"
 #include "util/text.h"
 
-#define CTL_OPTION_COLUMNS 26 /* of the options in a help text */
+#define CTL_OPTION_COLUMNS 30 /* of the options in a help text */
+#define CTL_OPTIONS_MAX    40 /* of a verb, with those that all have */
+
+/* What a letter stands for, the same for every verb that has the option. */
+static const struct {
+	char letter;
+	const char *name;
+} ctl_letters[] = {
+	{ 'r', "root" },    { 'b', "board" },   { 's', "socket" },   { 'j', "json" },
+	{ 'h', "help" },    { 'V', "version" }, { 'f', "follow" },   { 'n', "limit" },
+	{ 'a', "all" },     { 'o', "output" },  { 'p', "assignee" }, { 'y', "yes" },
+	{ 't', "timeout" }, { 'm', "reason" },
+};
 
 bool ctl_int(const char *text, int64_t min, int64_t max, int64_t *out)
 {
@@ -32,7 +47,15 @@ bool ctl_int(const char *text, int64_t min, int64_t max, int64_t *out)
 /* ---- help ---------------------------------------------------------------------------------
  */
 
-static void ctl_help_line(FILE *out, const char *left, const char *right)
+static char ctl_letter(const char *name)
+{
+	for (size_t i = 0; i < sizeof(ctl_letters) / sizeof(ctl_letters[0]); i++)
+		if (strcmp(ctl_letters[i].name, name) == 0)
+			return ctl_letters[i].letter;
+	return '\0';
+}
+
+void ctl_help_line(FILE *out, const char *left, const char *right)
 {
 	int gap = CTL_OPTION_COLUMNS - (int)strlen(left);
 
@@ -40,56 +63,77 @@ static void ctl_help_line(FILE *out, const char *left, const char *right)
 	(void)fprintf(out, "  %s%*s%s\n", left, gap > 1 ? gap : 2, "", right);
 }
 
-static void ctl_help_globals(FILE *out)
+static void ctl_help_options(const struct ctl_arg *options, FILE *out)
 {
-	ctl_help_line(out, "--root FOLDER", "the kanban root (else from the environment)");
-	ctl_help_line(out, "--board SLUG",
-		      "the board (else HERMES_KANBAN_BOARD, else default)");
-	ctl_help_line(out, "--socket PATH",
-		      "the control socket (else that of the root's owner)");
-	ctl_help_line(out, "--json", "machine-readable output");
-	ctl_help_line(out, "--help", "this text");
-}
-
-static void ctl_help_all(FILE *out)
-{
-	const struct ctl_verb *v = ctl_verbs();
-	char left[96];
-
-	(void)fputs(
-		"usage: kanbanctl [--root FOLDER] [--board SLUG] [--json] VERB [argument …]\n"
-		"\nverbs:\n",
-		out);
-	for (; v->name; v++) {
-		(void)snprintf(left, sizeof(left), "%s%s%s", v->name, *v->args ? " " : "",
-			       v->args);
-		ctl_help_line(out, left, v->what);
-	}
-	(void)fputs("\noptions:\n", out);
-	ctl_help_globals(out);
-	ctl_help_line(out, "--version", "the version");
-	(void)fputs("\n\"kanbanctl VERB --help\" tells more; so does kanbanctl(1).\n", out);
-}
-
-void ctl_help(const struct ctl *ctl, const struct ctl_arg *options, FILE *out)
-{
-	const struct ctl_verb *v = ctl_verbs();
-	char left[96];
-
-	while (v->name && strcmp(v->name, ctl->verb) != 0)
-		v++;
-	if (!v->name) {
-		ctl_help_all(out);
-		return;
-	}
-	(void)fprintf(out, "usage: kanbanctl %s%s%s%s\n%s\n\noptions:\n", v->name,
-		      options ? " [option …]" : "", *v->args ? " " : "", v->args, v->what);
 	for (; options && options->name; options++) {
-		(void)snprintf(left, sizeof(left), "--%s%s%s", options->name,
-			       options->value ? " " : "", options->value ? options->value : "");
+		char letter = ctl_letter(options->name), left[96];
+
+		(void)snprintf(left, sizeof(left), letter ? "-%c, --%s%s%s" : "%c   --%s%s%s",
+			       letter ? letter : ' ', options->name, options->value ? " " : "",
+			       options->value ? options->value : "");
 		ctl_help_line(out, left, options->what);
 	}
-	ctl_help_globals(out);
+}
+
+/* What every verb has; @to of a help text is not written through. */
+static void ctl_globals(struct ctl *ctl, struct ctl_arg globals[CTL_GLOBALS])
+{
+	const struct ctl_arg all[] = {
+		{ "root", CTL_ARG_TEXT, &ctl->root_arg, "FOLDER",
+		  "the kanban root (else from the environment, else the host's)", 0, 0 },
+		{ "board", CTL_ARG_TEXT, &ctl->board_arg, "BOARD",
+		  "the board (else HERMES_KANBAN_BOARD, else default)", 0, 0 },
+		{ "socket", CTL_ARG_TEXT, &ctl->socket_arg, "FILE",
+		  "the control socket (else that of the root's daemon)", 0, 0 },
+		{ "json", CTL_ARG_FLAG, &ctl->json, NULL, "machine-readable output", 0, 0 },
+		{ "output", CTL_ARG_TEXT, &ctl->screen.columns, "COLUMNS",
+		  "of a table: only these, in this order", 0, 0 },
+		{ "noheadings", CTL_ARG_FLAG, &ctl->screen.no_headings, NULL,
+		  "of a table: without its titles", 0, 0 },
+		{ "raw", CTL_ARG_FLAG, &ctl->screen.raw, NULL,
+		  "of a table: for scripts, blanks in cells as \\x20", 0, 0 },
+		{ "help", CTL_ARG_FLAG, NULL, NULL, "this text", 0, 0 },
+		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
+	};
+
+	memcpy(globals, all, sizeof(all));
+}
+
+void ctl_help_globals(struct ctl *ctl, FILE *out)
+{
+	struct ctl_arg globals[CTL_GLOBALS];
+
+	ctl_globals(ctl, globals);
+	ctl_help_options(globals, out);
+}
+
+static void ctl_help_verb(struct ctl *ctl, const struct ctl_arg *options)
+{
+	const struct ctl_verb *v = ctl->verb;
+	FILE *out = ctl->out;
+
+	(void)fprintf(out, "usage: kanbanctl %s%s%s%s\n%c%s.\n", v->name,
+		      options ? " [option …]" : "", *v->args ? " " : "", v->args,
+		      v->what[0] >= 'a' && v->what[0] <= 'z' ? v->what[0] - 'a' + 'A'
+							     : v->what[0],
+		      v->what + 1);
+	if (v->flags & CTL_NEEDS_DAEMON)
+		(void)fputs("It needs a daemon.\n", out);
+	if (options) {
+		(void)fputs("\noptions:\n", out);
+		ctl_help_options(options, out);
+	}
+	(void)fputs("\noptions of every verb:\n", out);
+	ctl_help_globals(ctl, out);
+}
+
+/* "--name=VALUE<TAB>what", one a line, for completion */
+static void ctl_describe(const struct ctl *ctl, const struct ctl_arg *options)
+{
+	for (; options && options->name; options++)
+		(void)fprintf(ctl->out, "--%s%s%s\t%s\n", options->name,
+			      options->value ? "=" : "", options->value ? options->value : "",
+			      options->what);
 }
 
 /* ---- texts --------------------------------------------------------------------------------
@@ -165,8 +209,9 @@ static bool ctl_mistake(struct ctl *ctl, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap); /* cut is good enough */
 	va_end(ap);
-	return ctl_stop(ctl, ctl_say(ctl, CTL_USAGE, "%s; see kanbanctl %s%s--help", text,
-				     ctl->verb, *ctl->verb ? " " : ""));
+	return ctl_stop(ctl, ctl_say(ctl, CTL_USAGE, "%s%s kanbanctl %s%s--help", text,
+				     *text && text[strlen(text) - 1] == '?' ? " See" : "; see",
+				     ctl->verb ? ctl->verb->name : "", ctl->verb ? " " : ""));
 }
 
 static bool ctl_append(struct ctl *ctl, struct ctl_list *list, const char *item)
@@ -204,82 +249,130 @@ static bool ctl_take(struct ctl *ctl, const struct ctl_arg *o, const char *value
 	}
 	if (ctl_int(value, o->min, o->max, o->to))
 		return true;
+	if (o->max == INT64_MAX)
+		return ctl_mistake(ctl, "--%s takes a whole number, %lld or more, not \"%s\"",
+				   o->name, (long long)o->min, value);
 	return ctl_mistake(ctl, "--%s takes a whole number from %lld to %lld, not \"%s\"",
 			   o->name, (long long)o->min, (long long)o->max, value);
 }
 
-/* The option at argv[*i], and its value. */
-static bool ctl_option(struct ctl *ctl, const struct ctl_arg *options, int argc, char **argv,
-		       int *i)
-{
-	const struct ctl_arg globals[] = {
-		{ "root", CTL_ARG_TEXT, &ctl->root_arg, "FOLDER", "", 0, 0 },
-		{ "board", CTL_ARG_TEXT, &ctl->board_arg, "SLUG", "", 0, 0 },
-		{ "socket", CTL_ARG_TEXT, &ctl->socket_arg, "PATH", "", 0, 0 },
-		{ "json", CTL_ARG_FLAG, &ctl->json, NULL, "", 0, 0 },
-		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
-	};
-	const char *word = argv[*i], *equals = strchr(word, '='), *value = NULL;
-	size_t len = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
-	const struct ctl_arg *found = NULL;
+/* The options of the verb, and those that all have, as getopt_long(3) wants them. */
+struct ctl_table {
+	struct ctl_arg all[CTL_OPTIONS_MAX];
+	struct option longs[CTL_OPTIONS_MAX];
+	char letters[2 * CTL_OPTIONS_MAX + 3];
+	size_t n;
+};
 
-	for (const struct ctl_arg *o = options; o && o->name && !found; o++)
-		if (strncmp(o->name, word + 2, len) == 0 && o->name[len] == '\0')
-			found = o;
-	for (const struct ctl_arg *o = globals; o->name && !found; o++)
-		if (strncmp(o->name, word + 2, len) == 0 && o->name[len] == '\0')
-			found = o;
-	if (!found)
-		return ctl_mistake(ctl, "there is no option %.*s", (int)len + 2, word);
-	if (!found->value && equals)
-		return ctl_mistake(ctl, "--%s takes no value", found->name);
-	if (found->value) {
-		if (equals)
-			value = equals + 1;
-		else if (*i + 1 < argc)
-			value = argv[++*i];
-		else
-			return ctl_mistake(ctl, "--%s needs %s", found->name, found->value);
+static void ctl_table_add(struct ctl_table *t, const struct ctl_arg *o)
+{
+	char letter = ctl_letter(o->name), *end = t->letters + strlen(t->letters);
+
+	if (t->n + 1 >= CTL_OPTIONS_MAX) /* a verb has fewer: the tests run them all */
+		return;
+	t->longs[t->n] = (struct option){ .name = o->name,
+					  .has_arg = o->value ? required_argument : no_argument,
+					  .val = 256 + (int)t->n };
+	if (letter) {
+		*end++ = letter;
+		*end++ = o->value ? ':' : '\0';
+		*end = '\0';
 	}
-	return ctl_take(ctl, found, value ? value : ""); /* a flag has none */
+	t->all[t->n++] = *o;
 }
 
-static const struct ctl_arg *ctl_has(const struct ctl_arg *o, const char *name)
+static void ctl_table_fill(struct ctl_table *t, struct ctl *ctl, const struct ctl_arg *options)
 {
-	while (o && o->name && strcmp(o->name, name) != 0)
-		o++;
-	return o && o->name ? o : NULL;
+	struct ctl_arg globals[CTL_GLOBALS];
+
+	*t = (struct ctl_table){ .n = 0 };
+	/* before the verb nothing is permuted: what stands behind it is its own */
+	(void)strcpy(t->letters, ctl->verb ? ":" : "+:");
+	for (; options && options->name; options++)
+		ctl_table_add(t, options);
+	ctl_globals(ctl, globals);
+	for (const struct ctl_arg *o = globals; o->name; o++)
+		ctl_table_add(t, o);
+}
+
+static const struct ctl_arg *ctl_table_find(const struct ctl_table *t, int code)
+{
+	if (code >= 256)
+		return &t->all[code - 256];
+	for (size_t i = 0; i < t->n; i++)
+		if (ctl_letter(t->all[i].name) == code)
+			return &t->all[i];
+	return NULL;
+}
+
+/* The word that getopt_long() did not take. */
+static bool ctl_unknown(struct ctl *ctl, const struct ctl_table *t, const char *word)
+{
+	size_t n = strcspn(word, "="), alike = 0;
+	CLEANUP(freep) char *name = n > 2 ? strndup(word + 2, n - 2) : NULL;
+	const char *names[CTL_OPTIONS_MAX], *near;
+	char list[256] = "";
+
+	if (word[1] != '-')
+		return ctl_mistake(ctl, "there is no option -%c", optopt);
+	for (size_t i = 0; i < t->n; i++) {
+		size_t have = strlen(list);
+
+		names[i] = t->all[i].name;
+		if (!name || strncmp(names[i], name, n - 2) != 0)
+			continue;
+		if (strcmp(names[i], name) == 0)
+			return ctl_mistake(ctl, "--%s takes no value", names[i]);
+		(void)snprintf(list + have, sizeof(list) - have, "%s--%s", alike++ ? ", " : "",
+			       names[i]);
+	}
+	if (alike > 1)
+		return ctl_mistake(ctl, "--%s may be any of %s", name, list);
+	if (alike == 1)
+		return ctl_mistake(ctl, "%s takes no value", list);
+	near = name ? suggest(name, names, t->n) : NULL;
+	if (near)
+		return ctl_mistake(ctl, "there is no option %.*s; did you mean --%s?", (int)n,
+				   word, near);
+	return ctl_mistake(ctl, "there is no option %.*s", (int)n, word);
 }
 
 bool ctl_args(struct ctl *ctl, const struct ctl_arg *options, int argc, char **argv, int min,
 	      int max, char ***positional)
 {
-	int n = 0;
-	bool literal = false;
+	struct ctl_table t;
+	int code;
 
-	for (int i = 1; i < argc; i++) {
-		char *word = argv[i];
-
-		if (literal || word[0] != '-' || word[1] == '\0') {
-			argv[n++] = word; /* never ahead of i: argv[0] was the verb */
-		} else if (strcmp(word, "--") == 0) {
-			literal = true;
-		} else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-			ctl_help(ctl, options, ctl->out);
-			return ctl_stop(ctl, CTL_OK);
-		} else if (strcmp(word, "-f") == 0 && ctl_has(options, "follow")) {
-			*(bool *)ctl_has(options, "follow")->to = true;
-		} else if (word[1] != '-') {
-			return ctl_mistake(ctl, "there is no option %s", word);
-		} else if (!ctl_option(ctl, options, argc, argv, &i)) {
-			return false;
-		}
+	if (ctl->describe) {
+		ctl_describe(ctl, options);
+		return ctl_stop(ctl, CTL_OK);
 	}
-	argv[n] = NULL; /* n < argc, the verb's own place is free */
-	if (n < min)
-		return ctl_mistake(ctl, "an argument is missing");
-	if (n > max)
-		return ctl_mistake(ctl, "\"%s\" is one argument too many", argv[max]);
-	*positional = argv;
+	ctl_table_fill(&t, ctl, options);
+	opterr = 0;
+	optind = 0; /* glibc: begin anew, with this order */
+	while ((code = getopt_long(argc, argv, t.letters, t.longs, NULL)) != -1) {
+		const struct ctl_arg *o = ctl_table_find(&t, code == ':' ? optopt : code);
+
+		if (code == '?' || !o)
+			return ctl_unknown(ctl, &t, argv[optind - 1]);
+		if (code == ':')
+			return ctl_mistake(ctl, "--%s needs %s", o->name, o->value);
+		if (strcmp(o->name, "help") == 0 && ctl->verb) {
+			ctl_help_verb(ctl, options);
+			return ctl_stop(ctl, CTL_OK);
+		}
+		if (o->to && !ctl_take(ctl, o, optarg ? optarg : ""))
+			return false;
+	}
+	if (!ctl->verb) {
+		*positional = argv + optind;
+		return true;
+	}
+	if (argc - optind < min)
+		return ctl_mistake(ctl, "an argument is missing: kanbanctl %s %s",
+				   ctl->verb->name, ctl->verb->args);
+	if (argc - optind > max)
+		return ctl_mistake(ctl, "\"%s\" is one argument too many", argv[optind + max]);
+	*positional = argv + optind;
 	return true;
 }

@@ -8,98 +8,20 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "board/view.h"
 #include "ctl.h"
+#include "ctl/account.h"
+#include "ctl/host_root.h"
 #include "daemon/config.h"
 #include "db/db.h"
+#include "recovery/door.h"
 #include "util/fs.h"
 
 #define CTL_BUSY_MS      120000 /* the board contract, §3 */
 #define CTL_BUSY_READ_MS 10000  /* who only looks does not wait that long */
-
-const char *ctl_env(const struct ctl *ctl, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (char *const *v = ctl->env; *v; v++)
-		if (strncmp(*v, name, len) == 0 && (*v)[len] == '=') {
-			const char *value = *v + len + 1;
-
-			return value[strspn(value, " \t\n")] ? value : NULL;
-		}
-	return NULL;
-}
-
-/* ---- telling ------------------------------------------------------------------------------
- */
-
-int ctl_say(const struct ctl *ctl, int exit, const char *fmt, ...)
-{
-	char *text = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
-	va_end(ap);
-	/* there is nobody to tell when standard error fails */
-	(void)fprintf(stderr, "kanbanctl%s%s: ", *ctl->verb ? " " : "", ctl->verb);
-	screen_put(stderr, text ? text : "out of memory", strlen(text ? text : "out of memory"),
-		   0);
-	(void)fputc('\n', stderr);
-	free(text);
-	return exit;
-}
-
-static int ctl_exit_of(int r)
-{
-	switch (r) {
-	case EDIT_NO_TASK:
-	case DB_MISSING:
-	case -ENOENT:
-	case -ENOTDIR:
-		return CTL_NO_INPUT;
-	case EDIT_INVALID:
-	case -EINVAL:
-		return CTL_USAGE;
-	case EDIT_REFUSED:
-	case DB_SCHEMA_BAD:
-	case DB_CORRUPT:
-		return CTL_NOT_WELL;
-	case DB_TRANSIENT:
-	case DB_CONFLICT:
-		return CTL_TRY_AGAIN;
-	case -EACCES:
-	case -EPERM:
-	case -EROFS:
-		return CTL_NOT_ALLOWED;
-	default:
-		return CTL_IO;
-	}
-}
-
-int ctl_fail(const struct ctl *ctl, int r, const struct error *e)
-{
-	return ctl_say(ctl, ctl_exit_of(r), "%s", e->text);
-}
-
-int ctl_print_json(const struct ctl *ctl, json_t *json, int exit)
-{
-	char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-
-	json_decref(json);
-	if (!text)
-		return ctl_say(ctl, CTL_IO, "out of memory");
-	(void)fputs(text, ctl->out); /* ctl_main() looks at the error flag */
-	(void)fputc('\n', ctl->out);
-	free(text);
-	return exit;
-}
-
-/* ---- root and board -----------------------------------------------------------------------
- */
 
 char *ctl_absolute(const struct ctl *ctl, const char *path)
 {
@@ -116,30 +38,115 @@ char *ctl_absolute(const struct ctl *ctl, const char *path)
 	return fs_path("%s/%s", cwd, path);
 }
 
-int ctl_root(const struct ctl *ctl, char **root)
+/* Of --root or the environment; *@guessed: nobody named it, and it is ~/.hermes. */
+static int ctl_root_named(const struct ctl *ctl, char **root, bool *guessed)
 {
 	struct error e = ERROR_NULL;
-	int r;
+	int r = 0;
 
+	*guessed = false;
 	if (ctl->root_arg && !*ctl->root_arg)
 		return ctl_say(ctl, CTL_USAGE, "--root needs a folder");
 	if (ctl->root_arg) {
 		*root = ctl_absolute(ctl, ctl->root_arg);
 		return *root ? 0 : ctl_say(ctl, CTL_IO, "out of memory");
 	}
+	*guessed = !ctl_env(ctl, "HERMES_KANBAN_HOME") && !ctl_env(ctl, "HERMES_HOME");
 	r = config_root_from_env(ctl->env, root, &e);
+	if (r == -ENOENT && *guessed) {
+		*root = NULL; /* not even a home folder */
+		return 0;
+	}
 	if (r == -ENOENT)
 		return ctl_say(ctl, CTL_CONFIG, "%s", e.text);
 	return r < 0 ? ctl_fail(ctl, r, &e) : 0;
 }
 
+int ctl_root_own(struct ctl *ctl, char **root)
+{
+	bool guessed;
+	int r = ctl_root_named(ctl, root, &guessed);
+
+	if (r == 0 && !*root)
+		return ctl_say(
+			ctl, CTL_CONFIG,
+			"no kanban root: neither HERMES_KANBAN_HOME, HERMES_HOME nor HOME "
+			"is set; name one with --root");
+	return r == 0 ? account_take(ctl, *root) : r;
+}
+
+int ctl_root(struct ctl *ctl, char **root)
+{
+	CLEANUP(freep) char *own = NULL;
+	bool guessed;
+	struct stat st;
+	int r = ctl_root_named(ctl, &own, &guessed);
+
+	*root = NULL;
+	if (r != 0)
+		return r;
+	if (guessed && ctl->socket_arg)
+		r = host_root_of_socket(ctl, own, root);
+	else if (guessed && (!own || (stat(own, &st) < 0 && errno != EACCES)))
+		r = host_root(ctl, root);
+	if (r == 0 && !*root && !own)
+		return ctl_say(
+			ctl, CTL_CONFIG,
+			"no kanban root: neither HERMES_KANBAN_HOME, HERMES_HOME nor HOME "
+			"is set, and no daemon of this host answers; name one with --root");
+	if (r == 0 && !*root)
+		*root = STEAL(own);
+	if (r == 0)
+		r = account_take(ctl, *root);
+	if (r == 0)
+		return 0;
+	free(*root);
+	*root = NULL;
+	return r;
+}
+
+int ctl_no_root(const struct ctl *ctl, const char *root)
+{
+	struct stat st;
+	int r = stat(root, &st) < 0 ? -errno : -ENOTDIR;
+
+	if (r == -EACCES)
+		return ctl_say(
+			ctl, CTL_NOT_ALLOWED,
+			"%s: %s; run kanbanctl as the account that owns the root, or with "
+			"sudo",
+			root, strerror(EACCES));
+	return ctl_say(ctl, CTL_NO_INPUT,
+		       "there is no kanban root at %s: name one with --root, or make one with "
+		       "\"kanbanctl init\"",
+		       root);
+}
+
+/* A board may lie in a folder of another account than its root, or be a link to a file there.
+ * What is made beside it, or in the root, is made by whoever we are then. */
+static int ctl_place_take(struct ctl *ctl, const char *root, const struct board_place *place)
+{
+	CLEANUP(freep) char *locks = fs_path("%s/kanban", root);
+	CLEANUP(freep) char *copies = fs_path("%s/snapshots", place->folder);
+	int r = locks && copies ? account_take(ctl, locks)
+				: ctl_say(ctl, CTL_IO, "out of memory");
+
+	if (r == 0)
+		r = account_take(ctl, copies);
+	return r == 0 ? account_take(ctl, place->db_path) : r;
+}
+
 /* A worker's own database: HERMES_KANBAN_DB. */
-static int ctl_pinned(const struct ctl *ctl, const char *pin, const char *slug,
+static int ctl_pinned(struct ctl *ctl, const char *pin, const char *slug,
 		      struct board_place *place)
 {
 	CLEANUP(freep) char *path = ctl_absolute(ctl, pin);
 	CLEANUP(freep) char *root = NULL;
 	struct error e = ERROR_NULL;
+	int r = path ? account_take(ctl, path) : 0;
+
+	if (r != 0)
+		return r;
 
 	*place = (struct board_place){ 0 };
 	/* the root only adds what board.json says: without one the database is enough */
@@ -151,7 +158,7 @@ static int ctl_pinned(const struct ctl *ctl, const char *pin, const char *slug,
 	return place->db_path ? 0 : ctl_say(ctl, CTL_IO, "out of memory");
 }
 
-int ctl_place(const struct ctl *ctl, struct board_place *place)
+int ctl_place(struct ctl *ctl, struct board_place *place)
 {
 	const char *slug =
 		ctl->board_arg ? ctl->board_arg : ctl_env(ctl, "HERMES_KANBAN_BOARD");
@@ -179,8 +186,8 @@ int ctl_place(const struct ctl *ctl, struct board_place *place)
 			       "one",
 			       e.text);
 	if (r == -ENOENT)
-		return ctl_say(ctl, CTL_NO_INPUT, "%s; \"kanbanctl init\" makes one", e.text);
-	return r < 0 ? ctl_fail(ctl, r, &e) : 0;
+		return ctl_no_root(ctl, root);
+	return r < 0 ? ctl_fail(ctl, r, &e) : ctl_place_take(ctl, root, place);
 }
 
 bool ctl_is_board(const struct ctl *ctl, const char *slug)
@@ -211,7 +218,7 @@ int ctl_open(const struct ctl *ctl, const struct board_place *place, bool write,
 	struct error e = ERROR_NULL;
 	int r;
 
-	r = write ? db_open(db, &opt, &e)
+	r = write ? door_open(db, &opt, &e)
 		  : view_open(db, place->db_path, opt.busy_timeout_ms, &e);
 	if (r == 0)
 		return 0;

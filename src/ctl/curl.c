@@ -1,3 +1,4 @@
+/* Loads libcurl by name when a daemon is first asked; verbs that ask none never pay for it. */
 #include "ctl/curl.h"
 
 #include <dlfcn.h>

@@ -16,16 +16,19 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "ctl/account.h"
 #include "db/db.h"
+#include "db/db_file.h"
 #include "util/clock.h"
 #include "util/fs.h"
+#include "util/json.h"
 
 #define INIT_LOCK_MS 10000 /* the board contract, §2 */
 #define INIT_MODE    0750
 
 /* What init is about. */
 struct init {
-	const struct ctl *ctl;
+	struct ctl *ctl;
 	char *root;
 	const char *slug;
 	char *db_path;
@@ -38,32 +41,16 @@ static void init_deinit(struct init *init)
 	free(init->db_path);
 }
 
-/* What root makes for somebody else belongs to the owner of the folder it is in. */
-static void init_give(const char *path)
-{
-	CLEANUP(freep) char *parent = strdup(path);
-	char *slash = parent ? strrchr(parent, '/') : NULL;
-	struct stat st;
-
-	if (geteuid() != 0 || !slash)
-		return;
-	slash[slash == parent] = '\0';
-	if (stat(parent, &st) == 0 && (st.st_uid != 0 || st.st_gid != 0) &&
-	    lchown(path, st.st_uid, st.st_gid) < 0)
-		return; /* a file system that has no owners; whoever needs the file will say */
-}
-
 /* Make one folder; its parent is there. */
-static int init_folder(const struct ctl *ctl, char *path)
+static int init_folder(struct ctl *ctl, char *path)
 {
 	CLEANUP(freep) char *mine = path;
+	int r = mine ? account_take(ctl, mine) : ctl_say(ctl, CTL_IO, "out of memory");
 
-	if (!mine)
-		return ctl_say(ctl, CTL_IO, "out of memory");
-	if (mkdir(mine, INIT_MODE) == 0) {
-		init_give(mine);
+	if (r != 0)
+		return r;
+	if (mkdir(mine, INIT_MODE) == 0)
 		return 0;
-	}
 	if (errno == EEXIST && fs_is_dir(mine))
 		return 0;
 	if (errno == EEXIST)
@@ -118,7 +105,6 @@ static int init_lock(const struct init *init, int *fd)
 			       r == -EACCES || r == -EROFS ? CTL_NOT_ALLOWED : CTL_IO,
 			       "cannot open %s.init.lock: %s", init->db_path, strerror(-r));
 	*fd = r;
-	init_give(path);
 	while ((r = fs_lock_try(*fd)) == -EWOULDBLOCK && clock_mono_ms() < end)
 		(void)nanosleep(&pause, NULL); /* cut short by a signal: only an earlier try */
 	if (r == -EWOULDBLOCK)
@@ -128,12 +114,9 @@ static int init_lock(const struct init *init, int *fd)
 		      : ctl_say(init->ctl, CTL_IO, "cannot lock %s: %s", path, strerror(-r));
 }
 
-static bool init_sidecar(const struct init *init, const char *suffix)
+static bool init_sidecar(const struct init *init, enum db_part part)
 {
-	CLEANUP(freep) char *path = fs_path("%s%s", init->db_path, suffix);
-	struct stat st;
-
-	return path && stat(path, &st) == 0 && st.st_size > 0;
+	return db_file_stamp(init->db_path, part).size > 0;
 }
 
 /*
@@ -147,7 +130,7 @@ static bool init_journal_of_ours(const struct init *init)
 	static const unsigned char magic[8] = {
 		0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7
 	};
-	CLEANUP(freep) char *path = fs_path("%s-journal", init->db_path);
+	CLEANUP(freep) char *path = db_file_path(init->db_path, DB_JOURNAL);
 	unsigned char head[20] = { 0 };
 	CLEANUP(fs_closep) int fd = -1;
 
@@ -170,11 +153,11 @@ static int init_database(struct init *init)
 	r = init_lock(init, &lock);
 	if (r != 0)
 		return r;
-	half = init_sidecar(init, "-journal") && init_journal_of_ours(init);
+	half = init_sidecar(init, DB_JOURNAL) && init_journal_of_ours(init);
 	there = stat(init->db_path, &st) == 0;
 	if (there && (!S_ISREG(st.st_mode) || (st.st_size > 0 && !half)))
 		return 0; /* whatever it is, it is not ours to make */
-	if (init_sidecar(init, "-wal") || (init_sidecar(init, "-journal") && !half))
+	if (init_sidecar(init, DB_WAL) || (init_sidecar(init, DB_JOURNAL) && !half))
 		return ctl_say(init->ctl, CTL_NOT_WELL,
 			       "%s is gone or empty, but its -wal or -journal is there: this "
 			       "board has lost its file; put the file back from a snapshot or "
@@ -185,7 +168,6 @@ static int init_database(struct init *init)
 		(void)error_prefix(&e, "cannot make %s: ", init->db_path);
 		return ctl_fail(init->ctl, r, &e);
 	}
-	init_give(init->db_path);
 	init->created = true;
 	return 0;
 }
@@ -237,7 +219,6 @@ static int init_meta(const struct init *init)
 		return ctl_say(init->ctl,
 			       r == -EACCES || r == -EROFS ? CTL_NOT_ALLOWED : CTL_IO,
 			       "cannot write %s: %s", path, strerror(-r));
-	init_give(path);
 	return 0;
 }
 
@@ -249,9 +230,9 @@ static int init_told(const struct init *init)
 	if (ctl->json)
 		return ctl_print_json(
 			ctl,
-			json_pack("{s:s, s:s, s:s, s:b, s:o}", "root", init->root, "board",
-				  init->slug, "db", init->db_path, "created", init->created,
-				  "journal_mode",
+			json_pack("{s:o, s:s, s:o, s:b, s:o}", "root", json_utf8(init->root),
+				  "board", init->slug, "db", json_utf8(init->db_path),
+				  "created", init->created, "journal_mode",
 				  init->created ? json_string(mode) : json_null()),
 			CTL_OK);
 	/* ctl_main() looks at the error flag */
@@ -269,7 +250,7 @@ static int init_told(const struct init *init)
 	return CTL_OK;
 }
 
-int ctl_verb_init(struct ctl *ctl, int argc, char **argv)
+static int verb_init_run(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(init_deinit) struct init init = { .ctl = ctl };
 	size_t len;
@@ -288,18 +269,28 @@ int ctl_verb_init(struct ctl *ctl, int argc, char **argv)
 		return ctl_say(ctl, CTL_USAGE, "two roots: %s and %s", ctl->root_arg, args[0]);
 	if (args[0])
 		ctl->root_arg = args[0];
-	r = ctl_root(ctl, &init.root);
+	r = ctl_root_own(ctl, &init.root);
 	if (r != 0)
 		return r;
 	for (len = strlen(init.root); len > 1 && init.root[len - 1] == '/'; len--)
 		init.root[len - 1] = '\0';
-	init.db_path = discover_db_path(init.root, NULL, init.slug);
+	init.db_path = board_place_db_path(init.root, NULL, init.slug);
 	if (!init.db_path)
 		return ctl_say(ctl, CTL_IO, "out of memory");
 	r = init_folders(&init);
+	if (r == 0)
+		r = account_take(ctl, init.db_path);
 	if (r == 0)
 		r = init_meta(&init);
 	if (r == 0)
 		r = init_database(&init);
 	return r == 0 ? init_told(&init) : r;
 }
+
+const struct ctl_verb verb_init = {
+	.name = "init",
+	.args = "[FOLDER]",
+	.what = "make a kanban root, or a board in one",
+	.group = CTL_SETUP,
+	.run = verb_init_run,
+};

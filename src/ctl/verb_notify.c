@@ -4,63 +4,18 @@
  */
 #include <errno.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
 #include "ctl/cells.h"
 #include "ctl/client.h"
+#include "ctl/client_find.h"
+#include "ctl/ctl_table.h"
 #include "ctl/outbox_view.h"
 #include "ctl/table.h"
 #include "util/fs.h"
 #include "util/json.h"
-
-/* ---- from the outbox -----------------------------------------------------------------------
- */
-
-static int notify_entry(void *arg, const char *key, const json_t *value)
-{
-	static const char *const keys[] = { "board",    "task",    "platform", "chat",
-					    "thread",   "profile", "reason",   "parked",
-					    "failures", "since",   "retry_at" };
-	CLEANUP(json_freep) json_t *one = NULL;
-
-	/* keys of subscriptions begin with an s; one without trouble is only remembered */
-	if (key[0] != 's' ||
-	    (!json_flag(value, "parked") && !json_number(value, "failures", 0)))
-		return 0;
-	one = json_object();
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		json_t *member = json_object_get(value, keys[i]);
-
-		if (json_object_set_new(one, keys[i],
-					member ? json_incref(member) : json_null()) < 0)
-			return -ENOMEM;
-	}
-	if (json_flag(value, "parked") && json_object_set_new(one, "retry_at", json_null()) < 0)
-		return -ENOMEM;
-	return json_array_append(arg, one) < 0 ? -ENOMEM : 0;
-}
-
-char *ctl_outbox_path(const char *root)
-{
-	return fs_path("%s/kanban/.kanband.outbox", root);
-}
-
-int ctl_outbox(const char *root, json_t **troubles, struct error *e)
-{
-	CLEANUP(json_freep) json_t *list = json_array();
-	CLEANUP(freep) char *path = ctl_outbox_path(root);
-	int r = list && path ? outbox_peek(path, notify_entry, list, e)
-			     : error_set(e, -ENOMEM, "out of memory");
-
-	if (r == 0)
-		*troubles = STEAL(list);
-	return r;
-}
-
-/* ---- for people ----------------------------------------------------------------------------
- */
+#include "util/printable.h"
 
 static int troubles_row(struct table *t, const json_t *one)
 {
@@ -110,8 +65,7 @@ static int notify_table(const struct ctl *ctl, const struct table_column *column
 		r = row(t, json_array_get(list, i));
 	if (r < 0)
 		return ctl_say(ctl, CTL_IO, "out of memory");
-	table_print(t, &ctl->screen, 0, ctl->out);
-	return 0;
+	return ctl_table(ctl, t, 0);
 }
 
 /* One root's notifications. Writes go to ctl->out. */
@@ -146,7 +100,8 @@ static int notify_print(const struct ctl *ctl, const json_t *n, bool daemon)
 			      (long long)json_number(numbers, "retrying", 0),
 			      (long long)json_number(numbers, "parked", 0));
 	if (*json_text(n, "error")) {
-		screen_put(ctl->out, json_text(n, "error"), strlen(json_text(n, "error")), 0);
+		printable_put(ctl->out, json_text(n, "error"), strlen(json_text(n, "error")),
+			      0);
 		(void)fputc('\n', ctl->out);
 	}
 	if (json_array_size(bad) > 0)
@@ -156,7 +111,7 @@ static int notify_print(const struct ctl *ctl, const json_t *n, bool daemon)
 	if (r == 0 && json_array_size(bad) > 0)
 		(void)fputs("to try them again now: kanbanctl notify retry\n", ctl->out);
 	if (!daemon)
-		(void)fputs("from the outbox: no daemon answers for this root\n", ctl->out);
+		(void)fprintf(ctl->out, "from the outbox: %s\n", ctl_no_daemon(ctl));
 	return r;
 }
 
@@ -166,9 +121,10 @@ static int notify_print(const struct ctl *ctl, const json_t *n, bool daemon)
 static int notify_retry(struct ctl *ctl, const char *root, const char *task)
 {
 	CLEANUP(client_freep) struct client *client = NULL;
-	CLEANUP(reply_deinit) struct reply reply = { 0 };
+	CLEANUP(client_reply_deinit) struct reply reply = { 0 };
 	json_t *board = ctl->board_arg ? json_string(ctl->board_arg) : json_null();
 	json_t *which = task ? json_string(task) : json_null();
+	int64_t n;
 	int r;
 
 	r = client_need(ctl, root, &client);
@@ -178,28 +134,34 @@ static int notify_retry(struct ctl *ctl, const char *root, const char *task)
 		return r;
 	}
 	r = client_call(client, "POST", strdup("/v1/notify/retry"),
-			json_pack("{s:s, s:o, s:o}", "root", client_root(client), "board",
-				  board, "task", which),
+			json_pack("{s:o, s:o, s:o}", "root", json_utf8(client_root(client)),
+				  "board", board, "task", which),
 			&reply);
 	if (r != 0)
 		return r;
 	if (ctl->json)
 		return ctl_print_json(ctl, STEAL(reply.json), CTL_OK);
-	(void)fprintf(ctl->out, "%lld subscriptions are tried again now\n",
-		      (long long)json_number(reply.json, "retried", 0));
+	n = json_number(reply.json, "retried", 0);
+	if (n == 0)
+		(void)fprintf(ctl->out, "no subscription%s%s is parked or retried\n",
+			      task ? " of " : "", task ? task : "");
+	else
+		(void)fprintf(ctl->out, "%lld subscription%s tried again now\n", (long long)n,
+			      n == 1 ? " is" : "s are");
 	return CTL_OK;
 }
 
 static json_t *notify_from_files(const char *root, json_t *troubles)
 {
-	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:[]}", "root", root, "running", 0, "error",
-			 json_null(), "numbers", json_null(), "troubles", troubles, "unserved");
+	return json_pack("{s:o, s:b, s:o, s:o, s:o, s:[]}", "root", json_utf8(root), "running",
+			 0, "error", json_null(), "numbers", json_null(), "troubles", troubles,
+			 "unserved");
 }
 
-int ctl_verb_notify(struct ctl *ctl, int argc, char **argv)
+static int verb_notify_run(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(client_freep) struct client *client = NULL;
-	CLEANUP(reply_deinit) struct reply reply = { 0 };
+	CLEANUP(client_reply_deinit) struct reply reply = { 0 };
 	CLEANUP(json_freep) json_t *one = NULL;
 	CLEANUP(freep) char *root = NULL;
 	struct error e = ERROR_NULL;
@@ -223,7 +185,7 @@ int ctl_verb_notify(struct ctl *ctl, int argc, char **argv)
 				&reply);
 		one = json_incref(json_array_get(json_object_get(reply.json, "roots"), 0));
 	} else if (r == 0) {
-		r = ctl_outbox(root, &troubles, &e);
+		r = outbox_view(root, &troubles, &e);
 		if (r < 0)
 			return ctl_fail(ctl, r, &e);
 		one = notify_from_files(root, troubles);
@@ -238,3 +200,12 @@ int ctl_verb_notify(struct ctl *ctl, int argc, char **argv)
 		return ctl_print_json(ctl, json_incref(one), r);
 	return notify_print(ctl, one, client != NULL) == 0 ? r : CTL_IO;
 }
+
+const struct ctl_verb verb_notify = {
+	.name = "notify",
+	.args = "[retry [TASK]]",
+	.what = "list notifications that fail, or retry them",
+	.group = CTL_DAEMON,
+	.complete = "retry TASK",
+	.run = verb_notify_run,
+};

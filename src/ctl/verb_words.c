@@ -15,6 +15,7 @@
 #include "db/db.h"
 #include "util/fs.h"
 #include "util/json.h"
+#include "util/printable.h"
 
 #define WORDS_TASKS 500 /* most; who has more types a letter first */
 #define WORDS_TITLE 60  /* characters of a title */
@@ -30,8 +31,46 @@ static bool words_plain(const char *word)
 
 static int words_verbs(struct ctl *ctl)
 {
-	for (const struct ctl_verb *v = ctl_verbs(); v->name; v++)
-		(void)fprintf(ctl->out, "%s\t%s\n", v->name, v->what);
+	for (const struct ctl_verb *const *v = ctl->verbs; *v; v++)
+		if ((*v)->group != CTL_HIDDEN)
+			(void)fprintf(ctl->out, "%s\t%s\n", (*v)->name, (*v)->what);
+	return CTL_OK;
+}
+
+static const struct ctl_verb *words_verb(const struct ctl *ctl, const char *name)
+{
+	for (const struct ctl_verb *const *v = ctl->verbs; *v; v++)
+		if (name && strcmp((*v)->name, name) == 0)
+			return *v;
+	return NULL;
+}
+
+/* The options that @name has of its own: "--name=VALUE<TAB>what" */
+static int words_options(struct ctl *ctl, char *name)
+{
+	const struct ctl_verb *verb = words_verb(ctl, name);
+	char *ask[] = { name, NULL };
+
+	if (!verb)
+		return CTL_OK;
+	ctl->verb = verb;
+	ctl->describe = true;
+	return verb->run(ctl, 1, ask);
+}
+
+/* What the arguments of @name are, one a line: BOARD, TASK, TASK:STATUS, FOLDER … */
+static int words_arguments(struct ctl *ctl, const char *name)
+{
+	const struct ctl_verb *verb = words_verb(ctl, name);
+	const char *s = !verb ? "" : verb->complete ? verb->complete : verb->args;
+
+	while (*s) {
+		size_t n = strcspn(s, " []");
+
+		if (n > 0)
+			(void)fprintf(ctl->out, "%.*s\n", (int)n, s);
+		s += n + (s[n] != '\0');
+	}
 	return CTL_OK;
 }
 
@@ -75,11 +114,18 @@ static int words_profiles(struct ctl *ctl)
 	return CTL_OK;
 }
 
+static int words_statuses(struct ctl *ctl)
+{
+	for (size_t i = 0; i < VIEW_STATUSES; i++)
+		(void)fprintf(ctl->out, "%s\n", view_statuses[i]);
+	return CTL_OK;
+}
+
 static int words_task(void *arg, json_t *row)
 {
 	const struct ctl *ctl = arg;
 	const char *id = json_text(row, "id"), *title = json_text(row, "title");
-	CLEANUP(freep) char *text = screen_text(title, strlen(title), WORDS_TITLE, 0);
+	CLEANUP(freep) char *text = printable_text(title, strlen(title), WORDS_TITLE, 0);
 
 	if (!text)
 		return -ENOMEM;
@@ -104,7 +150,7 @@ static int words_tasks(struct ctl *ctl, const char *status)
 	return r != 0 ? ctl_fail(ctl, r, &e) : CTL_OK;
 }
 
-int ctl_verb_words(struct ctl *ctl, int argc, char **argv)
+static int verb_words_run(struct ctl *ctl, int argc, char **argv)
 {
 	char **args;
 
@@ -112,6 +158,10 @@ int ctl_verb_words(struct ctl *ctl, int argc, char **argv)
 		return ctl->exit;
 	if (strcmp(args[0], "tasks") == 0)
 		return words_tasks(ctl, args[1]);
+	if (strcmp(args[0], "options") == 0)
+		return words_options(ctl, args[1]);
+	if (strcmp(args[0], "arguments") == 0)
+		return words_arguments(ctl, args[1]);
 	if (args[1])
 		return ctl_say(ctl, CTL_USAGE, "\"%s\" is one argument too many", args[1]);
 	if (strcmp(args[0], "verbs") == 0)
@@ -120,6 +170,19 @@ int ctl_verb_words(struct ctl *ctl, int argc, char **argv)
 		return words_boards(ctl);
 	if (strcmp(args[0], "profiles") == 0)
 		return words_profiles(ctl);
+	if (strcmp(args[0], "statuses") == 0)
+		return words_statuses(ctl);
 	return ctl_say(ctl, CTL_USAGE,
-		       "there are verbs, boards, tasks and profiles, not \"%s\"", args[0]);
+		       "there are verbs, options, arguments, boards, tasks, profiles and "
+		       "statuses, not \"%s\"",
+		       args[0]);
 }
+
+const struct ctl_verb verb_words = {
+	.name = "words",
+	.args = "KIND [VERB|STATUS]",
+	.what = "names, one a line, for completion and scripts",
+	.group = CTL_HIDDEN,
+	.complete = "verbs|options|arguments|boards|tasks|profiles|statuses",
+	.run = verb_words_run,
+};

@@ -1,0 +1,40 @@
+/* subscribe: a chat is told what becomes of a task. */
+#include <jansson.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "ctl/task_request.h"
+
+static int verb_subscribe_run(struct ctl *ctl, int argc, char **argv)
+{
+	const char *platform = NULL, *chat = NULL, *thread = NULL, *mode = NULL;
+	const char *profile = ctl_env(ctl, "HERMES_PROFILE");
+	const struct ctl_arg options[] = {
+		{ "platform", CTL_ARG_TEXT, &platform, "NAME", "telegram, slack …; needed", 0,
+		  0 },
+		{ "chat", CTL_ARG_TEXT, &chat, "ID", "the chat there; needed", 0, 0 },
+		{ "thread", CTL_ARG_TEXT, &thread, "ID", "a thread of that chat", 0, 0 },
+		{ "profile", CTL_ARG_TEXT, &profile, "PROFILE",
+		  "whose gateway delivers (HERMES_PROFILE)", 0, 0 },
+		{ "mode", CTL_ARG_TEXT, &mode, "notify|notify+wake|wake",
+		  "what a gateway does with it (notify)", 0, 0 },
+		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
+	};
+	char **args;
+
+	if (!ctl_args(ctl, options, argc, argv, 1, 1, &args))
+		return ctl->exit;
+	return task_request(ctl, "subscribe", args[0],
+			    json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*}", "platform", platform,
+				      "chat", chat, "thread", thread, "profile", profile,
+				      "mode", mode),
+			    "is followed: the chat is told what becomes of it");
+}
+
+const struct ctl_verb verb_subscribe = {
+	.name = "subscribe",
+	.args = "TASK",
+	.what = "tell a chat what becomes of a task",
+	.group = CTL_TASKS,
+	.run = verb_subscribe_run,
+};
