@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "ctl/leader_view.h"
+#include "ctl/remedy.h"
 #include "gateway/gateway_scan.h"
 #include "util/error.h"
 #include "util/settings.h"
@@ -27,13 +28,14 @@ enum finding {
 struct doctor {
 	struct ctl *ctl;
 	char *root;
+	struct remedy remedy;    /* how commands begin */
 	const char *config_file; /* --config, or NULL */
 	char *config_dir;        /* folder of drop-ins of the configuration, or NULL */
 	struct config *config;   /* NULL when it cannot be used */
 	struct settings set;     /* of the root; zeroed without a config */
 	struct client *client;   /* NULL: no daemon */
-	struct leader lead;
-	struct gate_list gates;
+	struct leader leader;
+	struct gateway_list gates;
 	json_t *checks; /* array of what was found */
 	bool memory;    /* it ran out */
 	enum finding worst;
@@ -53,6 +55,7 @@ struct doctor {
 	X(DAEMON_SILENT, "daemon", "silent", FINDING_ERROR)                                    \
 	X(PAUSED_ALL, "paused", "draining", FINDING_WARNING)                                   \
 	X(PAUSED_BOARD, "paused", "board", FINDING_WARNING)                                    \
+	X(PAUSED_ESTOP, "paused", "estop", FINDING_WARNING)                                    \
 	X(GATEWAY_WILL, "gateway", "would-dispatch", FINDING_WARNING)                          \
 	X(GATEWAY_DOES, "gateway", "dispatches", FINDING_ERROR)                                \
 	X(CONFIG_BAD, "config", "refused", FINDING_ERROR)                                      \
@@ -71,6 +74,7 @@ struct doctor {
 	X(ROOT_MEMORY, "filesystem", "memory", FINDING_WARNING)                                \
 	X(ROOT_FULL, "filesystem", "full", FINDING_WARNING)                                    \
 	X(HERMES_MISSING, "hermes", "missing", FINDING_ERROR)                                  \
+	X(LAUNCHER_CHILDREN, "launcher", "children", FINDING_WARNING)                          \
 	X(BOARD_UNSEEN, "board", "unseen", FINDING_ERROR)                                      \
 	X(BOARD_DAMAGED, "board", "damaged", FINDING_ERROR)                                    \
 	X(BOARD_LOSSY, "board", "would-lose", FINDING_ERROR)                                   \
@@ -81,11 +85,17 @@ struct doctor {
 	X(BOARD_UNREADABLE, "board", "unreadable", FINDING_ERROR)                              \
 	X(BOARD_OTHER, "board", "suspect", FINDING_ERROR)                                      \
 	X(BOARD_MORE, "board", "more", FINDING_ERROR)                                          \
+	X(TASKS_UNASSIGNED, "tasks", "unassigned", FINDING_WARNING)                            \
+	X(TASKS_NO_PROFILE, "tasks", "no-profile", FINDING_WARNING)                            \
+	X(TASKS_GUARDED, "tasks", "guarded", FINDING_WARNING)                                  \
+	X(TASKS_NO_GIT, "tasks", "no-git", FINDING_WARNING)                                    \
 	X(FOLDER_CASE, "folder", "upper-case", FINDING_WARNING)                                \
 	X(NOTIFY_UNWRITTEN, "notify", "unwritten", FINDING_ERROR)                              \
 	X(NOTIFY_UNSERVED, "notify", "unserved", FINDING_WARNING)                              \
 	X(NOTIFY_PARKED, "notify", "parked", FINDING_WARNING)                                  \
 	X(NOTIFY_MORE, "notify", "more", FINDING_WARNING)                                      \
+	X(COPY_FAILS, "snapshot", "not-copied", FINDING_ERROR)                                 \
+	X(HOOK_FAILS, "hook", "fails", FINDING_WARNING)                                        \
 	X(OUTBOX_UNREADABLE, "outbox", "unreadable", FINDING_ERROR)                            \
 	X(OUTBOX_ASIDE, "outbox", "set-aside", FINDING_WARNING)                                \
 	X(CLOCK_OLD, "clock", "old", FINDING_ERROR)                                            \
@@ -107,6 +117,9 @@ void doctor_say(struct doctor *d, enum doctor_id id, const char *about, char *re
 void doctor_well(struct doctor *d, const char *check, const char *about, const char *fmt, ...)
 	PRINTF(4, 5);
 
+/** doctor_print() - all that was found, on ctl->out. Return: exit code */
+int doctor_print(struct doctor *d);
+
 void doctor_lease(struct doctor *d);
 void doctor_daemon(struct doctor *d);
 void doctor_gateways(struct doctor *d);
@@ -114,8 +127,10 @@ void doctor_config(struct doctor *d);
 void doctor_sqlite(struct doctor *d);
 void doctor_filesystem(struct doctor *d);
 void doctor_hermes(struct doctor *d);
+void doctor_launcher(struct doctor *d);
 void doctor_unit(struct doctor *d);
 void doctor_boards(struct doctor *d);
+void doctor_tasks(struct doctor *d);
 void doctor_notify(struct doctor *d);
 void doctor_clock(struct doctor *d);
 

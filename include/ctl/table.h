@@ -42,9 +42,12 @@ MUST_CHECK int table_cell(struct table *table, const char *text, size_t len,
 /** table_rows() - number of rows begun */
 size_t table_rows(const struct table *table);
 
-/** table_print() - title line and rows to @out, each line after @indent spaces */
-void table_print(const struct table *table, const struct screen *screen, unsigned indent,
-		 FILE *out);
+/**
+ * table_print() - title line and rows to @out, each line after @indent spaces; which columns,
+ * and whether with titles, @screen says Return: 0; -EINVAL a column that there is not; -ENOMEM.
+ */
+MUST_CHECK int table_print(const struct table *table, const struct screen *screen,
+			   unsigned indent, FILE *out, struct error *e);
 
 /** table_colour_of() - the colour of a task's status */
 enum table_colour table_colour_of(const char *status);

@@ -1,3 +1,7 @@
+/*
+ * What JSON says, as the text of cells: numbers, times and objects each in one form for all
+ * tables.
+ */
 #include "ctl/cells.h"
 
 #include <errno.h>

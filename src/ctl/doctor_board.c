@@ -4,11 +4,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "board/discover.h"
+#include "board/state.h"
 #include "ctl.h"
 #include "ctl/boards.h"
 #include "ctl/doctor.h"
+#include "db/db_file.h"
 #include "process/proc.h"
 #include "util/fs.h"
 #include "util/json.h"
@@ -43,14 +46,14 @@ static pid_t busy_locker(const char *locks, const struct stat *st)
 
 static pid_t busy_pid(const char *db)
 {
-	static const char *const files[] = { "", "-shm" };
+	static const enum db_part parts[] = { DB_MAIN, DB_SHM };
 	CLEANUP(freep) char *locks = NULL;
 	pid_t pid = 0;
 
 	if (fs_read_file("/proc/locks", DOCTOR_LOCKS_MAX, &locks, NULL) < 0)
 		return 0;
 	for (size_t i = 0; pid == 0 && i < 2; i++) {
-		CLEANUP(freep) char *path = fs_path("%s%s", db, files[i]);
+		CLEANUP(freep) char *path = db_file_path(db, parts[i]);
 		struct stat st;
 
 		if (path && stat(path, &st) == 0)
@@ -89,15 +92,13 @@ static void board_busy(struct doctor *d, const char *slug, const json_t *board)
 /* A file that cannot be opened; malloc'd */
 static char *unreadable_remedy(const struct doctor *d, const char *db, enum doctor_id *id)
 {
-	CLEANUP(freep) char *away = fs_path("%s.away", db);
 	struct stat st;
 
 	*id = DOCTOR_BOARD_UNREADABLE;
 	if (stat(db, &st) == 0 && S_ISREG(st.st_mode))
-		return quote_command("chown --reference=%q %q && chmod u+rw %q", d->root, db,
-				     db);
+		return remedy_own(&d->remedy, db);
 	*id = DOCTOR_BOARD_NO_FILE;
-	return away ? quote_command("mv --backup=numbered -T %q %q", db, away) : NULL;
+	return remedy_aside(&d->remedy, db);
 }
 
 /* The command for a board in that state; malloc'd */
@@ -105,14 +106,19 @@ static char *board_remedy(const struct doctor *d, const json_t *board, enum doct
 {
 	const char *state = json_text(board, "state"), *slug = json_text(board, "slug");
 
-	if (strcmp(state, "quarantined") == 0 || strcmp(state, "corrupt") == 0) {
+	if (strcmp(state, "quarantined") == 0) {
 		/* one that would lose rows is for the operator to decide */
 		bool loses = strstr(json_text(board, "error"), "would lose") != NULL;
 
 		*id = loses ? DOCTOR_BOARD_LOSSY : DOCTOR_BOARD_DAMAGED;
-		return quote_command(loses ? "kanbanctl --root %q repair %q --salvage"
-					   : "kanbanctl --root %q repair %q",
-				     d->root, slug);
+		if (loses) /* to see what is lost before it is */
+			return quote_command("kanbanctl --root %q repair %q --dry-run; "
+					     "kanbanctl --root %q repair %q --salvage",
+					     d->root, slug, d->root, slug);
+		/* first whether it can be done, which changes nothing */
+		return quote_command("kanbanctl --root %q repair %q --dry-run && "
+				     "kanbanctl --root %q repair %q",
+				     d->root, slug, d->root, slug);
 	}
 	if (strcmp(state, "lost") == 0) {
 		*id = DOCTOR_BOARD_LOST;
@@ -121,14 +127,25 @@ static char *board_remedy(const struct doctor *d, const json_t *board, enum doct
 	if (strcmp(state, "schema") ==
 	    0) { /* Hermes adds what a board lacks when it opens it */
 		*id = DOCTOR_BOARD_SCHEMA;
-		return quote_command("HERMES_KANBAN_HOME=%q hermes kanban --board %q list",
-				     d->root, slug);
+		return quote_command(
+			"%senv HERMES_KANBAN_HOME=%q hermes kanban --board %q list",
+			d->remedy.as_owner, d->root, slug);
 	}
-	if (strcmp(state, "unreadable") == 0)
+	if (strcmp(state, "troubled") == 0)
 		return unreadable_remedy(d, json_text(board, "db"), id);
 	/* being looked at, or repaired, when kanband ended: that is begun again */
 	*id = DOCTOR_BOARD_OTHER;
 	return quote_command("kanbanctl --root %q repair %q", d->root, slug);
+}
+
+/* A passing fault of a file that can be opened: somebody has it locked. */
+static bool board_held(const json_t *board)
+{
+	const char *db = json_text(board, "db");
+	struct stat st;
+
+	return strcmp(json_text(board, "state"), "troubled") == 0 && stat(db, &st) == 0 &&
+	       S_ISREG(st.st_mode) && access(db, R_OK | W_OK) == 0;
 }
 
 static void doctor_board(struct doctor *d, const char *slug, const json_t *board)
@@ -136,7 +153,7 @@ static void doctor_board(struct doctor *d, const char *slug, const json_t *board
 	enum doctor_id id;
 	char *remedy;
 
-	if (strcmp(json_text(board, "state"), "busy") == 0) {
+	if (board_held(board)) {
 		board_busy(d, slug, board);
 		return;
 	}
@@ -165,7 +182,8 @@ static void doctor_folder(struct doctor *d, const char *boards, const char *name
 	if (!to || !fs_is_slug(lower) || !fs_is_dir(from))
 		return;
 	/* -T: not into a folder that is there already; mv says so then */
-	doctor_say(d, DOCTOR_FOLDER_CASE, name, quote_command("mv -nT %q %q", from, to),
+	doctor_say(d, DOCTOR_FOLDER_CASE, name,
+		   quote_command("%smv -nT %q %q", d->remedy.as_owner, from, to),
 		   "Hermes takes it for board %s, kanband ignores it: board names are lower "
 		   "case",
 		   lower);
@@ -194,22 +212,20 @@ void doctor_boards(struct doctor *d)
 	struct error e = ERROR_NULL;
 
 	if (discover_boards(&disc, d->root, NULL, &e) < 0) {
-		doctor_say(d, DOCTOR_BOARD_UNSEEN, NULL,
-			   quote_command("chown -R --reference=%q %q/kanban && chmod -R u+rwX "
-					 "%q/kanban",
-					 d->root, d->root, d->root),
-			   "%s", e.text);
+		doctor_say(d, DOCTOR_BOARD_UNSEEN, NULL, remedy_own_all(&d->remedy), "%s",
+			   e.text);
 		return;
 	}
 	for (size_t i = 0; i < disc.count; i++) {
-		CLEANUP(json_freep) json_t *board = boards_one(d->ctl, &disc.boards[i]);
+		CLEANUP(json_freep)
+		json_t *board = boards_one(d->ctl, d->root, &disc.boards[i], NULL);
 		const char *state = json_text(board, "state");
 
 		if (!board)
 			d->memory = true;
-		if (board && boards_is_bad(state) && ++bad <= DOCTOR_MANY)
+		if (board && board_state_word_bad(state) && ++bad <= DOCTOR_MANY)
 			doctor_board(d, disc.boards[i].slug, board);
-		else if (board && !boards_is_bad(state))
+		else if (board && !board_state_word_bad(state))
 			well++;
 	}
 	if (bad > DOCTOR_MANY)

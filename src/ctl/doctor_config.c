@@ -104,6 +104,12 @@ static char *fault_edit(const struct fault *f)
 	return quote_command("${EDITOR:-vi} %q %q", line, f->file);
 }
 
+/* Who changes the file: what is in the root, its owner. */
+static const char *fault_whose(const struct doctor *d, const struct fault *f)
+{
+	return remedy_within(&d->remedy, f->file) ? d->remedy.as_owner : "";
+}
+
 static char *config_check(const struct doctor *d)
 {
 	return d->config_file
@@ -120,7 +126,8 @@ static char *config_remedy(const struct doctor *d, const char *message)
 	if (!check || !fault_find(message, &f))
 		return STEAL(check);
 	script = fault_script(&f);
-	first = script ? quote_command("sed -i.bak --follow-symlinks %q %q", script, f.file)
+	first = script ? quote_command("%ssed -i.bak --follow-symlinks %q %q",
+				       fault_whose(d, &f), script, f.file)
 		       : NULL;
 	return first ? fs_path("%s && %s", first, check) : NULL;
 }
@@ -145,7 +152,8 @@ static char *config_odd_remedy(const struct doctor *d, const char *message)
 	    !(strstr(message, "the default (") || strstr(message, "it is left out")))
 		return fault_edit(&f);
 	script = fs_path("%lus/^/# /", f.line);
-	return script ? quote_command("sed -i.bak --follow-symlinks %q %q", script, f.file)
+	return script ? quote_command("%ssed -i.bak --follow-symlinks %q %q",
+				      fault_whose(d, &f), script, f.file)
 		      : NULL;
 }
 

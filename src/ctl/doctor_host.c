@@ -12,7 +12,9 @@
 #include "board/discover.h"
 #include "ctl.h"
 #include "ctl/doctor.h"
+#include "daemon/config.h"
 #include "db/db.h"
+#include "launch/unit.h"
 #include "process/proc.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -46,7 +48,10 @@ void doctor_sqlite(struct doctor *d)
 	size_t wal = 0;
 
 	if (!db_wal_reset_bug()) {
-		doctor_well(d, "sqlite", NULL, "%s", version);
+		doctor_well(d, "sqlite", NULL,
+			    "%s; a Hermes on such a library turns a board into WAL when it "
+			    "opens it, unless config.yaml has database.journal_mode: delete",
+			    version);
 		return;
 	}
 	if (discover_boards(&disc, d->root, NULL, &e) < 0)
@@ -58,17 +63,22 @@ void doctor_sqlite(struct doctor *d)
 			continue;
 		wal++;
 		doctor_say(d, DOCTOR_SQLITE_WAL, b->slug,
-			   quote_command("sqlite3 %q 'PRAGMA journal_mode=DELETE'", b->db_path),
+			   quote_command("%ssqlite3 %q 'PRAGMA journal_mode=DELETE'",
+					 d->remedy.as_owner, b->db_path),
 			   "SQLite %s has the WAL-reset bug (fixed in 3.51.3, 3.50.7, 3.44.6) "
 			   "and this board is in WAL mode: kanband works around it, a gateway "
 			   "may not. Take a newer SQLite, or leave WAL mode while nobody has "
-			   "the board open",
+			   "the board open; database.journal_mode: delete in config.yaml keeps "
+			   "a Hermes with a newer one from turning it back",
 			   version);
 	}
 	if (wal == 0)
-		doctor_well(d, "sqlite", NULL,
-			    "%s, which has the WAL-reset bug; no board is in WAL mode",
-			    version);
+		doctor_well(
+			d, "sqlite", NULL,
+			"%s, which has the WAL-reset bug; no board is in WAL mode, and with "
+			"database.journal_mode: delete in config.yaml a Hermes with a newer "
+			"SQLite leaves it so",
+			version);
 }
 
 /* ---- the file system -----------------------------------------------------------------------
@@ -199,7 +209,8 @@ void doctor_hermes(struct doctor *d)
 	CLEANUP(freep) char *found = NULL;
 
 	/* what counts is what the daemon has, where that can be seen */
-	if (d->lead.kanband && d->lead.pid > 0 && proc_environ_read(&env, d->lead.pid) == 0) {
+	if (d->leader.kanband && d->leader.pid > 0 &&
+	    proc_environ_read(&env, d->leader.pid) == 0) {
 		const char *bin = proc_environ_get(&env, "HERMES_BIN");
 
 		path = proc_environ_get(&env, "PATH");
@@ -210,20 +221,56 @@ void doctor_hermes(struct doctor *d)
 	if (found)
 		doctor_well(d, "hermes", NULL, "%s", found);
 	else
-		doctor_say(d, DOCTOR_HERMES_MISSING, NULL,
-			   quote_command(
-				   d->client
-					   ? "h=$(command -v hermes) && mkdir -p %q && printf "
-					     "'[worker]\\nhermes = %%s\\n' \"$h\" "
-					     ">%q/hermes.conf && kanbanctl --root %q "
-					     "reload"
-					   : "h=$(command -v hermes) && mkdir -p %q && printf "
-					     "'[worker]\\nhermes = %%s\\n' \"$h\" "
-					     ">%q/hermes.conf",
-				   d->config_dir, d->config_dir, d->root),
-			   "%s is not on the %s: no worker can be started, no message sent",
-			   name, whose);
+		doctor_say(
+			d, DOCTOR_HERMES_MISSING, NULL,
+			quote_command(
+				d->client
+					? "h=$(command -v hermes || find \"$HOME\" /opt /usr "
+					  "-xdev -name hermes -type f -perm -u+x 2>/dev/null | "
+					  "head -n 1) && [ -n \"$h\" ] && mkdir -p %q && "
+					  "printf "
+					  "'[worker]\\nhermes = %%s\\n' \"$h\" "
+					  ">%q/hermes.conf && kanbanctl --root %q "
+					  "reload"
+					: "h=$(command -v hermes || find \"$HOME\" /opt /usr "
+					  "-xdev -name hermes -type f -perm -u+x 2>/dev/null | "
+					  "head -n 1) && [ -n \"$h\" ] && mkdir -p %q && "
+					  "printf "
+					  "'[worker]\\nhermes = %%s\\n' \"$h\" "
+					  ">%q/hermes.conf",
+				d->config_dir, d->config_dir, d->root),
+			"%s is not on the %s: no worker can be started, no message sent", name,
+			whose);
 	proc_environ_deinit(&env);
+}
+
+/* ---- how workers are started ---------------------------------------------------------------
+ */
+
+void doctor_launcher(struct doctor *d)
+{
+	enum config_launcher set = d->config ? config_launcher(d->config) : LAUNCHER_AUTO;
+	struct error why = ERROR_NULL;
+	enum unit_manager manager;
+
+	if (set == LAUNCHER_FORK || set == LAUNCHER_COMMAND) {
+		doctor_well(d, "launcher", NULL, "%s, as configured",
+			    set == LAUNCHER_FORK ? "fork" : "command");
+		return;
+	}
+	/* what kanband finds at its start under this account */
+	manager = unit_manager_find(&why);
+	if (manager != UNIT_MANAGER_NONE)
+		doctor_well(d, "launcher", NULL, "systemd: %s starts workers as units",
+			    manager == UNIT_MANAGER_OWN ? "the account's service manager"
+							: "the system's service manager");
+	else if (!fs_is_dir("/run/systemd/system"))
+		doctor_well(d, "launcher", NULL, "fork: %s", why.text);
+	else
+		doctor_say(d, DOCTOR_LAUNCHER_CHILDREN, NULL,
+			   fs_path("loginctl enable-linger %u", (unsigned)geteuid()),
+			   "workers are children of kanband, without limits of their own: %s",
+			   why.text);
 }
 
 /* ---- the clock -----------------------------------------------------------------------------
@@ -246,8 +293,8 @@ static int64_t clock_ahead(const struct doctor *d, int64_t now, char *what, size
 			(void)snprintf(what, size, "board %s was written", disc.boards[i].slug);
 		}
 	}
-	if (d->lead.has_file && d->lead.owner.since - now > most) {
-		most = d->lead.owner.since - now;
+	if (d->leader.has_file && d->leader.owner.since - now > most) {
+		most = d->leader.owner.since - now;
 		(void)snprintf(what, size, "the lease was taken");
 	}
 	return most;
@@ -265,14 +312,14 @@ void doctor_clock(struct doctor *d)
 			   "it says %s: claims expire and reminders come at the wrong time",
 			   text);
 	else if (ahead > DOCTOR_CLOCK_S)
-		doctor_say(
-			d, DOCTOR_CLOCK_BACK, NULL,
-			quote_command("timedatectl set-ntp true && find %q -newermt now -exec "
-				      "touch {} +",
-				      d->root),
-			"it says %s, and %s %" PRId64 " s later than that: it went back, and "
-			"claims will expire late",
-			text, what, ahead);
+		doctor_say(d, DOCTOR_CLOCK_BACK, NULL,
+			   quote_command("timedatectl set-ntp true && %sfind %q -newermt now "
+					 "-exec touch -h {} +",
+					 d->remedy.as_owner, d->root),
+			   "it says %s, and %s %" PRId64
+			   " s later than that: it went back, and "
+			   "claims will expire late",
+			   text, what, ahead);
 	else
 		doctor_well(d, "clock", NULL, "it says %s, and nothing is newer", text);
 }

@@ -23,21 +23,21 @@
 /* Who holds it is no kanband. */
 static void lease_stranger(struct doctor *d)
 {
-	const struct gate *gate = NULL;
+	const struct gateway *gate = NULL;
 
 	for (size_t i = 0; i < d->gates.count; i++)
-		if (d->gates.gates[i].running && d->gates.gates[i].pid == d->lead.pid &&
-		    d->lead.pid > 0)
+		if (d->gates.gates[i].running && d->gates.gates[i].pid == d->leader.pid &&
+		    d->leader.pid > 0)
 			gate = &d->gates.gates[i];
 	if (gate)
-		doctor_say(d, DOCTOR_LEASE_GATEWAY, NULL, gate_fix(gate, &d->gates, d->root),
+		doctor_say(d, DOCTOR_LEASE_GATEWAY, NULL, gateway_fix(gate, &d->gates, d->root),
 			   "the gateway of profile %s (pid %d) has it: " LEASE_WAITS,
 			   gate->profile, (int)gate->pid);
-	else if (d->lead.pid > 0)
+	else if (d->leader.pid > 0)
 		doctor_say(d, DOCTOR_LEASE_STRANGER, NULL,
-			   quote_command("kill -TERM %d", (int)d->lead.pid),
+			   quote_command("kill -TERM %d", (int)d->leader.pid),
 			   "pid %d, which is no kanband, has it: " LEASE_WAITS,
-			   (int)d->lead.pid);
+			   (int)d->leader.pid);
 	else
 		doctor_say(d, DOCTOR_LEASE_UNSEEN, NULL,
 			   quote_command("fuser -v %q/kanban/.dispatcher.lock", d->root),
@@ -48,31 +48,32 @@ static void lease_stranger(struct doctor *d)
 
 void doctor_lease(struct doctor *d)
 {
-	const struct lease_owner *o = &d->lead.owner;
+	const struct lease_owner *o = &d->leader.owner;
 	struct proc_stat ps = { .state = '?' };
 
-	if (!d->lead.held) {
+	if (!d->leader.held) {
 		doctor_say(d, DOCTOR_LEASE_NOBODY, NULL,
 			   access("/run/systemd/system", F_OK) == 0
 				   ? strdup("systemctl start kanband")
-				   : quote_command("kanband --root %q", d->root),
+				   : quote_command("%skanband --root %q", d->remedy.as_owner,
+						   d->root),
 			   "nobody has it: no dispatcher runs for this root");
 		return;
 	}
-	if (!d->lead.kanband) {
+	if (!d->leader.kanband) {
 		lease_stranger(d);
 		return;
 	}
-	if (d->lead.pid > 0 && proc_stat(d->lead.pid, &ps) == 0 &&
+	if (d->leader.pid > 0 && proc_stat(d->leader.pid, &ps) == 0 &&
 	    (ps.state == 'T' || ps.state == 't')) {
 		doctor_say(d, DOCTOR_LEASE_STOPPED, NULL,
-			   quote_command("kill -CONT %d", (int)d->lead.pid),
+			   quote_command("kill -CONT %d", (int)d->leader.pid),
 			   "kanband (pid %d) has it and is stopped: nothing is dispatched, and "
 			   "nobody can take over",
-			   (int)d->lead.pid);
+			   (int)d->leader.pid);
 		return;
 	}
-	if (d->lead.unseen) {
+	if (d->leader.unseen) {
 		doctor_well(d, "lease", NULL,
 			    "a process that is not seen from here has it; the owner file says "
 			    "kanband %s on %s, pid %" PRId64 " there, epoch %" PRId64,
@@ -86,10 +87,10 @@ void doctor_lease(struct doctor *d)
 /* ---- gateways ------------------------------------------------------------------------------
  */
 
-static void doctor_gateway(struct doctor *d, const struct gate *g)
+static void doctor_gateway(struct doctor *d, const struct gateway *g)
 {
 	const char *meanwhile =
-		d->lead.kanband
+		d->leader.kanband
 			? "the lease keeps it from it while kanband has it, and hands it the "
 			  "boards when kanband stops"
 			: "nothing keeps it from it now";
@@ -98,21 +99,37 @@ static void doctor_gateway(struct doctor *d, const struct gate *g)
 		doctor_well(d, "gateway", g->profile, "none was ever started");
 		return;
 	}
-	if (!gate_dispatches(g)) {
+	if (!gateway_dispatches(g)) {
 		doctor_well(d, "gateway", g->profile, "%s dispatches nothing: %s",
 			    g->running ? "it runs and" : "it does not run and", g->why);
 		return;
 	}
 	doctor_say(d,
-		   d->lead.kanband || !g->running ? DOCTOR_GATEWAY_WILL : DOCTOR_GATEWAY_DOES,
-		   g->profile, gate_fix(g, &d->gates, d->root), "%s would dispatch: %s; %s",
+		   d->leader.kanband || !g->running ? DOCTOR_GATEWAY_WILL : DOCTOR_GATEWAY_DOES,
+		   g->profile, gateway_fix(g, &d->gates, d->root), "%s would dispatch: %s; %s",
 		   g->running ? "it runs and" : "once started it", g->why, meanwhile);
 }
 
 void doctor_gateways(struct doctor *d)
 {
-	for (size_t i = 0; i < d->gates.count; i++)
+	bool known = false;
+
+	for (size_t i = 0; i < d->gates.count; i++) {
 		doctor_gateway(d, &d->gates.gates[i]);
+		known |= d->gates.gates[i].known;
+	}
+	if (!d->leader.kanband || !known) /* where there is no gateway it is no news */
+		return;
+	doctor_well(d, "gateway", NULL,
+		    "beside kanband a gateway that finds the lease taken gives up dispatching "
+		    "until it is restarted; a later release may wait for the lease, and get it "
+		    "when kanband is restarted, unless dispatch_in_gateway is off");
+	doctor_well(
+		d, "gateway", NULL,
+		"plugin hooks of the dispatcher (kanban_task_claimed) do not fire: [hook NAME] "
+		"in kanband.conf and kanbanctl events are for that; hermes kanban create "
+		"warns that nothing dispatches, and the task is started all the same "
+		"(man 7 kanband-deployment)");
 }
 
 /* ---- notifications -------------------------------------------------------------------------
@@ -151,30 +168,24 @@ static void doctor_parked(struct doctor *d, const json_t *list)
 /* The command that makes the outbox one that can be read, or lets a new one begin. */
 static char *outbox_remedy(const struct doctor *d, const char *path)
 {
-	CLEANUP(freep) char *away = fs_path("%s.away", path);
-	struct stat st, root;
+	struct stat st;
 
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, R_OK) < 0 &&
-	    stat(d->root, &root) == 0) {
-		if (st.st_uid == geteuid())
-			return quote_command("chmod u+rw %q", path);
-		if (st.st_uid == root.st_uid) /* it is only not ours */
-			return quote_command("sudo kanbanctl --root %q doctor", d->root);
-		return quote_command("sudo chown --reference=%q %q && sudo chmod u+rw %q",
-				     d->root, path, path);
-	}
-	return away ? quote_command("mv --backup=numbered -T %q %q", path, away) : NULL;
+	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || access(path, R_OK) == 0)
+		return remedy_aside(&d->remedy, path);
+	if (st.st_uid == d->remedy.uid && st.st_uid != geteuid()) /* it is only not ours */
+		return quote_command("sudo kanbanctl --root %q doctor", d->root);
+	return remedy_own(&d->remedy, path);
 }
 
 void doctor_notify(struct doctor *d)
 {
-	CLEANUP(freep) char *path = ctl_outbox_path(d->root);
+	CLEANUP(freep) char *path = outbox_view_path(d->root);
 	CLEANUP(freep) char *bad = path ? fs_path("%s.bad", path) : NULL;
 	CLEANUP(freep) char *seen = path ? fs_path("%s.seen", path) : NULL;
 	CLEANUP(json_freep) json_t *list = NULL;
 	struct error e = ERROR_NULL;
 	struct stat st;
-	int r = ctl_outbox(d->root, &list, &e);
+	int r = outbox_view(d->root, &list, &e);
 
 	if (r == -ENOENT || r == -ENOTDIR)
 		list = json_array(); /* no daemon was here yet */
@@ -185,7 +196,8 @@ void doctor_notify(struct doctor *d)
 		doctor_parked(d, list);
 	if (bad && seen && lstat(bad, &st) == 0)
 		doctor_say(d, DOCTOR_OUTBOX_ASIDE, NULL,
-			   quote_command("mv --backup=numbered -T %q %q", bad, seen),
+			   quote_command("%smv --backup=numbered -T %q %q", d->remedy.as_owner,
+					 bad, seen),
 			   "what was in %s was no outbox and was set aside: messages that "
 			   "waited in it are lost",
 			   bad);

@@ -14,6 +14,7 @@
 #include "gateway/manager.h"
 #include "gateway/unit_file.h"
 #include "util/fs.h"
+#include "util/moment.h"
 #include "util/quote.h"
 
 #define DOCTOR_LINGER "/var/lib/systemd/linger"
@@ -31,6 +32,21 @@ static int units_try(struct unit_list *list, const struct unit_path *path, const
 	return r == -ENOMEM ? r : 0;
 }
 
+/* The host's unit, unless it runs as another account than the one that owns the root: then it
+ * serves another root, and says nothing of this one. */
+static int units_try_host(const struct doctor *d, struct unit_list *list,
+			  const struct unit_path *path, bool *other)
+{
+	CLEANUP(unit_deinit) struct unit unit = { 0 };
+	int r = unit_load(path, "kanband.service", &unit);
+	const char *user = r == 0 ? unit_value(&unit, "Service.User") : NULL;
+
+	*other = user && *user && d->gates.owner && strcmp(user, d->gates.owner) != 0;
+	if (r == 0 && !*other)
+		r = unit_take(list, &unit);
+	return r == -ENOMEM ? r : 0;
+}
+
 /* The unit whose control group the owner is in: its own, unless somebody who is in a unit of
  * another kind started it by hand. */
 static int units_try_owner(struct unit_list *list, const struct unit_path *path,
@@ -40,7 +56,7 @@ static int units_try_owner(struct unit_list *list, const struct unit_path *path,
 	int r = unit_load(path, name, &unit);
 	const char *exec = r == 0 ? unit_value(&unit, "Service.ExecStart") : NULL;
 
-	if (exec && strstr(exec, "kanband"))
+	if (exec && strstr(exec, "kanband") && unit_is_kanband(name))
 		r = unit_take(list, &unit);
 	return r == -ENOMEM ? r : 0;
 }
@@ -51,12 +67,13 @@ static bool owner_is_user(const struct doctor *d)
 	CLEANUP(freep) char *text = NULL;
 	char path[64];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)d->lead.pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)d->leader.pid);
 	return fs_read_file(path, 65536, &text, NULL) == 0 && strstr(text, "/user@");
 }
 
-/* Every unit that may be the one of this root, the likeliest first. */
-static int units_find(const struct doctor *d, struct unit_list *list)
+/* Every unit that may be the one of this root, the likeliest first. @other: kanband.service is
+ * that of another root */
+static int units_find(const struct doctor *d, struct unit_list *list, bool *other)
 {
 	CLEANUP(unit_path_deinit) struct unit_path system = { 0 };
 	CLEANUP(unit_path_deinit) struct unit_path user = { 0 };
@@ -64,21 +81,21 @@ static int units_find(const struct doctor *d, struct unit_list *list)
 	const struct passwd *pw = getpwuid(geteuid());
 	CLEANUP(freep) char *me = pw ? strdup(pw->pw_name) : NULL;
 	CLEANUP(freep) char *instance = NULL;
-	bool theirs = d->lead.kanband && d->lead.pid > 0 && owner_is_user(d);
+	bool theirs = d->leader.kanband && d->leader.pid > 0 && owner_is_user(d);
 	int r = unit_path_system(&system, d->ctl->env);
 
 	if (r == 0 && home)
 		r = unit_path_user(&user, d->ctl->env, me, home, true);
-	if (r == 0 && d->lead.kanband && *d->lead.owner.unit) {
+	if (r == 0 && d->leader.kanband && *d->leader.owner.unit) {
 		if (!theirs)
-			r = units_try_owner(list, &system, d->lead.owner.unit);
+			r = units_try_owner(list, &system, d->leader.owner.unit);
 		else if (home)
-			r = units_try_owner(list, &user, d->lead.owner.unit);
+			r = units_try_owner(list, &user, d->leader.owner.unit);
 		if (r < 0 || list->count)
 			return r;
 	}
 	if (r == 0)
-		r = units_try(list, &system, "kanband.service");
+		r = units_try_host(d, list, &system, other);
 	if (r == 0 && d->gates.owner) {
 		instance = fs_path("kanband@%s.service", d->gates.owner);
 		r = instance ? units_try(list, &system, instance) : -ENOMEM;
@@ -102,7 +119,7 @@ static char *unit_command(const struct unit *u, const char *what)
 static void unit_watchdog(struct doctor *d, const struct unit *u, const struct manager_unit *m)
 {
 	const char *text = unit_value(u, "Service.WatchdogSec");
-	double seconds = text ? unit_span_s(text) : 0;
+	double seconds = text ? moment_span_s(text) : 0;
 
 	if (m && m->watchdog_us != UINT64_MAX)
 		seconds = (double)m->watchdog_us / 1e6;
@@ -153,10 +170,10 @@ static void unit_state(struct doctor *d, const struct unit *u, const struct mana
 			   fs_path("systemctl %sdaemon-reload", unit_how(u)),
 			   "its files changed since they were read");
 	if (m && !m->active)
-		doctor_say(d, d->lead.kanband ? DOCTOR_UNIT_OUTSIDE : DOCTOR_UNIT_INACTIVE,
+		doctor_say(d, d->leader.kanband ? DOCTOR_UNIT_OUTSIDE : DOCTOR_UNIT_INACTIVE,
 			   u->name, unit_command(u, "start"),
-			   d->lead.kanband ? "it is %s: kanband runs, but not in its unit"
-					   : "it is %s",
+			   d->leader.kanband ? "it is %s: kanband runs, but not in its unit"
+					     : "it is %s",
 			   m->state);
 	else if (enabled)
 		doctor_well(d, "unit", u->name, "%s%s",
@@ -164,15 +181,34 @@ static void unit_state(struct doctor *d, const struct unit *u, const struct mana
 			    ", and enabled");
 }
 
+static void unit_none(struct doctor *d, bool other)
+{
+	const char *owner = d->gates.owner;
+	CLEANUP(freep)
+	char *name = owner && strcmp(owner, "kanband") != 0 ? fs_path("kanband@%s", owner)
+							    : strdup("kanband");
+
+	doctor_say(d, DOCTOR_UNIT_NONE, NULL,
+		   name ? quote_command("make install && systemctl daemon-reload && systemctl "
+					"enable --now %q",
+					name)
+			: NULL,
+		   other ? "kanband.service serves the root of another account, and this one "
+			   "has none: nothing starts it at boot, or ends it when it hangs"
+			 : "kanband has none: nothing starts it at boot, or ends it when it "
+			   "hangs");
+}
+
 void doctor_unit(struct doctor *d)
 {
 	CLEANUP(unit_list_deinit) struct unit_list list = { 0 };
 	struct manager_unit m;
 	const struct unit *u;
+	bool other = false;
 	size_t chosen = 0;
 	int r;
 
-	if (units_find(d, &list) < 0) {
+	if (units_find(d, &list, &other) < 0) {
 		d->memory = true;
 		return;
 	}
@@ -184,11 +220,7 @@ void doctor_unit(struct doctor *d)
 		return;
 	}
 	if (list.count == 0) {
-		doctor_say(d, DOCTOR_UNIT_NONE, NULL,
-			   strdup("make install && systemctl daemon-reload && systemctl enable "
-				  "--now kanband"),
-			   "kanband has none: nothing starts it at boot, or ends it when it "
-			   "hangs");
+		unit_none(d, other);
 		return;
 	}
 	for (size_t i = list.count; i-- > 0;)

@@ -1,16 +1,21 @@
+/*
+ * Tables: cells are collected first, then columns are chosen and made to fit the width by
+ * libsmartcols.
+ */
 #include "ctl/table.h"
+#include "util/printable.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <libsmartcols.h>
 #include <stdint.h>
 #include <string.h>
 
-#define TABLE_GAP      2    /* columns between cells */
 #define TABLE_CELL_MAX 1000 /* characters of a cell; more is for --json */
 #define TABLE_COLUMNS  16
 
 struct table_text {
-	const char *text; /* printable, owned but for titles */
-	size_t width;     /* columns it takes */
+	char *text; /* printable, owned */
 	enum table_colour colour;
 };
 
@@ -38,7 +43,7 @@ struct table *table_free(struct table *t)
 	if (!t)
 		return NULL;
 	for (size_t i = 0; i < t->n_cells; i++)
-		free((void *)(uintptr_t)t->cells[i].text);
+		free(t->cells[i].text);
 	free(t->cells);
 	free(t);
 	return NULL;
@@ -58,10 +63,9 @@ int table_cell(struct table *t, const char *text, size_t len, enum table_colour 
 		t->cap = cap;
 	}
 	cell = &t->cells[t->n_cells];
-	cell->text = text ? screen_text(text, len, TABLE_CELL_MAX, 0) : strdup("-");
+	cell->text = text ? printable_text(text, len, TABLE_CELL_MAX, 0) : strdup("-");
 	if (!cell->text)
 		return -ENOMEM;
-	cell->width = screen_width(cell->text);
 	cell->colour = colour;
 	t->n_cells++;
 	return 0;
@@ -72,87 +76,158 @@ size_t table_rows(const struct table *t)
 	return (t->n_cells + t->n_columns - 1) / t->n_columns;
 }
 
-/* Take columns away from the widest cell that may be cut until the line fits. */
-static void table_fit(const struct table *t, size_t *widths, size_t room)
-{
-	for (;;) {
-		size_t total = TABLE_GAP * (t->n_columns - 1), widest = SIZE_MAX;
+/* ---- which columns -------------------------------------------------------------------------
+ */
 
-		for (size_t c = 0; c < t->n_columns; c++) {
-			total += widths[c];
-			if (t->columns[c].min > 0 && widths[c] > t->columns[c].min &&
-			    (widest == SIZE_MAX || widths[c] >= widths[widest]))
-				widest = c;
+/* Does @name, of @len bytes, mean that column: its title in any case, a dash for a blank */
+static bool table_is(const struct table_column *column, const char *name, size_t len)
+{
+	const char *title = column->title;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = name[i] == '-' || name[i] == '_' ? ' ' : name[i];
+
+		if (toupper((unsigned char)c) != title[i] || !title[i])
+			return false;
+	}
+	return title[len] == '\0';
+}
+
+/* The columns that "a,b" names, all for NULL and "". @chosen: out, their
+ * indices. Return: 0 or -EINVAL */
+static int table_select(const struct table *t, const char *names, size_t *chosen, size_t *n,
+			struct error *e)
+{
+	*n = 0;
+	while (names && *names) {
+		size_t len = strcspn(names, ","), c = 0;
+
+		while (c < t->n_columns && !table_is(&t->columns[c], names, len))
+			c++;
+		if (c == t->n_columns || *n == TABLE_COLUMNS) {
+			(void)error_set(e, -EINVAL, "there is no column %.*s, but", (int)len,
+					names);
+			for (c = 0; c < t->n_columns; c++)
+				(void)error_set(e, -EINVAL, "%s%s %s", e->text,
+						c == 0 ? "" : ",", t->columns[c].title);
+			return -EINVAL;
 		}
-		if (total <= room || widest == SIZE_MAX)
-			return;
-		widths[widest]--;
+		chosen[(*n)++] = c;
+		names += len + (names[len] != '\0');
+	}
+	if (*n == 0)
+		for (; *n < t->n_columns; (*n)++)
+			chosen[*n] = *n;
+	return 0;
+}
+
+/* ---- libsmartcols --------------------------------------------------------------------------
+ */
+
+static const char *table_code(enum table_colour colour)
+{
+	static const char *const codes[] = { NULL,       "\033[1m",  "\033[2m", "\033[31m",
+					     "\033[32m", "\033[33m", "\033[36m" };
+
+	return codes[colour];
+}
+
+static void table_unref(struct libscols_table **t)
+{
+	scols_unref_table(*t);
+	*t = NULL;
+}
+
+static int table_columns(const struct table *t, struct libscols_table *out,
+			 const size_t *chosen, size_t n, bool titles)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct table_column *c = &t->columns[chosen[i]];
+		int flags = (c->right ? SCOLS_FL_RIGHT : 0) | (c->min ? SCOLS_FL_TRUNC : 0);
+		struct libscols_column *column = scols_table_new_column(
+			out, titles ? c->title : "", c->min ? (double)c->min : 1, flags);
+
+		if (!column ||
+		    scols_cell_set_color(scols_column_get_header(column), "\033[2m") < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int table_lines(const struct table *t, struct libscols_table *out, const size_t *chosen,
+		       size_t n)
+{
+	for (size_t row = 0; row < table_rows(t); row++) {
+		struct libscols_line *line = scols_table_new_line(out, NULL);
+
+		for (size_t i = 0; line && i < n; i++) {
+			size_t at = row * t->n_columns + chosen[i];
+			const struct table_text *cell = &t->cells[at];
+
+			if (at >= t->n_cells)
+				continue;
+			if (scols_line_set_data(line, i, cell->text) < 0 ||
+			    (table_code(cell->colour) &&
+			     scols_cell_set_color(scols_line_get_cell(line, i),
+						  table_code(cell->colour)) < 0))
+				return -ENOMEM;
+		}
+		if (!line)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* As one text, each line after @indent spaces. */
+static void table_indented(const char *text, unsigned indent, FILE *out)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		/* whoever closes @out looks at its error flag */
+		(void)fprintf(out, "%*s", (int)indent, "");
+		(void)fwrite(text, 1, n, out);
+		(void)fputc('\n', out);
+		text += n + (text[n] == '\n');
 	}
 }
 
-static void table_spaces(FILE *out, size_t n)
+int table_print(const struct table *t, const struct screen *screen, unsigned indent, FILE *out,
+		struct error *e)
 {
-	while (n-- > 0)
-		(void)fputc(' ', out); /* whoever closes @out looks at its error flag */
-}
+	CLEANUP(table_unref) struct libscols_table *s = scols_new_table();
+	CLEANUP(freep) char *text = NULL;
+	size_t chosen[TABLE_COLUMNS], n;
+	int r = table_select(t, screen->columns, chosen, &n, e);
 
-/* One cell. @owed: spaces that are only written once something follows them on the line. */
-static void table_put(const struct table *t, const struct screen *screen, size_t c,
-		      const struct table_text *cell, size_t room, size_t *owed, FILE *out)
-{
-	bool cut = cell->width > room;
-	size_t used = cell->width, n = strlen(cell->text);
-
-	if (cut)
-		n = screen_cut(cell->text, room - 1, &used);
-	used += cut;
-	if (t->columns[c].right)
-		*owed += room - used;
-	if (n > 0 || cut) {
-		table_spaces(out, *owed);
-		*owed = 0;
-		(void)fputs(table_colour_on(screen, cell->colour), out);
-		(void)fwrite(cell->text, 1, n, out);
-		if (cut)
-			(void)fputs("…", out);
-		(void)fputs(table_colour_off(screen, cell->colour), out);
-	}
-	*owed += TABLE_GAP + (t->columns[c].right ? 0 : room - used);
-}
-
-static void table_line(const struct table *t, const struct screen *screen, unsigned indent,
-		       const struct table_text *cells, size_t n, const size_t *widths,
-		       FILE *out)
-{
-	size_t owed = indent;
-
-	for (size_t c = 0; c < n; c++)
-		table_put(t, screen, c, &cells[c], widths[c], &owed, out);
-	(void)fputc('\n', out);
-}
-
-void table_print(const struct table *t, const struct screen *screen, unsigned indent, FILE *out)
-{
-	struct table_text titles[TABLE_COLUMNS];
-	size_t widths[TABLE_COLUMNS] = { 0 };
-
-	if (t->n_columns == 0)
-		return;
-	for (size_t c = 0; c < t->n_columns; c++) {
-		titles[c] = (struct table_text){ t->columns[c].title,
-						 screen_width(t->columns[c].title), TABLE_DIM };
-		widths[c] = titles[c].width;
-	}
-	for (size_t i = 0; i < t->n_cells; i++)
-		if (t->cells[i].width > widths[i % t->n_columns])
-			widths[i % t->n_columns] = t->cells[i].width;
-	if (screen->width > indent)
-		table_fit(t, widths, screen->width - indent);
-	table_line(t, screen, indent, titles, t->n_columns, widths, out);
-	for (size_t i = 0; i < t->n_cells; i += t->n_columns)
-		table_line(t, screen, indent, t->cells + i,
-			   t->n_cells - i < t->n_columns ? t->n_cells - i : t->n_columns,
-			   widths, out);
+	if (r < 0)
+		return r;
+	r = s ? table_columns(t, s, chosen, n, !screen->no_headings) : -ENOMEM;
+	if (r == 0)
+		r = table_lines(t, s, chosen, n);
+	if (r == 0)
+		r = scols_table_set_termforce(s, screen->width > indent
+							 ? SCOLS_TERMFORCE_ALWAYS
+							 : SCOLS_TERMFORCE_NEVER);
+	if (r == 0 && screen->width > indent)
+		r = scols_table_set_termwidth(s, screen->width - indent);
+	if (r == 0)
+		r = scols_table_enable_colors(s, screen->colour);
+	if (r == 0)
+		r = scols_table_enable_noheadings(s, screen->no_headings);
+	/* cells are printable already */
+	if (r == 0 && !screen->raw)
+		r = scols_table_enable_noencoding(s, 1);
+	if (r == 0 && screen->raw)
+		r = scols_table_enable_raw(s, 1);
+	if (r == 0)
+		r = scols_table_set_column_separator(s, screen->raw ? " " : "  ");
+	if (r == 0)
+		r = scols_print_table_to_string(s, &text);
+	if (r != 0)
+		return error_set(e, -ENOMEM, "out of memory");
+	table_indented(text ? text : "", indent, out);
+	return 0;
 }
 
 enum table_colour table_colour_of(const char *status)
@@ -175,10 +250,7 @@ enum table_colour table_colour_of(const char *status)
 
 const char *table_colour_on(const struct screen *screen, enum table_colour colour)
 {
-	static const char *const codes[] = { "",         "\033[1m",  "\033[2m", "\033[31m",
-					     "\033[32m", "\033[33m", "\033[36m" };
-
-	return screen->colour ? codes[colour] : "";
+	return screen->colour && table_code(colour) ? table_code(colour) : "";
 }
 
 const char *table_colour_off(const struct screen *screen, enum table_colour colour)

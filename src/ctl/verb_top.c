@@ -1,8 +1,8 @@
 /*
- * top: the root, its boards, its workers and the newest events, on a whole screen, drawn anew
- * when something happens and once a second. Two connections: one follows the events, one asks
- * for numbers. When the daemon goes away the picture stays, says so, and goes on when it is
- * back. Where output is no terminal, one picture is printed.
+ * top: the root, its workers, boards and newest events, on a whole screen, drawn anew when
+ * something happens and once a second. Two connections: one follows the events, one asks for
+ * numbers. When the daemon goes away the picture stays, says so, and goes on when it is back.
+ * Where output is no terminal, one picture is printed.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -10,43 +10,34 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "board/state.h"
 #include "ctl.h"
 #include "ctl/boards.h"
 #include "ctl/client.h"
+#include "ctl/client_find.h"
 #include "ctl/events.h"
-#include "ctl/leader_view.h"
 #include "ctl/table.h"
 #include "ctl/terminal.h"
+#include "ctl/top.h"
 #include "ctl/workers_table.h"
 #include "util/clock.h"
-#include "util/fs.h"
 #include "util/json.h"
+#include "util/printable.h"
 
 #define TOP_EVENTS   200  /* remembered for the lower part */
 #define TOP_EVERY_MS 1000 /* drawn at least so often */
 #define TOP_AT_ONCE  100  /* ms: events within are one drawing */
-#define TOP_QUIT     1    /* what ends the stream: a key or a signal */
-
-struct top {
-	struct ctl *ctl;
-	char *root;
-	struct client *asks;   /* for numbers; NULL while the daemon is away */
-	json_t *status, *work; /* the last answers, or NULL */
-	json_t *events;        /* array, newest last */
-	char last[128];        /* id of the newest */
-	bool news;             /* something happened since the last drawing */
-	uint64_t drawn_ms;
-};
 
 static void top_deinit(struct top *t)
 {
-	t->asks = client_free(t->asks);
+	t->client = client_free(t->client);
 	json_decref(t->status);
 	json_decref(t->work);
 	json_decref(t->events);
+	top_rows_free(t);
+	top_page_close(t);
 	free(t->root);
 }
 
@@ -70,21 +61,8 @@ static void top_text(const struct top *t, const char *text, enum table_colour co
 	const struct screen *screen = &t->ctl->screen;
 
 	(void)fputs(table_colour_on(screen, colour), t->ctl->out);
-	screen_put(t->ctl->out, text, strlen(text), 0);
+	printable_put(t->ctl->out, text, strlen(text), 0);
 	(void)fputs(table_colour_off(screen, colour), t->ctl->out);
-}
-
-static json_t *top_root(const struct top *t)
-{
-	json_t *list = json_object_get(t->status, "roots"), *one;
-	size_t i;
-
-	json_array_foreach(list, i, one)
-	{
-		if (strcmp(json_text(one, "root"), t->root) == 0)
-			return one;
-	}
-	return json_array_get(list, 0);
 }
 
 static void top_head(const struct top *t, const json_t *root)
@@ -92,20 +70,20 @@ static void top_head(const struct top *t, const json_t *root)
 	const json_t *limits = json_object_get(t->status, "limits");
 	json_t *tasks = json_object_get(root, "tasks"), *n;
 	FILE *out = t->ctl->out;
+	char sentence[ERROR_TEXT_MAX];
 	const char *status;
 
 	(void)fputs("kanband ", out);
 	top_text(t, json_text(t->status, "version"), TABLE_PLAIN);
-	(void)fputs("  ", out);
+	(void)fprintf(out, "  %s ", top_role(t));
 	top_text(t, t->root, TABLE_PLAIN);
 	(void)fprintf(out, "  epoch %lld, up ", (long long)json_number(root, "epoch", 0));
 	top_uptime(out, json_number(t->status, "uptime_s", 0));
-	if (json_is_object(json_object_get(t->status, "draining")))
-		top_text(t, "  draining", TABLE_YELLOW);
-	if (!t->asks)
+	if (!t->client)
 		top_text(t, "  the daemon is gone; waiting for it", TABLE_RED);
 	(void)fputc('\n', out);
-	top_text(t, json_text(t->status, "sentence"), TABLE_PLAIN);
+	top_sentence(t, sentence, sizeof(sentence));
+	top_text(t, sentence, top_root_well(t) ? TABLE_PLAIN : TABLE_YELLOW);
 	(void)fputs("\ntasks ", out);
 	json_object_foreach(tasks, status, n)
 	{
@@ -132,7 +110,7 @@ static json_t *top_boards(json_t *boards, size_t most)
 	for (int pass = 0; first && pass < 2; pass++)
 		json_array_foreach(boards, i, board)
 		{
-			bool busy = boards_is_bad(json_text(board, "state")) ||
+			bool busy = board_state_word_bad(json_text(board, "state")) ||
 				    json_number(board, "running", 0) > 0 ||
 				    json_number(board, "ready", 0) > 0;
 
@@ -171,24 +149,11 @@ static void top_picture(struct top *t, unsigned rows)
 
 static int top_draw(struct top *t)
 {
-	FILE *out = t->ctl->out;
-	unsigned columns, rows;
-	char *text = NULL;
-	size_t size = 0;
-
-	terminal_size(&columns, &rows);
-	t->ctl->screen.width = columns;
-	t->ctl->out = open_memstream(&text, &size);
-	if (t->ctl->out)
-		top_picture(t, rows);
-	if (!t->ctl->out || fclose(t->ctl->out) != 0) {
-		free(text);
-		t->ctl->out = out;
+	if (t->page.text)
+		top_page_refresh(t);
+	if (top_rows_build(t) < 0)
 		return CTL_IO;
-	}
-	t->ctl->out = out;
-	terminal_draw(text, size, rows);
-	free(text);
+	top_view_draw(t);
 	t->news = false;
 	t->drawn_ms = clock_mono_ms();
 	return 0;
@@ -203,12 +168,12 @@ static void top_ask(struct top *t)
 	static const char *const paths[] = { "/v1/status", "/v1/workers" };
 	json_t **slots[] = { &t->status, &t->work };
 
-	for (size_t i = 0; i < 2 && t->asks; i++) {
-		CLEANUP(reply_deinit) struct reply reply = { 0 };
+	for (size_t i = 0; i < 2 && t->client; i++) {
+		CLEANUP(client_reply_deinit) struct reply reply = { 0 };
 
-		if (client_quiet(t->asks, client_path(t->asks, NULL, "%s", paths[i]), &reply) !=
-		    0) {
-			t->asks = client_free(t->asks);
+		if (client_quiet(t->client, client_path(t->client, NULL, "%s", paths[i]),
+				 &reply) != 0) {
+			t->client = client_free(t->client);
 			return;
 		}
 		json_decref(*slots[i]);
@@ -238,30 +203,31 @@ static int top_tick(void *arg)
 {
 	struct top *t = arg;
 	uint64_t since = clock_mono_ms() - t->drawn_ms;
+	bool pressed = false;
 	int key;
 
-	while ((key = terminal_key()) != 0) {
-		if (key < 0 || key == 'q' || key == 'Q')
+	while ((key = terminal_key()) != TERMINAL_NONE) {
+		if (key == TERMINAL_GONE || top_key(t, key) != 0)
 			return TOP_QUIT;
-		t->drawn_ms = 0;
-		since = TOP_EVERY_MS;
+		pressed = true;
 	}
 	if (terminal_ended())
 		return TOP_QUIT;
-	if (!terminal_resized() && since < TOP_EVERY_MS && !(t->news && since >= TOP_AT_ONCE))
+	if (since >= TOP_EVERY_MS || (t->news && since >= TOP_AT_ONCE))
+		top_ask(t);
+	else if (!pressed)
 		return 0;
-	top_ask(t);
 	return top_draw(t) == 0 ? 0 : TOP_QUIT;
 }
 
 /* What happened before we came. */
 static void top_before(struct top *t)
 {
-	CLEANUP(reply_deinit) struct reply reply = { 0 };
+	CLEANUP(client_reply_deinit) struct reply reply = { 0 };
 	json_t *list, *event;
 	size_t i;
 
-	if (client_quiet(t->asks, strdup("/v1/events?follow=no&since=0"), &reply) != 0)
+	if (client_quiet(t->client, strdup("/v1/events?follow=no&since=0"), &reply) != 0)
 		return;
 	list = json_object_get(reply.json, "events");
 	json_array_foreach(list, i, event)(void) top_event(t, "", "", event); /* never ends */
@@ -283,12 +249,12 @@ static int top_run(struct top *t, struct client *follows)
 		follows = client_free(follows);
 		if (end != CLIENT_END_CLOSED)
 			break;
-		if (!t->asks && client_find(t->ctl, t->root, &t->asks) < 0)
+		if (!t->client && client_find(t->ctl, t->root, &t->client) < 0)
 			break;
 		if (top_tick(t) != 0)
 			break;
 		(void)poll(&key, 1, TOP_EVERY_MS); /* any end of it is looked at in the tick */
-		if (t->asks && client_find(t->ctl, t->root, &follows) < 0)
+		if (t->client && client_find(t->ctl, t->root, &follows) < 0)
 			break;
 	}
 	return exit == TOP_QUIT ? 0 : exit;
@@ -298,7 +264,7 @@ static int top_run(struct top *t, struct client *follows)
 static int top_once(struct top *t)
 {
 	top_ask(t);
-	if (!t->asks)
+	if (!t->client)
 		return ctl_say(t->ctl, CTL_NO_DAEMON, "the daemon does not answer");
 	if (t->ctl->json)
 		return ctl_print_json(t->ctl,
@@ -309,7 +275,7 @@ static int top_once(struct top *t)
 	return CTL_OK;
 }
 
-int ctl_verb_top(struct ctl *ctl, int argc, char **argv)
+static int verb_top_run(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(client_freep) struct client *follows = NULL;
 	CLEANUP(top_deinit) struct top t = { .ctl = ctl };
@@ -321,11 +287,11 @@ int ctl_verb_top(struct ctl *ctl, int argc, char **argv)
 	t.events = json_array();
 	r = t.events ? ctl_root(ctl, &t.root) : ctl_say(ctl, CTL_IO, "out of memory");
 	if (r == 0)
-		r = client_need(ctl, t.root, &t.asks);
+		r = client_need(ctl, t.root, &t.client);
 	if (r != 0)
 		return r;
 	free(t.root);
-	t.root = strdup(client_root(t.asks));
+	t.root = strdup(client_root(t.client));
 	if (!t.root)
 		return ctl_say(ctl, CTL_IO, "out of memory");
 	top_before(&t);
@@ -334,7 +300,10 @@ int ctl_verb_top(struct ctl *ctl, int argc, char **argv)
 	r = client_find(ctl, t.root, &follows);
 	if (r != 0 || !follows)
 		return ctl_say(ctl, CTL_NO_DAEMON, "the daemon does not answer");
-	r = terminal_open();
+	r = terminal_open(ctl->screen.colour);
+	if (r == -ENODEV)
+		return ctl_say(ctl, CTL_CONFIG,
+			       "TERM is no type of terminal that is known here");
 	if (r < 0)
 		return ctl_say(ctl, CTL_IO, "cannot use the terminal: %s", strerror(-r));
 	r = top_run(&t, STEAL(follows));
@@ -344,3 +313,12 @@ int ctl_verb_top(struct ctl *ctl, int argc, char **argv)
 		(void)raise(ended); /* as if it had not been caught */
 	return ended ? 128 + ended : r;
 }
+
+const struct ctl_verb verb_top = {
+	.name = "top",
+	.args = "",
+	.what = "watch workers, boards and events live",
+	.group = CTL_WATCH,
+	.flags = CTL_NEEDS_DAEMON,
+	.run = verb_top_run,
+};
