@@ -47,6 +47,19 @@ static bool world_alive(void *arg, const struct tick_worker *w)
 	return false;
 }
 
+static int64_t world_began(void *arg, const struct tick_worker *w)
+{
+	(void)arg;
+	(void)w;
+	return kit.began;
+}
+
+static bool world_elsewhere(void *arg, const char *started)
+{
+	(void)arg;
+	return strncmp(started, "elsewhere", 9) == 0;
+}
+
 static bool world_profile(void *arg, const char *canonical)
 {
 	(void)arg;
@@ -76,12 +89,11 @@ static int world_pr_open(void *arg, const char *url)
 	return kit.pr_state;
 }
 
-static int64_t world_find(void *arg, const char *db, const char *task, int64_t run)
+static int64_t world_find(void *arg, const struct tick_worker *worker, bool ended)
 {
 	(void)arg;
-	(void)db;
-	(void)task;
-	(void)run;
+	(void)worker;
+	(void)ended;
 	return kit.found;
 }
 
@@ -155,6 +167,7 @@ void kit_setup(void)
 		.max_in_progress = -1,
 		.max_in_progress_per_profile = -1,
 		.failure_limit = 2,
+		.reconcile_orphans = true,
 		.claim_ttl_s = 900,
 		.heartbeat_stale_s = 3600,
 		.reclaim_defer_s = 120,
@@ -166,22 +179,27 @@ void kit_setup(void)
 		.integrity_interval_s = 21600,
 		.hermes = "hermes",
 	};
-	kit.outside = (struct tick_outside){ world_alive,   world_profile, world_owner,
-					     world_pr_open, world_find,    world_first_scratch,
-					     NULL };
+	kit.host = (struct tick_host){ .alive = world_alive,
+				       .elsewhere = world_elsewhere,
+				       .began = world_began,
+				       .profile = world_profile,
+				       .owner = world_owner,
+				       .pr_open = world_pr_open,
+				       .find = world_find,
+				       .first_scratch = world_first_scratch };
 	kit.owner_left = -1;
 	kit.pr_state = -1;
 	caps_init(&kit.caps, -1);
 	kit.rq = (struct tick_request){
 		.steps = TICK_ALL,
 		.now = KIT_NOW,
-		.host = KIT_HOST,
+		.hostname = KIT_HOST,
 		.db = kit.path,
 		.claim_lock = KIT_LOCK,
 		.set = &kit.set,
-		.outside = &kit.outside,
+		.host = &kit.host,
 		.caps = &kit.caps,
-		.caps_mine = &kit.mine,
+		.turn = &kit.turn,
 		.once = true,
 	};
 }
@@ -207,16 +225,54 @@ void kit_teardown(void)
 	ck_assert_int_eq(nftw(kit.dir, kit_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-TCase *kit_tcase(Suite *suite, const char *name, const TTest *const *tests, size_t n)
+static TCase *kit_tcase_of(Suite *suite, const char *name, SFun setup)
 {
 	TCase *tcase = tcase_create(name);
 
-	tcase_add_checked_fixture(tcase, kit_setup, kit_teardown);
+	tcase_add_checked_fixture(tcase, setup, kit_teardown);
 	tcase_set_timeout(tcase, 60);
-	for (size_t i = 0; i < n; i++)
-		tcase_add_test(tcase, tests[i]);
 	suite_add_tcase(suite, tcase);
 	return tcase;
+}
+
+TCase *kit_tcase(Suite *suite, const char *name, const TTest *const *tests, size_t n)
+{
+	TCase *tcase = kit_tcase_of(suite, name, kit_setup);
+
+	for (size_t i = 0; i < n; i++)
+		tcase_add_test(tcase, tests[i]);
+	return tcase;
+}
+
+static void kit_setup_august(void)
+{
+	kit_setup();
+	kit.age = KIT_AUGUST;
+}
+
+TCase *kit_tcase_august(Suite *suite, const char *name)
+{
+	return kit_tcase_of(suite, name, kit_setup_august);
+}
+
+Suite *kit_suite(const char *name, const TTest *const *both, const TTest *const *newer)
+{
+	Suite *suite = suite_create(name);
+	TCase *now = kit_tcase(suite, name, NULL, 0);
+	TCase *august = kit_tcase_august(suite, "august");
+
+	for (; *both; both++) {
+		tcase_add_test(now, *both);
+		tcase_add_test(august, *both);
+	}
+	for (; *newer; newer++)
+		tcase_add_test(now, *newer);
+	return suite;
+}
+
+const char *kit_by_age(const char *newer, const char *august)
+{
+	return kit.age == KIT_AUGUST ? august : newer;
 }
 
 static void *kit_keep(void *memory)
@@ -264,9 +320,13 @@ void kit_board(unsigned flags)
 
 	kit_exec(raw,
 		 flags & KIT_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
-	kit_exec(raw, board_schema_sql);
+	kit_exec(raw, schema_board_sql);
 	if (flags & KIT_LEGACY)
 		kit_exec(raw, sql_legacy);
+	if (((flags | kit.age) & (KIT_AUGUST | KIT_LEGACY)) == KIT_AUGUST)
+		kit_exec(raw, "ALTER TABLE tasks DROP COLUMN worker_started_at;"
+			      "ALTER TABLE tasks DROP COLUMN completion_contract;"
+			      "ALTER TABLE task_runs DROP COLUMN worker_started_at");
 	if (flags & KIT_SCHEDULED)
 		kit_exec(raw, "ALTER TABLE tasks ADD COLUMN scheduled_at INTEGER");
 	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
@@ -421,6 +481,14 @@ void kit_plan(void)
 	kit.e = (struct error)ERROR_NULL;
 }
 
+const struct tick *kit_ctx(void)
+{
+	static struct tick t;
+
+	t = (struct tick){ kit.db, &kit.rq, &kit.plan, &kit.e };
+	return &t;
+}
+
 int kit_tick(unsigned steps)
 {
 	kit_plan();
@@ -439,4 +507,17 @@ char *kit_ids(const struct strings *list)
 		(void)fprintf(out, "%s%s", i ? "," : "", list->v[i]);
 	ck_assert_int_eq(fclose(out), 0);
 	return kit_keep(text);
+}
+
+void kit_refuse(const char *table, const char *where)
+{
+	/* the key of such a row cannot be computed: integer overflow */
+	kit_sql("CREATE INDEX no ON %s(abs(-9223372036854775807 - 1 + 0 * length(task_id))) "
+		"WHERE %s",
+		table, where);
+}
+
+void kit_allow(void)
+{
+	kit_sql("DROP INDEX no");
 }

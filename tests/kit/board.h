@@ -1,6 +1,6 @@
 /*
  * What the unit tests of the board share: a database of this case in a folder of its own, rows
- * by plain SQL, and a tick_request whose outside is all false (no process, no folder, no
+ * by plain SQL, and a tick_request whose host is all false (no process, no folder, no
  * lease). The black-box tests have a rig of their own (rig.h); nothing here starts a program.
  */
 #pragma once
@@ -26,17 +26,19 @@ enum kit_flags {
 	KIT_WAL = 1 << 0,
 	KIT_LEGACY = 1 << 1,    /* the columns of the first release */
 	KIT_SCHEDULED = 1 << 2, /* with tasks.scheduled_at */
+	KIT_AUGUST = 1 << 3,    /* without what came in September */
 };
 
 struct kit {
+	unsigned age; /* of the boards of this case: KIT_AUGUST, or 0 for newer ones */
 	char dir[128];
 	char path[160]; /* of the board's database */
 	int fds;        /* open descriptors at the start */
 	struct db *db;  /* of kit_open(); closed by teardown */
 	struct settings set;
-	struct tick_outside outside;
+	struct tick_host host;
 	struct caps caps;
-	int64_t mine;
+	struct turns_board turn;
 	struct tick_request rq;
 	struct plan plan; /* of the last kit_tick() */
 	struct error e;
@@ -49,6 +51,7 @@ struct kit {
 	int pr_state; /* what pr_open() says */
 	unsigned pr_asked;
 	int64_t found; /* what find() says */
+	int64_t began; /* what began() says */
 	bool scratch;  /* what first_scratch() says, once */
 	/* called when the lease is asked for: a place to let others act in mid-tick */
 	void (*on_owner)(void);
@@ -64,6 +67,14 @@ void kit_setup(void);
 void kit_teardown(void);
 TCase *kit_tcase(Suite *suite, const char *name, const TTest *const *tests, size_t n);
 
+/** kit_tcase_august() - an empty one; every board of its cases is one of August */
+TCase *kit_tcase_august(Suite *suite, const char *name);
+/** kit_suite() - @both run twice: on newer boards, and on boards of August; @newer on newer
+ * ones only. Both end with NULL. */
+Suite *kit_suite(const char *name, const TTest *const *both, const TTest *const *newer);
+/** kit_by_age() - what is expected of the boards of this case */
+const char *kit_by_age(const char *newer, const char *august);
+
 int kit_count_fds(void);
 /** kit_loop_ended() - after the last use of libuv in a case: its own descriptors go, too. Not
  * where cases share a process (CK_FORK=no), because libuv does not come back from that */
@@ -78,6 +89,11 @@ void kit_close(void);
 
 /* SQL with sqlite3_mprintf's %Q …, by a connection that lasts one call */
 void kit_sql(const char *fmt, ...);
+
+/** kit_refuse() - rows of @table that are @where can no longer be written; kit_allow() ends it.
+ * Not by a trigger: those of a board do not run. There is no such row yet. */
+void kit_refuse(const char *table, const char *where);
+void kit_allow(void);
 int64_t kit_int(const char *fmt, ...);
 /** kit_list() - rows joined by ',', columns by '|', NULL as "-" */
 char *kit_list(const char *fmt, ...);
@@ -97,6 +113,8 @@ void kit_claim_invariant(void);
 
 /** kit_tick() - tick_run() of @steps into kit.plan, which is emptied first */
 int kit_tick(unsigned steps);
+/** kit_ctx() - the kit as a step of a tick wants it; static */
+const struct tick *kit_ctx(void);
 /** kit_plan() - empty kit.plan */
 void kit_plan(void);
 /** kit_ids() - a list as ids joined by ',' */
@@ -105,11 +123,21 @@ void kit_lives(int64_t pid);
 void kit_died(int64_t pid);
 
 #define KIT_SUITE(name, ...)                                                                   \
-	int main(void)                                                                         \
+	Suite *test_suite(void)                                                                \
 	{                                                                                      \
 		const TTest *const tests[] = { __VA_ARGS__ };                                  \
 		Suite *suite = suite_create(name);                                             \
                                                                                                \
 		(void)kit_tcase(suite, name, tests, sizeof(tests) / sizeof(tests[0]));         \
-		return suite_main(suite);                                                      \
+		return suite;                                                                  \
+	}
+
+#define KIT_TESTS(...) ((const TTest *const[]){ __VA_ARGS__, NULL })
+
+/* What both kinds of boards share, and what is different: KIT_SUITE_AGES("tick",
+ * KIT_TESTS(on_both, on_both_too), KIT_TESTS(on_newer_ones)) */
+#define KIT_SUITE_AGES(name, both, newer)                                                      \
+	Suite *test_suite(void)                                                                \
+	{                                                                                      \
+		return kit_suite(name, both, newer);                                           \
 	}

@@ -268,6 +268,26 @@ static int world_row(void *arg, int n, char **values, char **names)
 	return 0;
 }
 
+void world_killed(const char *name, const char *sql)
+{
+	char path[300];
+	sqlite3 *db = NULL;
+	int status;
+	pid_t pid;
+
+	(void)snprintf(path, sizeof(path), "%s", world_path(name));
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		if (sqlite3_open(path, &db) != SQLITE_OK ||
+		    sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+			_exit(1);
+		(void)raise(SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+}
+
 const char *world_sql(const char *name, const char *sql)
 {
 	static char out[4096];

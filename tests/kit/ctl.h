@@ -68,6 +68,10 @@ const char *world_path(const char *name);
 /** world_put() - write a file below world_root, with its folders */
 void world_put(const char *name, const void *data, size_t len);
 
+/** world_killed() - run SQL on the database @name below world_root in a process that is then
+ * killed, so that it closes nothing */
+void world_killed(const char *name, const char *sql);
+
 /** world_sql() - run SQL on the database @name below world_root; first column of the first row
  * as text ("" for none, "-" for NULL), static */
 const char *world_sql(const char *name, const char *sql);

@@ -11,6 +11,7 @@
 
 #include "ctl.h"
 #include "ctl/doctor.h"
+#include "suite.h"
 
 extern char unit_path[320];    /* SYSTEMD_UNIT_PATH=…/units */
 extern const char *config_arg; /* --config of doctor, or NULL */
@@ -21,7 +22,7 @@ extern char last_text[4096], last_remedy[8192], last_status[16]; /* of the last 
 void doctor_setup(void);
 void doctor_teardown(void);
 
-void put(const char *name, const char *text);
+void plant(const char *name, const char *text);
 
 /** use_config() - --config of doctor, a file below the root */
 void use_config(const char *name);
@@ -68,6 +69,6 @@ void remedied(const char *check, const char *about, const char *word);
 /** cannot() - the case of @id cannot be shown here: told */
 void cannot(enum doctor_id id, const char *why);
 
-/** doctor_tests() - run the cases. Return: the value of main(): whether all went well and all
- * findings whose planter is @program were found and cleared */
-int doctor_tests(const char *program, const void *tests, size_t n);
+/** doctor_suite() - of the cases, each of them a group. Afterwards, suite_missing() says which
+ * of the findings whose planter is @program were not found and cleared */
+Suite *doctor_suite(const char *program, const void *tests, size_t n);

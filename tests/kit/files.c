@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "recovery/evidence.h"
 #include "util/fs.h"
 
 void files_write(const char *path, const char *text)
@@ -30,4 +31,18 @@ void files_remove(const char *folder)
 	ck_assert_int_eq(posix_spawnp(&pid, "rm", NULL, NULL, argv, environ), 0);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
+}
+
+bool files_same_set(const char *a, const char *b)
+{
+	static const char *const tails[] = { "", "-wal", "-journal" };
+
+	for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+		CLEANUP(freep) char *x = fs_path("%s%s", a, tails[i]);
+		CLEANUP(freep) char *y = fs_path("%s%s", b, tails[i]);
+
+		if (evidence_same(x, y) != 1)
+			return false;
+	}
+	return true;
 }

@@ -242,7 +242,7 @@ int try_root(struct lease **lease, int64_t *epoch, struct error *e)
 	return lease_try(lease, fix.root, &who, epoch, e);
 }
 
-bool role_main(int argc, char **argv, int *status)
+bool suite_role(int argc, char **argv, int *status)
 {
 	const char *role = argc == 3 ? argv[1] : "";
 
@@ -253,13 +253,4 @@ bool role_main(int argc, char **argv, int *status)
 	else
 		return false;
 	return true;
-}
-
-int lease_test_main(int argc, char **argv, Suite *(*suite)(void))
-{
-	int status;
-
-	if (role_main(argc, argv, &status))
-		return status;
-	return suite_main(suite());
 }

@@ -23,6 +23,7 @@
 
 #include "files.h"
 #include "root/lease.h"
+#include "suite.h"
 #include "util/fs.h"
 
 #define WAIT_MS 20000
@@ -35,8 +36,7 @@ struct helper {
 	int64_t epoch; /* what it printed first */
 };
 
-/** role_main() - be a helper if the arguments say so: then it returns true and @status */
-bool role_main(int argc, char **argv, int *status);
+/* Its suite_role() makes the program such a helper if the arguments say so. */
 
 /** role_host() - gethostname(), as every lease of these tests is called */
 const char *role_host(void);
@@ -89,6 +89,3 @@ void fix_on_closed(void *arg);
 struct lease *open_root(const char *root, struct seen *s);
 void close_lease(struct lease *lease, struct seen *s);
 int try_root(struct lease **lease, int64_t *epoch, struct error *e);
-
-/** lease_test_main() - what main() of such a test program does */
-int lease_test_main(int argc, char **argv, Suite *(*suite)(void));

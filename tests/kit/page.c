@@ -5,7 +5,7 @@
 
 #include "util/error.h"
 
-struct page_file pagekit_open(const char *name, bool sidecars)
+struct page_file kit_page_open(const char *name, bool sidecars)
 {
 	struct page_file f;
 	struct error e = ERROR_NULL;
@@ -16,13 +16,13 @@ struct page_file pagekit_open(const char *name, bool sidecars)
 	return f;
 }
 
-bool pagekit_claim_any(void *arg, uint32_t pgno)
+bool kit_page_claim_any(void *arg, uint32_t pgno)
 {
 	(void)arg, (void)pgno;
 	return true;
 }
 
-void pagekit_make(const char *name, int size, int reserve)
+void kit_page_make(const char *name, int size, int reserve)
 {
 	sqlite3 *db = dbfile_open(name);
 	char text[200];
@@ -42,9 +42,9 @@ void pagekit_make(const char *name, int size, int reserve)
 	dbfile_close(db);
 }
 
-bool pagekit_see(void *arg, uint32_t pgno, bool dry)
+bool kit_page_see(void *arg, uint32_t pgno, bool dry)
 {
-	struct pagekit_list *l = arg;
+	struct kit_page_list *l = arg;
 
 	if (pgno >= sizeof(l->seen) || l->seen[pgno])
 		return false;

@@ -28,7 +28,6 @@
 #include <unistd.h>
 
 #include "kit.h"
-#include "suite.h"
 
 extern char **environ;
 
@@ -73,6 +72,14 @@ int64_t rig_mono_us(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t rig_patience_us(int64_t ms)
+{
+	const char *times = getenv("KANBAND_PATIENCE");
+	const int64_t n = times ? strtoll(times, NULL, 10) : 1;
+
+	return ms * 1000 * (n > 1 ? n : 1);
 }
 
 void rig_pause(void)
@@ -305,7 +312,32 @@ TCase *rig_tcase(const char *name, int seconds)
 	return tc;
 }
 
-int rig_main(const char *suite, ...)
+static void rig_setup_august(void)
+{
+	rig_setup();
+	rig.age = RIG_AUGUST;
+}
+
+struct rig_ages rig_ages(const char *name, int seconds)
+{
+	struct rig_ages ages = { rig_tcase(name, seconds), tcase_create("august") };
+
+	tcase_add_checked_fixture(ages.august, rig_setup_august, rig_teardown);
+	tcase_set_timeout(ages.august, seconds);
+	return ages;
+}
+
+const char *rig_by_age(const char *newer, const char *august)
+{
+	return rig.age == RIG_AUGUST ? august : newer;
+}
+
+const char *rig_closed(pid_t pid)
+{
+	return rig_by_age(rig_printf("%s:123|-|%d", rig.host, (int)pid), "-|-|-");
+}
+
+Suite *rig_suite(const char *suite, ...)
 {
 	Suite *s = suite_create(suite);
 	va_list ap;
@@ -314,5 +346,5 @@ int rig_main(const char *suite, ...)
 	for (TCase *tc; (tc = va_arg(ap, TCase *));)
 		suite_add_tcase(s, tc);
 	va_end(ap);
-	return suite_main(s);
+	return s;
 }

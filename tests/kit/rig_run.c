@@ -102,7 +102,7 @@ static const char rig_board_shape[] =
 	"\"promoted\":\"INT\",\"spawned\":\"ANY\",\"auto_blocked\":\"ANY\","
 	"\"respawn_guarded\":\"ANY\",\"skipped\":{\"unassigned\":\"ANY\","
 	"\"nonspawnable\":\"ANY\",\"profile_capped\":\"ANY\",\"scheduled\":\"ANY\"},"
-	"\"error\":\"ANY\"}";
+	"\"repaired\":\"ANY\",\"skipped_locked\":\"ANY\",\"error\":\"ANY\"}";
 
 static void rig_check_ids(json_t *list, const char *what)
 {
@@ -148,7 +148,8 @@ static void rig_check_shape(json_t *json)
 	rig_json_is(json, "{\"epoch\":\"INT\",\"roots\":\"ANY\"}", "the result");
 	json_array_foreach(json_object_get(json, "roots"), r, root)
 	{
-		rig_json_is(root, "{\"root\":\"TEXT\",\"boards\":\"ANY\"}", "a root");
+		rig_json_is(root, "{\"root\":\"TEXT\",\"estop\":\"ANY\",\"boards\":\"ANY\"}",
+			    "a root");
 		json_array_foreach(json_object_get(root, "boards"), b, board)
 			rig_check_board(board);
 	}
@@ -276,8 +277,7 @@ struct rig_daemon *rig_start_args(bool wait, const char *const *more)
 	d->next = rig.daemons;
 	rig.daemons = d;
 	while (wait && !d->ready) {
-		static const int64_t patience_us = 15000000;
-		const int64_t until = rig_mono_us() + patience_us;
+		const int64_t until = rig_mono_us() + rig_patience_us(15000);
 
 		while (!d->ready && rig_mono_us() < until && !rig_ended(d)) {
 			rig_notices(d);

@@ -151,7 +151,7 @@ void kit_make(const char *name, const struct kit_board *b)
 		b->page_size ? b->page_size : 4096, b->encoding ? b->encoding : "UTF-8",
 		b->auto_vacuum, !b->keep_deleted);
 	dbfile_sql(m.db, pragmas);
-	dbfile_sql(m.db, board_schema_sql);
+	dbfile_sql(m.db, schema_board_sql);
 	dbfile_sql(m.db, "PRAGMA user_version = 7; PRAGMA application_id = 1234567; BEGIN");
 	make_tasks(&m);
 	make_events(&m);

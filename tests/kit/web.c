@@ -105,25 +105,41 @@ static bool web_more(int fd, char **data, size_t *n, int64_t until_us, bool *lat
 	return true;
 }
 
-char *web_read(int fd, const char *part, int ms)
+unsigned web_count(const char *text, const char *part)
 {
-	const int64_t until = rig_mono_us() + (int64_t)ms * 1000;
-	char *data = calloc(1, 1);
-	size_t n = 0;
+	unsigned n = 0;
+
+	for (; (text = strstr(text, part)); text++)
+		n++;
+	return n;
+}
+
+char *web_read_on(int fd, const char *so_far, const char *part, unsigned times, int ms)
+{
+	const int64_t until = rig_mono_us() + rig_patience_us(ms);
+	char *data = strdup(so_far);
+	size_t n = strlen(so_far);
 	bool late = false;
 
 	ck_assert_ptr_nonnull(data);
-	while (!(part && strstr(data, part)) && web_more(fd, &data, &n, until, &late))
+	while (!(part && web_count(data, part) >= times) &&
+	       web_more(fd, &data, &n, until, &late))
 		;
-	ck_assert_msg(!part || strstr(data, part), "%s while waiting for %s; so far:\n%s",
-		      late ? "too late" : "closed", part, data);
+	ck_assert_msg(!part || web_count(data, part) >= times,
+		      "%s while waiting for %s; so far:\n%s", late ? "too late" : "closed",
+		      part, data);
 	ck_assert_msg(part || !late, "not closed within %d ms; so far:\n%s", ms, data);
 	return rig_keep(data);
 }
 
+char *web_read(int fd, const char *part, int ms)
+{
+	return web_read_on(fd, "", part, 1, ms);
+}
+
 bool web_closed(int fd, int ms)
 {
-	const int64_t until = rig_mono_us() + (int64_t)ms * 1000;
+	const int64_t until = rig_mono_us() + rig_patience_us(ms);
 	char *data = NULL;
 	size_t n = 0;
 	bool late = false;

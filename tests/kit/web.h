@@ -33,6 +33,11 @@ bool web_try_send(int fd, const void *data, size_t n); /* false: closed */
 /** web_read() - until @part is in what came (NULL: until it is closed), at most @ms; everything
  * that came by then */
 char *web_read(int fd, const char *part, int ms);
+/** web_read_on() - go on behind @so_far, which may end in the midst of a @part, until it is
+ * there
+ * @times, all in all */
+char *web_read_on(int fd, const char *so_far, const char *part, unsigned times, int ms);
+unsigned web_count(const char *text, const char *part);
 bool web_closed(int fd, int ms); /* closed by the other side within @ms */
 
 /** web_ask() - one request on a connection of its own. @body NULL: none */

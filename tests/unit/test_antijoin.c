@@ -1,5 +1,5 @@
 /*
- * What strike_find() says of boards that its way does not fit; that it is exact on the others
+ * What antijoin_find() says of boards that its way does not fit; that it is exact on the others
  * is shown by the random boards of test_promote.
  */
 #include <errno.h>
@@ -17,7 +17,7 @@ static int find(void)
 	strings_free(&ids);
 	if (!kit.db)
 		kit_open();
-	r = strike_find(kit.db, &ids, &kit.e);
+	r = antijoin_find(kit.db, &ids, &kit.e);
 	ck_assert(r == 0 || ids.n == 0);
 	return r;
 }
@@ -99,12 +99,12 @@ START_TEST(ids_that_are_no_text)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const TTest *const tests[] = { three_tasks, row_ids_far_apart, another_order,
 				       ids_that_are_no_text };
-	Suite *s = suite_create("strike");
+	Suite *s = suite_create("antijoin");
 
-	(void)kit_tcase(s, "strike", tests, sizeof(tests) / sizeof(tests[0]));
-	return suite_main(s);
+	(void)kit_tcase(s, "antijoin", tests, sizeof(tests) / sizeof(tests[0]));
+	return s;
 }

@@ -3,43 +3,23 @@
  * commits beside it is never missed. Visits run on this thread; the fakes of the kit are their
  * outside.
  */
+#include <check.h>
 #include <fcntl.h>
+#include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "board/board.h"
 #include "kit/board.h"
+#include "kit/stamp.h"
 #include "kit/visit.h"
 #include "recovery/repair.h"
 #include "util/clock.h"
 #include "util/fs.h"
-
-static bool stamps_differ(void)
-{
-	char *wal = kit_printf("%s-wal", kit.path);
-	struct board_place now = { .db = file_stamp_of(kit.path), .wal = file_stamp_of(wal) };
-
-	return board_changed(&board, &now);
-}
-
-/* Make the files look older than the resolution of time stamps. */
-static void age(void)
-{
-	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
-					   { .tv_sec = time(NULL) - 100 } };
-
-	ck_assert_int_eq(utimensat(AT_FDCWD, kit.path, times, 0), 0);
-	(void)utimensat(AT_FDCWD, kit_printf("%s-wal", kit.path), times, 0);
-}
-
-static void add_ready(const char *id)
-{
-	kit_task(id, "ready", NULL);
-}
 
 /* ---- states ---------------------------------------------------------------------------------
  */
@@ -58,7 +38,7 @@ END_TEST
 START_TEST(healthy)
 {
 	kit_board(0);
-	add_ready("t");
+	kit_ready("t");
 	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert(changed && board.checked);
@@ -76,7 +56,7 @@ START_TEST(missing_then_made)
 	visit_setup();
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_MISSING);
-	ck_assert(!stamps_differ());
+	ck_assert(!kit_stamps_differ());
 	/* nothing was made, not even lock files */
 	ck_assert_int_eq(rmdir(kit.dir), 0);
 	ck_assert_int_eq(mkdir(kit.dir, 0755), 0);
@@ -84,8 +64,8 @@ START_TEST(missing_then_made)
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_MISSING);
 	kit_board(0);
-	add_ready("t");
-	ck_assert(stamps_differ());
+	kit_ready("t");
+	ck_assert(kit_stamps_differ());
 	ck_assert_int_eq(look(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
@@ -102,12 +82,12 @@ START_TEST(schema_then_mended)
 	ck_assert_int_eq(board.state, BOARD_SCHEMA);
 	ck_assert_ptr_nonnull(strstr(board.reason, "task_links"));
 	ck_assert_ptr_null(board.db);
-	ck_assert(!stamps_differ()); /* judged by its bytes: not examined again */
+	ck_assert(!kit_stamps_differ()); /* judged by its bytes: not examined again */
 	ck_assert_int_eq(look(), BOARD_UNCHANGED);
 	ck_assert_int_eq(board.state, BOARD_SCHEMA);
 	ck_assert_ptr_nonnull(strstr(board.reason, "task_links")); /* still said */
 	kit_sql("ALTER TABLE other RENAME TO task_links");
-	ck_assert(stamps_differ());
+	ck_assert(kit_stamps_differ());
 	ck_assert_int_eq(look(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_str_eq(board.reason, "");
@@ -143,7 +123,7 @@ START_TEST(quarantined_is_left_alone)
 	ck_assert_int_eq(system(kit_printf("touch -a -d @1 '%s'", kit.path)), 0);
 	ck_assert_int_eq(visit(), BOARD_FAILED); /* the touch changed its stamp */
 	ck_assert_int_eq(system(kit_printf("touch -a -d @1 '%s'", kit.path)), 0);
-	board.seen_db = file_stamp_of(kit.path);
+	board.seen_db = fs_stamp_of(kit.path);
 	ck_assert_int_eq(stat(kit.path, &before), 0);
 	for (int i = 0; i < 1000; i++)
 		ck_assert_int_eq(look(), BOARD_UNCHANGED);
@@ -154,7 +134,7 @@ START_TEST(quarantined_is_left_alone)
 	/* the operator puts a good copy in its place */
 	ck_assert_int_eq(system(kit_printf("touch -d @5 '%s'", good)), 0);
 	ck_assert_int_eq(rename(good, kit.path), 0);
-	ck_assert(stamps_differ());
+	ck_assert(kit_stamps_differ());
 	ck_assert_msg(look() == BOARD_DONE, "%s", bj.error.text);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	visit_cleanup();
@@ -196,11 +176,11 @@ START_TEST(troubled_keeps_the_connection)
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(sqlite3_open(kit.path, &o), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(o, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
-	age();
+	kit_age();
 	ck_assert_int_eq(visit(), BOARD_FAILED);
 	ck_assert_int_eq(board.state, BOARD_TROUBLED);
 	ck_assert_ptr_nonnull(board.db);
-	ck_assert(stamps_differ()); /* it has seen nothing */
+	ck_assert(kit_stamps_differ()); /* it has seen nothing */
 	ck_assert_int_eq(sqlite3_exec(o, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
 	ck_assert_int_eq(visit(), BOARD_DONE);
@@ -219,7 +199,7 @@ START_TEST(replaced_while_open)
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(unlink(kit.path), 0);
 	kit_board(0);
-	add_ready("t");
+	kit_ready("t");
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
 	ck_assert_uint_eq(bj.plan.n_launches, 1);
@@ -242,6 +222,53 @@ START_TEST(removed_while_open)
 }
 END_TEST
 
+static bool nothing_of_it(void)
+{
+	return system(kit_printf("test -z \"$(ls -A '%s' | grep kanban.db)\"", kit.dir)) == 0;
+}
+
+/* Its folder may be on its way out: for a moment nothing is made in it, by no kind of visit. */
+START_TEST(just_gone_away)
+{
+	kit.rq.once = false;
+	kit_board(KIT_WAL);
+	kit_ready("t");
+	visit_setup();
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert_int_eq(system(kit_printf("rm '%s'*", kit.path)), 0);
+	ck_assert_int_eq(visit(), BOARD_LOCKED);
+	ck_assert_str_eq(bj.error.text, "its file has just gone away");
+	ck_assert_int_eq(look(), BOARD_LOCKED);
+	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_LOCKED);
+	ck_assert_ptr_null(board.db);
+	ck_assert(nothing_of_it());
+	ck_assert_int_eq(board.state, BOARD_HEALTHY);
+	/* it stayed away, with its record */
+	board.vanished_ms -= 2000;
+	(void)visit();
+	ck_assert_int_eq(board.state, BOARD_MISSING);
+	visit_cleanup();
+}
+END_TEST
+
+/* … as something that others do in two steps. */
+START_TEST(just_gone_away_and_back)
+{
+	kit.rq.once = false;
+	kit_board(0);
+	kit_ready("t");
+	visit_setup();
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert_int_eq(rename(kit.path, kit_printf("%s.new", kit.dir)), 0);
+	ck_assert_int_eq(visit(), BOARD_LOCKED);
+	ck_assert_int_eq(rename(kit_printf("%s.new", kit.dir), kit.path), 0);
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert_int_eq(board.state, BOARD_HEALTHY);
+	ck_assert_uint_eq(board.vanished_ms, 0);
+	visit_cleanup();
+}
+END_TEST
+
 /* Emptied: whatever the open connection makes of it, one examination later it is said as it is.
  */
 START_TEST(emptied_while_open)
@@ -253,7 +280,7 @@ START_TEST(emptied_while_open)
 	(void)visit();
 	ck_assert_int_ne(board.state, BOARD_HEALTHY);
 	if (board.state != BOARD_MISSING) {
-		ck_assert(stamps_differ());
+		ck_assert(kit_stamps_differ());
 		(void)visit();
 	}
 	ck_assert_int_eq(board.state, BOARD_MISSING);
@@ -269,10 +296,10 @@ START_TEST(migrated_while_open)
 	ck_assert_int_eq(visit(), BOARD_DONE);
 	kit_sql("ALTER TABLE tasks RENAME COLUMN spawn_failures TO consecutive_failures;"
 		"ALTER TABLE tasks RENAME COLUMN last_spawn_error TO last_failure_error");
-	add_ready("t");
+	kit_ready("t");
 	(void)visit();
 	if (board.state != BOARD_HEALTHY) {
-		ck_assert(stamps_differ()); /* the next sweep looks again */
+		ck_assert(kit_stamps_differ()); /* the next sweep looks again */
 		ck_assert_int_eq(visit(), BOARD_DONE);
 	}
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
@@ -281,348 +308,57 @@ START_TEST(migrated_while_open)
 }
 END_TEST
 
-/* ---- what was seen
- * ---------------------------------------------------------------------------- */
-
-/* Our own commits are no news; somebody else's are. */
-static void echo(unsigned flags)
+/* Its file could not be written for a while: it is said, and then work goes on by itself. */
+static void read_only_once(unsigned flags)
 {
+	const bool root = geteuid() == 0;
+
 	kit_board(flags);
-	add_ready("a");
+	kit_task("t", "ready", NULL);
 	visit_setup();
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	ck_assert_int_eq(look(), BOARD_UNCHANGED);
-	ck_assert(stamps_differ()); /* written a moment ago: an equal stamp proves nothing */
-	age();
-	ck_assert_int_eq(look(), BOARD_UNCHANGED);
-	ck_assert(!stamps_differ());
-	add_ready("b");
-	ck_assert(stamps_differ());
-	ck_assert_int_eq(look(), BOARD_DONE);
-	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	visit_cleanup();
-}
-
-START_TEST(echo_delete)
-{
-	echo(0);
-}
-END_TEST
-
-START_TEST(echo_wal)
-{
-	echo(KIT_WAL);
-}
-END_TEST
-
-/* The connection was closed in between: data_version of the new one says nothing. */
-static void reopened(unsigned flags)
-{
-	kit_board(flags);
-	visit_setup();
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
-	ck_assert_ptr_null(board.db);
-	age();
-	board.seen_db = file_stamp_of(kit.path);
-	board.seen_wal = file_stamp_of(kit_printf("%s-wal", kit.path));
-	board.seen_racy = false;
-	ck_assert_int_eq(look(), BOARD_UNCHANGED);
-	ck_assert_ptr_null(board.db); /* the stamps were enough */
-	add_ready("t");
-	ck_assert_int_eq(look(), BOARD_DONE);
-	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	/* and once more, with a connection that comes and goes */
-	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
-	add_ready("u");
-	kit.rq.steps = TICK_ALL;
-	ck_assert_int_eq(visit_as((struct board_job){ .only_if_changed = true }), BOARD_DONE);
-	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	visit_cleanup();
-}
-
-START_TEST(reopened_delete)
-{
-	reopened(0);
-}
-END_TEST
-
-START_TEST(reopened_wal)
-{
-	reopened(KIT_WAL);
-}
-END_TEST
-
-/* A commit before a visit that does not tick (a checkpoint, a record) is still news after it.
- */
-START_TEST(a_visit_without_a_tick_has_seen_nothing)
-{
-	static char x[] = "x";
-	struct plan_victim gone = { .cause = VICTIM_TERMINAL, .task = x, .run = 1, .pid = 9 };
-
-	kit_board(KIT_WAL);
-	visit_setup();
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	add_ready("a");
-	age();
-	ck_assert_int_eq(bring((struct board_job){ .checkpoint = true }), BOARD_DONE);
-	ck_assert(stamps_differ());
-	ck_assert_int_eq(look(), BOARD_DONE);
-	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	add_ready("b");
-	ck_assert_int_eq(bring((struct board_job){ .settle = &gone, .n_settle = 1 }),
-			 BOARD_DONE);
-	ck_assert(bj.settled && bj.recorded);
-	age();
-	ck_assert(stamps_differ());
-	ck_assert_int_eq(look(), BOARD_DONE);
-	ck_assert_uint_eq(bj.plan.n_launches, 1);
-	/* the first visit of a connection, too */
-	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
-	ck_assert_int_eq(bring((struct board_job){ 0 }), BOARD_DONE);
-	age();
-	ck_assert(stamps_differ());
-	ck_assert_int_eq(look(), BOARD_DONE);
-	visit_cleanup();
-}
-END_TEST
-
-static unsigned commit_at;
-
-/* Somebody commits while the tick is at work, each time at another point of it. */
-static void commits_mid_tick(void)
-{
-	if (kit.owner_asked == commit_at) {
-		kit.on_owner = NULL;
-		kit_sql("INSERT INTO task_events (task_id, kind, created_at) VALUES ('x', 'y', "
-			"1)");
+	if (root) { /* who may write whatever the mode says */
+		ck_assert_int_eq(chown(kit.dir, 65534, (gid_t)-1), 0);
+		ck_assert_int_eq(chown(kit.path, 65534, (gid_t)-1), 0);
+		ck_assert_int_eq(seteuid(65534), 0);
 	}
-}
+	ck_assert_int_eq(chmod(kit.path, 0444), 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(visit(), BOARD_FAILED);
+		ck_assert_msg(board.state == BOARD_TROUBLED, "%d: %s", board.state,
+			      bj.error.text);
+	}
+	ck_assert_int_eq(chmod(kit.path, 0644), 0);
+	/* what another program left beside it meanwhile */
+	if (flags & KIT_WAL)
+		for (int i = 0; i < 2; i++) {
+			const char *side = kit_printf("%s-%s", kit.path, i ? "wal" : "shm");
 
-START_TEST(a_commit_during_the_tick_is_not_missed)
-{
-	for (commit_at = 1; commit_at < 3; commit_at++) {
-		(void)unlink(kit.path);
-		kit_board(KIT_WAL); /* in DELETE mode our transaction would keep it out */
-		add_ready("t");
-		visit_setup();
-		kit.owner_asked = 0;
-		kit.on_owner = commit_at == 1 ? commits_mid_tick : NULL;
-		ck_assert_int_eq(visit(), BOARD_DONE);
-		if (commit_at == 1) {
-			ck_assert_ptr_null(kit.on_owner); /* it did commit */
-			age();
-			ck_assert(stamps_differ());
-			ck_assert_int_eq(look(), BOARD_DONE);
+			ck_assert_int_lt(access(side, F_OK), 0);
+			ck_assert_int_eq(mknod(side, S_IFREG | 0444, 0), 0);
 		}
-		ck_assert_int_eq(look(), BOARD_UNCHANGED);
-		visit_cleanup();
-		memset(&bj, 0, sizeof(bj));
-	}
-}
-END_TEST
-
-/* ---- locks and leases
- * --------------------------------------------------------------------------- */
-
-static int lock_file(const char *suffix)
-{
-	int fd = fs_lock_open(kit_printf("%s%s", kit.path, suffix));
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(fs_lock_try(fd), 0);
-	return fd;
-}
-
-START_TEST(dispatch_lock_held_elsewhere)
-{
-	int fd;
-
-	kit_board(0);
-	add_ready("t");
-	visit_setup();
-	fd = lock_file(".dispatch.lock");
-	ck_assert_int_eq(visit(), BOARD_LOCKED);
-	ck_assert(!changed);
-	ck_assert_int_eq(board.state, BOARD_NEW);
-	ck_list("ready", "SELECT status FROM tasks");
-	(void)close(fd);
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	fd = lock_file(".dispatch.lock"); /* it was given back */
-	ck_assert_int_eq(bring((struct board_job){ .checkpoint = true }), BOARD_LOCKED);
-	ck_assert_ptr_nonnull(board.db);
-	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_LOCKED);
-	ck_assert_ptr_null(board.db); /* closing needs no lock */
-	(void)close(fd);
-	visit_cleanup();
-}
-END_TEST
-
-START_TEST(init_lock_is_taken_for_the_first_open_only)
-{
-	char *path;
-
-	kit_board(0);
-	path = kit_printf("%s.init.lock", kit.path);
-	visit_setup();
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	ck_assert_int_eq(access(path, F_OK), 0);
-	(void)close(lock_file(".init.lock")); /* free again */
-	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
-	ck_assert_int_eq(unlink(path), 0);
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	ck_assert_int_ne(access(path, F_OK), 0);
-	visit_cleanup();
-}
-END_TEST
-
-START_TEST(lease_lost_mid_tick)
-{
-	kit_board(0);
-	kit_task("t", "todo", NULL);
-	visit_setup();
-	for (int left = 0; left < 3; left++) {
-		kit.owner_left = left;
-		ck_assert_int_eq(visit(), left < 2 ? BOARD_LEASE_LOST : BOARD_LEASE_LOST);
-		ck_assert_uint_eq(bj.plan.n_launches, 0);
-		ck_assert(!changed);
-		ck_assert(stamps_differ());
-	}
-	/* the promotion had committed while the lease was ours; the claim had not */
-	ck_list("ready|-", "SELECT status, claim_lock FROM tasks");
-	kit.owner_left = -1;
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	visit_cleanup();
-}
-END_TEST
-
-/* ---- settle, record, checkpoint, close
- * ------------------------------------------------------------ */
-
-START_TEST(settle_and_record_say_what_is_committed)
-{
-	static char a[] = "a", b[] = "b", lock[] = KIT_LOCK;
-	struct plan_launch launch = { .task = b, .claim_lock = lock, .max_retries = -1 };
-	struct tick_launched launched = { .launch = &launch, .error = "no" };
-	struct plan_victim victim = { .cause = VICTIM_EXPIRED,
-				      .task = a,
-				      .claim_lock = lock,
-				      .pid = 101,
-				      .claim_expires = -1,
-				      .heartbeat = -1,
-				      .attempted = true,
-				      .terminated = true };
-
-	kit_board(0);
-	victim.run = kit_run("a", 101, NULL, NULL);
-	launch.run = kit_run("b", 0, NULL, NULL);
-	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_events WHEN new.kind = 'spawn_failed'"
-		" BEGIN SELECT RAISE(ABORT, 'no'); END");
-	visit_setup();
-	ck_assert_int_eq(
-		bring((struct board_job){
-			.settle = &victim, .n_settle = 1, .record = &launched, .n_record = 1 }),
-		BOARD_FAILED);
-	ck_assert(bj.settled && !bj.recorded);
-	ck_list("ready,running", "SELECT status FROM tasks ORDER BY rowid");
-	kit_sql("DROP TRIGGER no");
-	ck_assert_int_eq(bring((struct board_job){ .record = &launched, .n_record = 1 }),
-			 BOARD_DONE);
-	ck_assert(bj.recorded);
-	ck_list("ready,ready", "SELECT status FROM tasks ORDER BY rowid");
-	visit_cleanup();
-}
-END_TEST
-
-START_TEST(checkpoint_when_due)
-{
-	char *wal = kit_printf("%s-wal", kit.path);
-	struct stat st;
-
-	kit_board(KIT_WAL);
-	add_ready("t");
-	visit_setup();
-	kit.rq.steps = TICK_ALL;
-	ck_assert_int_eq(visit_as((struct board_job){ .checkpoint = true }), BOARD_DONE);
-	ck_assert_int_ge(board.checkpointed_at, clock_wall_s() - 5);
-	ck_assert_int_eq(stat(wal, &st), 0);
-	ck_assert_int_eq(st.st_size, 0);
-	add_ready("u");
-	ck_assert_int_eq(visit_as((struct board_job){ .checkpoint = true }), BOARD_DONE);
-	ck_assert_int_eq(stat(wal, &st), 0);
-	ck_assert_int_gt(st.st_size, 0); /* not due */
-	/* closing for a while leaves the -wal, so that nothing looks changed */
-	ck_assert_int_eq(bring((struct board_job){ .close = true }), BOARD_DONE);
-	ck_assert_int_eq(access(wal, F_OK), 0);
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	ck_assert_int_eq(
-		bring((struct board_job){ .close = true, .last = true, .checkpoint = true }),
-		BOARD_DONE);
-	ck_assert_int_ne(access(wal, F_OK), 0);
-	visit_cleanup();
-}
-END_TEST
-
-START_TEST(a_writer_in_the_way_of_a_checkpoint)
-{
-	sqlite3 *o = NULL;
-
-	kit_board(KIT_WAL);
-	visit_setup();
-	ck_assert_int_eq(visit(), BOARD_DONE);
-	board.checkpointed_at = 0;
-	ck_assert_int_eq(sqlite3_open(kit.path, &o), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_exec(o, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	ck_assert_int_eq(bring((struct board_job){ .checkpoint = true }), BOARD_DONE);
-	ck_assert_int_eq(board.checkpointed_at, 0);
+	ck_assert_msg(visit() == BOARD_DONE, "%s", bj.error.text);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
-	ck_assert_int_eq(sqlite3_exec(o, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
-	ck_assert_int_eq(bring((struct board_job){ .checkpoint = true }), BOARD_DONE);
-	ck_assert_int_gt(board.checkpointed_at, 0);
+	ck_assert_uint_eq(bj.plan.n_launches, 1);
+	if (root)
+		ck_assert_int_eq(seteuid(0), 0);
+	ck_list("running", "SELECT status FROM tasks");
 	visit_cleanup();
+}
+
+START_TEST(read_only_for_a_while)
+{
+	read_only_once(0);
 }
 END_TEST
 
-/* ---- on the pool
- * ----------------------------------------------------------------------------------- */
-
-static void on_done(struct job *job)
+START_TEST(read_only_for_a_while_in_wal_mode)
 {
-	board_publish((struct board_job *)job, &changed);
-}
-
-START_TEST(submitted)
-{
-	struct jobs jobs;
-	uv_loop_t loop;
-
-	ck_assert_int_eq(uv_loop_init(&loop), 0);
-	jobs_init(&jobs, &loop);
-	kit_board(0);
-	add_ready("t");
-	visit_setup();
-	bj.board = &board;
-	bj.rq = kit.rq;
-	ck_assert_int_eq(board_submit(&jobs, &bj, on_done), 0);
-	ck_assert(board.busy);
-	while (jobs.count > 0)
-		(void)uv_run(&loop, UV_RUN_ONCE);
-	ck_assert(!board.busy && changed);
-	ck_assert_int_eq(bj.outcome, BOARD_DONE);
-	ck_assert_int_eq(board.state, BOARD_HEALTHY);
-	ck_assert_int_eq(uv_loop_close(&loop), 0);
-	visit_cleanup();
-	kit_loop_ended();
+	read_only_once(KIT_WAL);
 }
 END_TEST
 
-KIT_SUITE("board", state_names, healthy, missing_then_made, schema_then_mended,
-	  quarantined_is_left_alone, damaged_while_open, troubled_keeps_the_connection,
-	  replaced_while_open, removed_while_open, emptied_while_open, migrated_while_open,
-	  echo_delete, echo_wal, reopened_delete, reopened_wal,
-	  a_visit_without_a_tick_has_seen_nothing, a_commit_during_the_tick_is_not_missed,
-	  dispatch_lock_held_elsewhere, init_lock_is_taken_for_the_first_open_only,
-	  lease_lost_mid_tick, settle_and_record_say_what_is_committed, checkpoint_when_due,
-	  a_writer_in_the_way_of_a_checkpoint, submitted)
+KIT_SUITE("board", read_only_for_a_while, read_only_for_a_while_in_wal_mode, state_names,
+	  healthy, missing_then_made, schema_then_mended, quarantined_is_left_alone,
+	  damaged_while_open, troubled_keeps_the_connection, replaced_while_open,
+	  removed_while_open, just_gone_away, just_gone_away_and_back, emptied_while_open,
+	  migrated_while_open)

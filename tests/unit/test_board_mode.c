@@ -92,8 +92,43 @@ START_TEST(journal_mode_keep)
 		ck_assert(!board.mode_waits);
 		ck_list(i ? "wal" : "delete", "PRAGMA journal_mode");
 		visit_cleanup();
-		kit.mine = kit.caps.running = 0;
+		kit.turn.running = kit.caps.turns.running = 0;
 	}
+}
+END_TEST
+
+/* A Hermes on a sound SQLite turns a board into WAL while we have it open: work goes on, and
+ * nobody turns it back. */
+static void turned_by_others(unsigned flags)
+{
+	kit_board(flags);
+	kit_task("t", "ready", NULL);
+	kit.set.checkpoint_interval_s = 300;
+	visit_setup();
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert_uint_eq(bj.plan.n_launches, 1);
+	ck_list("delete", "PRAGMA journal_mode");
+	ck_list("wal", "PRAGMA journal_mode=WAL");
+	kit_task("u", "ready", NULL);
+	ck_assert_int_eq(visit(), BOARD_DONE);
+	ck_assert_int_eq(board.state, BOARD_HEALTHY);
+	ck_assert_uint_eq(bj.plan.n_launches, 1);
+	ck_assert(!board.mode_waits);
+	ck_list("wal", "PRAGMA journal_mode");
+	ck_list("ok", "PRAGMA integrity_check");
+	ck_list("2", "SELECT count(*) FROM tasks WHERE status='running'");
+	visit_cleanup();
+}
+
+START_TEST(turned_into_wal_by_others)
+{
+	turned_by_others(0);
+}
+END_TEST
+
+START_TEST(turned_into_wal_by_others_in_august)
+{
+	turned_by_others(KIT_AUGUST);
 }
 END_TEST
 
@@ -133,6 +168,7 @@ START_TEST(journal_mode_fails_to_delete)
 }
 END_TEST
 
-KIT_SUITE("board_mode", journal_mode_fails_to_wal, journal_mode_fails_to_delete,
-	  journal_mode_delete_to_wal, journal_mode_wal_to_delete, journal_mode_wal_to_truncate,
-	  journal_mode_truncate, journal_mode_keep)
+KIT_SUITE("board_mode", turned_into_wal_by_others, turned_into_wal_by_others_in_august,
+	  journal_mode_fails_to_wal, journal_mode_fails_to_delete, journal_mode_delete_to_wal,
+	  journal_mode_wal_to_delete, journal_mode_wal_to_truncate, journal_mode_truncate,
+	  journal_mode_keep)

@@ -7,8 +7,7 @@
 static void try_claim(const char *task, bool review)
 {
 	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_msg(claim_task(kit.db, &kit.rq, task, review, &kit.plan, &kit.e) == 0, "%s",
-		      kit.e.text);
+	ck_assert_msg(claim_task(kit_ctx(), task, review) == 0, "%s", kit.e.text);
 	ck_assert_int_eq(db_commit(kit.db, &kit.e), 0);
 }
 
@@ -95,7 +94,15 @@ START_TEST(claims_from_review)
 	claim("t", false); /* not ready, and its parent is open: nothing is done */
 	ck_list("review", "SELECT status FROM tasks WHERE id = 't'");
 	ck_assert_str_eq(kit_kinds("t"), "");
-	claim("t", true); /* parents do not hold a review */
+	claim("t", true); /* a parent was reopened: the review waits for it */
+	ck_assert_uint_eq(kit.plan.n_launches, 0);
+	ck_list("todo", "SELECT status FROM tasks WHERE id = 't'");
+	ck_list("dependency_wait|{\"reason\": \"parent_reopened\", \"source_status\": "
+		"\"review\"}",
+		"SELECT kind, payload FROM task_events");
+	kit_sql("UPDATE tasks SET status = 'done' WHERE id = 'p';"
+		" UPDATE tasks SET status = 'review' WHERE id = 't'; DELETE FROM task_events");
+	claim("t", true);
 	ck_assert(kit.plan.launches[0].review);
 	ck_list("review", "SELECT payload ->> 'source_status' FROM task_events");
 }
@@ -144,8 +151,10 @@ START_TEST(closes_a_leaked_run)
 		" worker_pid = NULL");
 	kit_open();
 	claim("t", false);
-	ck_list("reclaimed|reclaimed|invariant recovery on "
-		"re-claim|-|-|1780000000,running|-|-|h:77|-|-",
+	ck_list(kit_by_age("reclaimed|reclaimed|invariant recovery on "
+			   "re-claim|h:77|101|1780000000,running|-|-|h:77|-|-",
+			   "reclaimed|reclaimed|invariant recovery on "
+			   "re-claim|-|-|1780000000,running|-|-|h:77|-|-"),
 		"SELECT status, outcome, summary, claim_lock, worker_pid, ended_at FROM "
 		"task_runs");
 	ck_list("2", "SELECT current_run_id FROM tasks");
@@ -202,15 +211,18 @@ START_TEST(records_a_worker)
 					.started = "boot|1",
 					.workspace = "/w/t",
 					.branch = "wt/t" });
-	ck_list("running|4711|boot|1|/w/t|wt/t",
-		"SELECT status, worker_pid, worker_started_at, workspace_path, branch_name "
-		"FROM tasks");
-	ck_list("4711|boot|1", "SELECT worker_pid, worker_started_at FROM task_runs");
-	ck_list("claimed|1|,tip_scratch_workspace|-|/w/t,spawned|1|",
-		"SELECT kind, run_id, coalesce(payload ->> 'workspace_path', '') FROM "
+	ck_list("running|4711|/w/t|wt/t",
+		"SELECT status, worker_pid, workspace_path, branch_name FROM tasks");
+	ck_list("4711", "SELECT worker_pid FROM task_runs");
+	if (!kit.age)
+		ck_list("boot|1,boot|1", "SELECT worker_started_at FROM tasks UNION ALL"
+					 " SELECT worker_started_at FROM task_runs");
+	ck_list("claimed|1|,tip_scratch_workspace|-|1,spawned|1|",
+		"SELECT kind, run_id, coalesce(length(payload ->> 'message') > 40, '') FROM "
 		"task_events"
 		" ORDER BY id");
-	ck_list("{\"pid\": 4711}", "SELECT payload FROM task_events WHERE kind = 'spawned'");
+	ck_list(kit_by_age("{\"pid\": 4711, \"started_at\": \"boot|1\"}", "{\"pid\": 4711}"),
+		"SELECT payload FROM task_events WHERE kind = 'spawned'");
 	ck_assert(!kit.scratch);
 }
 END_TEST
@@ -234,6 +246,23 @@ START_TEST(records_a_worker_that_is_done)
 		"SELECT status, worker_pid, workspace_path, branch_name FROM tasks");
 	ck_list("-", "SELECT worker_pid FROM task_runs");
 	ck_assert_str_eq(kit_kinds("t"), "claimed,spawned");
+}
+END_TEST
+
+/* Somebody took the task meanwhile and claimed it anew: that run has a worker of its own. */
+START_TEST(records_a_worker_of_the_run_before)
+{
+	const struct plan_launch *l = claimed(NULL);
+
+	kit_sql("UPDATE task_runs SET ended_at = 1, outcome = 'reclaimed', status = "
+		"'reclaimed';"
+		"INSERT INTO task_runs(task_id, status, claim_lock, worker_pid, started_at)"
+		" VALUES('t', 'running', 'h:9', 99, 1);"
+		"UPDATE tasks SET claim_lock = 'h:9', worker_pid = 99, current_run_id = 2");
+	record(&(struct tick_launched){
+		.launch = l, .workspace_ok = true, .spawned = true, .pid = 4711 });
+	ck_list("running|99|2", "SELECT status, worker_pid, current_run_id FROM tasks");
+	ck_list("-,99", "SELECT worker_pid FROM task_runs ORDER BY id");
 }
 END_TEST
 
@@ -313,21 +342,23 @@ START_TEST(a_batch_is_one_transaction)
 					       .spawned = true,
 					       .pid = 100 + i,
 					       .workspace = "/w" };
-	kit_sql("CREATE TRIGGER no BEFORE INSERT ON task_events WHEN new.task_id = 'b' AND"
-		" new.kind = 'spawned' BEGIN SELECT RAISE(ABORT, 'no'); END");
+	kit_refuse("task_events", "task_id = 'b' AND kind = 'spawned'");
 	ck_assert_int_ne(tick_record(kit.db, &kit.rq, l, 2, &kit.plan, &kit.e), 0);
 	ck_list("-,-", "SELECT worker_pid FROM tasks");
 	ck_assert(sqlite3_get_autocommit(db_handle(kit.db)));
-	kit_sql("DROP TRIGGER no");
+	kit_allow();
 	ck_assert_int_eq(tick_record(kit.db, &kit.rq, l, 2, &kit.plan, &kit.e), 0);
 	ck_list("100,101", "SELECT worker_pid FROM tasks");
 	ck_assert_str_eq(kit_kinds("a"), "claimed,spawned");
 }
 END_TEST
 
-KIT_SUITE("claim", claims_a_ready_task, keeps_the_first_start, claims_from_review,
-	  rejects_with_open_parents, leaves_what_changed_alone, closes_a_leaked_run,
-	  hostile_rows, legacy_board, records_a_worker, records_a_worker_that_is_done,
-	  records_a_failed_spawn, records_the_last_failed_spawn,
-	  a_failed_spawn_of_a_review_goes_back, a_failed_spawn_that_others_took,
-	  a_batch_is_one_transaction)
+KIT_SUITE_AGES("claim",
+	       KIT_TESTS(claims_a_ready_task, keeps_the_first_start, claims_from_review,
+			 rejects_with_open_parents, leaves_what_changed_alone,
+			 closes_a_leaked_run, hostile_rows, records_a_worker,
+			 records_a_worker_that_is_done, records_a_worker_of_the_run_before,
+			 records_a_failed_spawn, records_the_last_failed_spawn,
+			 a_failed_spawn_of_a_review_goes_back, a_failed_spawn_that_others_took,
+			 a_batch_is_one_transaction),
+	       KIT_TESTS(legacy_board))

@@ -1,7 +1,17 @@
 /* kanband.conf: what is taken, what is refused and with which sentence, drop-ins, words. */
+#include <check.h>
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "kit/config.h"
+#include "kit/suite.h"
+#include "launch/launch.h"
+#include "util/fs.h"
+#include "util/strv.h"
 
 /* ---- right files ---- */
 
@@ -56,6 +66,12 @@ static const struct {
 	{ "worker", "hermes = /opt/h/bin/hermes", "hermes", "/opt/h/bin/hermes" },
 	{ "worker", "hermes = h2", "hermes", "h2" },
 	{ "worker", "launcher = fork", "launcher", "fork" },
+	{ "worker", "launcher = systemd", "launcher", "systemd" },
+	{ "worker", "memory_max = 2G", "memory_max", "2G" },
+	{ "board x", "tasks_max = 500", "tasks_max", "500" },
+	{ "worker", "oom_score_adjust = -5", "oom_score_adjust", "-5" },
+	{ "worker", "slice = kanban-x.slice", "slice", "kanban-x.slice" },
+	{ "worker", "protect = strict", "protect", "strict" },
 	{ "worker", "launcher = command\ncommand = nice -n 5", "command", "nice -n 5" },
 	{ "worker", "launcher = command\ncommand = srun 'a b'\n # no\n  --x \"c\\\"d\" ; no",
 	  "command", "srun 'a b' --x 'c\"d'" },
@@ -86,7 +102,7 @@ START_TEST(round_trip)
 	struct config_value a = { 0 };
 	CLEANUP(freep) char *again = NULL;
 
-	ck_assert_int_eq(config_value_parse(option, &syntax, good[_i].text, &a, &err), 0);
+	ck_assert_int_eq(config_value_parse(option, &syntax, good[_i].text, &a, &why), 0);
 	again = config_value_text(option, &a);
 	ck_assert_str_eq(again, good[_i].text);
 	config_value_clear(&a);
@@ -105,10 +121,10 @@ static const struct {
 	{ "[mail]\n", "%/k.conf:1: unknown section [mail]; there are [kanband], [worker], "
 		      "[notify], [health], "
 		      "[root PATH], "
-		      "[board SLUG]" },
+		      "[board SLUG], [profile NAME], [pool NAME], [hook NAME]" },
 	{ "[]\n", "%/k.conf:1: unknown section []; there are [kanband], [worker], [notify], "
 		  "[health], [root PATH], "
-		  "[board SLUG]" },
+		  "[board SLUG], [profile NAME], [pool NAME], [hook NAME]" },
 	{ "[kanband\n", "%/k.conf:1: a section header has to end in ]" },
 	{ "[kanband] x\n", "%/k.conf:1: a section header has to end in ]" },
 	{ "[kanband ; ]\n", "%/k.conf:1: a section header has to end in ]" },
@@ -138,6 +154,12 @@ static const struct {
 	  "[root PATH]" },
 	{ "[kanband]\npaused = yes\n",
 	  "%/k.conf:2: paused: has no effect in [kanband]; it belongs in [board SLUG]" },
+	{ "[profile x]\nmax_spawn = 1\n",
+	  "%/k.conf:2: max_spawn: has no effect in [profile x]; it belongs in [kanband] or "
+	  "[root PATH] or [board SLUG]" },
+	{ "[profile X]\nnice = 1\n",
+	  "%/k.conf:1: [profile NAME]: \"X\" is no name of a profile (a to z, 0 to 9, _ and -; "
+	  "at most 64, the first a letter or digit)" },
 	{ "[board x]\nlauncher = fork\n",
 	  "%/k.conf:2: launcher: has no effect in [board x]; it belongs in [worker]" },
 	{ "[board x]\nhermes = h\n", "%/k.conf:2: hermes: has no effect in [board x]; it "
@@ -196,11 +218,8 @@ static const struct {
 	  "%/k.conf:2: review_dispatch: \"\" is neither yes nor no" },
 	{ "[kanband]\nlog_level = loud\n", "%/k.conf:2: log_level: \"loud\" is not one of "
 					   "error, warning, notice, info, debug" },
-	{ "[worker]\nlauncher = systemd\n",
-	  "%/k.conf:2: launcher: systemd: this version has no systemd launcher yet; use auto, "
-	  "fork or command" },
-	{ "[worker]\nlauncher = slurm\n",
-	  "%/k.conf:2: launcher: \"slurm\" is not one of auto, fork, command" },
+	{ "[worker]\nlauncher = condor\n", "%/k.conf:2: launcher: \"condor\" is not one of "
+					   "auto, fork, command, systemd, slurm" },
 	{ "[kanband]\ndefault_assignee = a b\n",
 	  "%/k.conf:2: default_assignee: \"a b\" is not a profile name (a to z, 0 to 9, _ and "
 	  "-; at most 64, the first a letter or digit)" },
@@ -213,6 +232,15 @@ static const struct {
 	  "0123456789012345678901234567890123456789012345678901234567890123456789012345678901"
 	  "23456789012345678901234567\n",
 	  "%/k.conf:2: socket: the path has 109 bytes, a socket may have 107 at most" },
+	{ "[worker]\nslice = agents\n",
+	  "%/k.conf:2: slice: \"agents\" is no name of a slice; write kanban.slice, or "
+	  "kanban-NAME.slice for one below it" },
+	{ "[worker]\nslice = a--b.slice\n",
+	  "%/k.conf:2: slice: \"a--b.slice\" is no name of a slice; write kanban.slice, or "
+	  "kanban-NAME.slice for one below it" },
+	{ "[worker]\nslice = /kanban.slice\n",
+	  "%/k.conf:2: slice: \"/kanban.slice\" is no name of a slice; write kanban.slice, or "
+	  "kanban-NAME.slice for one below it" },
 	{ "[worker]\nhermes =\n", "%/k.conf:2: hermes: a program is missing" },
 	{ "[worker]\nhermes = bin/hermes\n",
 	  "%/k.conf:2: hermes: \"bin/hermes\" is not an absolute path" },
@@ -228,8 +256,7 @@ static const struct {
 	{ "[worker]\ncommand = nice \"x\n", "%/k.conf:2: command: the quote \" is not closed" },
 	{ "[worker]\ncommand = nice \\\n",
 	  "%/k.conf:2: command: ends in a backslash that protects nothing" },
-	{ "[worker]\ncommand = '' x\n",
-	  "%/k.conf:2: command: the first word, the program, is empty" },
+	{ "[worker]\ncommand = '' x\n", "%/k.conf:2: command: the first word is empty" },
 	/* long text in a message is cut, between characters */
 	{ "[kanband]\nlog_level = "
 	  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xC3\xA4\xC3\xA4\xC3\xA4\n",
@@ -241,7 +268,7 @@ START_TEST(refuses)
 {
 	put("k.conf", bad[_i].text);
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.text, here(bad[_i].sentence));
+	ck_assert_str_eq(why.text, here(bad[_i].sentence));
 	ck_assert_ptr_null(config);
 }
 END_TEST
@@ -252,14 +279,14 @@ START_TEST(refuses_odd_bytes_and_lengths)
 
 	put_bytes("k.conf", "[kanband]\nmax_\0spawn = 1\n", 24);
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.text,
+	ck_assert_str_eq(why.text,
 			 here("%/k.conf:2: a NUL byte does not belong in a text file"));
 	memset(line, 'x', sizeof(line));
 	memcpy(line, "[worker]\nhermes=/", 17);
 	line[sizeof(line) - 1] = '\0';
 	put("k.conf", line);
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.text, here("%/k.conf:2: the line has 290 bytes, at most 197 are "
+	ck_assert_str_eq(why.text, here("%/k.conf:2: the line has 290 bytes, at most 197 are "
 					"possible; lists and the command may go on in indented "
 					"lines"));
 	/* the longest line that goes is taken whole */
@@ -286,6 +313,23 @@ START_TEST(long_section_header)
 	ck_assert_ptr_null(config_roots(config)[2]);
 	ck_assert_int_eq(settings_of(NULL).max_spawn, 1);
 	ck_assert_str_eq(strrchr(config_roots(config)[1], '/'), "/b[1]");
+}
+END_TEST
+
+START_TEST(more_sections_than_there_can_be)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	ck_assert_ptr_nonnull(out);
+	for (int i = 0; i < 20000; i++)
+		(void)fprintf(out, "[board b%d]\nweight = 2\n", i);
+	ck_assert_int_eq(fclose(out), 0);
+	put("k.conf", text);
+	free(text);
+	ck_assert_int_eq(load(), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(why.text, "more than 4096 sections"));
 }
 END_TEST
 
@@ -338,7 +382,7 @@ START_TEST(dropins_in_byte_order)
 	/* each file begins anew: a section does not reach into the next */
 	put("k.conf.d/zz.conf", "max_spawn = 6\n");
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.text,
+	ck_assert_str_eq(why.text,
 			 here("%/k.conf.d/zz.conf:1: max_spawn: stands before any section; put "
 			      "[kanband] or another above it"));
 }
@@ -352,17 +396,17 @@ START_TEST(files_that_cannot_be_read)
 	struct config_cli cli = { .file = none };
 
 	ck_assert_int_eq(load_with(cli, env_home), -ENOENT);
-	ck_assert_str_eq(err.text, here("%/none.conf: cannot be read: No such file or "
+	ck_assert_str_eq(why.text, here("%/none.conf: cannot be read: No such file or "
 					"directory"));
 	cli.file = dir;
 	ck_assert_int_eq(load_with(cli, env_home), -EISDIR);
-	ck_assert_str_eq(err.text, here("%: cannot be read: Is a directory"));
+	ck_assert_str_eq(why.text, here("%: cannot be read: Is a directory"));
 
 	ck_assert_ptr_nonnull(big);
 	memset(big, '#', 1024 * 1024 + 1);
 	put_bytes("k.conf", big, 1024 * 1024 + 1);
 	ck_assert_int_eq(load(), -EINVAL);
-	ck_assert_str_eq(err.text, here("%/k.conf: larger than 1048576 bytes, which is no "
+	ck_assert_str_eq(why.text, here("%/k.conf: larger than 1048576 bytes, which is no "
 					"kanband.conf"));
 	put_bytes("k.conf", big, 1024 * 1024);
 	load_ok();
@@ -371,7 +415,7 @@ START_TEST(files_that_cannot_be_read)
 	put("k.conf.d/b.conf", "");
 	ck_assert_int_eq(symlink("/nowhere", link), 0);
 	ck_assert_int_eq(load(), -ENOENT);
-	ck_assert_str_eq(err.text, here("%/k.conf.d/a.conf: cannot be read: No such file or "
+	ck_assert_str_eq(why.text, here("%/k.conf.d/a.conf: cannot be read: No such file or "
 					"directory"));
 }
 END_TEST
@@ -401,18 +445,66 @@ START_TEST(splits_words)
 	CLEANUP(freep) char *joined = NULL;
 	size_t n = sizeof(words[_i].words) / sizeof(words[_i].words[0]);
 
-	ck_assert_int_eq(config_words(words[_i].text, &got, &err), 0);
-	joined = config_words_join((const char *const *)got);
+	ck_assert_int_eq(config_strv_split(words[_i].text, &got, &why), 0);
+	joined = config_strv_join((const char *const *)got);
 	ck_assert_ptr_nonnull(joined);
-	ck_assert_int_eq(config_words(joined, &again, &err), 0);
+	ck_assert_int_eq(config_strv_split(joined, &again, &why), 0);
 	for (size_t i = 0; i < n && (words[_i].words[i] || got[i]); i++) {
 		ck_assert_pstr_eq(got[i], words[_i].words[i]);
 		ck_assert_pstr_eq(again[i], words[_i].words[i]);
 		if (i + 1 == n)
 			ck_assert_ptr_null(got[n]);
 	}
-	(void)config_strv_free(got);
-	(void)config_strv_free(again);
+	(void)strv_free(got);
+	(void)strv_free(again);
+}
+END_TEST
+
+START_TEST(a_profile_has_limits_of_its_own)
+{
+	struct settings s;
+
+	put("k.conf", "[worker]\nmemory_max = 2G\ntasks_max = 9\n[board x]\nmemory_max = 3G\n"
+		      "[profile coder]\nmemory_max = 8G\nnetwork = no\n");
+	load_ok();
+	config_settings_worker(config, config_roots(config)[0], "x", "coder", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(8) << 30);
+	ck_assert_int_eq(s.tasks_max, 9);
+	ck_assert(!s.network);
+	config_settings_worker(config, config_roots(config)[0], "x", "other", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(3) << 30);
+	ck_assert(s.network);
+	config_settings_worker(config, config_roots(config)[0], "y", NULL, &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(2) << 30);
+}
+END_TEST
+
+START_TEST(a_pool_has_limits_of_its_own)
+{
+	struct settings s;
+
+	put("k.conf",
+	    "[worker]\nmemory_max = 2G\nnice = 1\n[board x]\nmemory_max = 3G\nnice = 2\n"
+	    "[pool big]\nprofiles = coder ada\nmemory_max = 8G\nprotect = strict\n"
+	    "[pool x]\nboards = x\nlimit = 3\nmemory_max = 4G\nslice = x.slice\n"
+	    "[profile ada]\nmemory_max = 1G\n");
+	load_ok();
+	config_settings_worker(config, config_roots(config)[0], "x", "coder", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(8) << 30); /* of the first */
+	ck_assert_int_eq(s.protect, LAUNCH_PROTECT_STRICT);
+	ck_assert_str_eq(s.slice, "x.slice"); /* of the second */
+	ck_assert_int_eq(s.nice, 2);          /* of neither: of the board */
+	config_settings_worker(config, config_roots(config)[0], "y", "coder", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(8) << 30);
+	ck_assert_str_eq(s.slice, "kanban.slice");
+	config_settings_worker(config, config_roots(config)[0], "x", "ada", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(1) << 30); /* a profile wins over a pool */
+	ck_assert_int_eq(s.protect, LAUNCH_PROTECT_STRICT);
+	config_settings_worker(config, config_roots(config)[0], "x", "bob", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(4) << 30); /* a pool over a board */
+	config_settings(config, config_roots(config)[0], "x", &s);
+	ck_assert_int_eq(s.memory_max, INT64_C(3) << 30); /* a board is no worker */
+	ck_assert_uint_eq(s.n_pools, 1);
 }
 END_TEST
 
@@ -438,7 +530,7 @@ START_TEST(command_reaches_the_launcher)
 	put("k.conf", "");
 	cli.launcher = "command";
 	ck_assert_int_eq(load_with(cli, env_home), -EINVAL);
-	ck_assert_str_eq(err.text, "command line --launcher: launcher = command needs [worker] "
+	ck_assert_str_eq(why.text, "command line --launcher: launcher = command needs [worker] "
 				   "command, which is not set");
 }
 END_TEST
@@ -458,7 +550,7 @@ START_TEST(near_names)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("config_ini");
 	TCase *tc = tcase_create("all");
@@ -469,13 +561,16 @@ int main(void)
 	tcase_add_loop_test(tc, refuses, 0, sizeof(bad) / sizeof(bad[0]));
 	tcase_add_test(tc, refuses_odd_bytes_and_lengths);
 	tcase_add_test(tc, long_section_header);
+	tcase_add_test(tc, more_sections_than_there_can_be);
 	tcase_add_test(tc, customs_of_text_files);
 	tcase_add_test(tc, sections_merge);
 	tcase_add_test(tc, dropins_in_byte_order);
 	tcase_add_test(tc, files_that_cannot_be_read);
 	tcase_add_loop_test(tc, splits_words, 0, sizeof(words) / sizeof(words[0]));
 	tcase_add_test(tc, command_reaches_the_launcher);
+	tcase_add_test(tc, a_profile_has_limits_of_its_own);
+	tcase_add_test(tc, a_pool_has_limits_of_its_own);
 	tcase_add_test(tc, near_names);
 	suite_add_tcase(suite, tc);
-	return run_suite(suite);
+	return suite;
 }

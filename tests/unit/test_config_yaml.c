@@ -1,7 +1,16 @@
 /* config.yaml: read as Hermes reads it, and nothing in it can do more harm than one warning. */
+#include <check.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "kit/config.h"
+#include "kit/suite.h"
+#include "util/fs.h"
 
 static void load_yaml(const char *text)
 {
@@ -98,12 +107,11 @@ END_TEST
 START_TEST(null_is_the_default)
 {
 	load_yaml("kanban:\n  failure_limit:\n  max_spawn: ~\n  auto_decompose: NULL\n"
-		  "  dispatch_profiles: null\n  default_assignee: Null\n");
+		  "  default_assignee: Null\n");
 	ck_assert_uint_eq(warning_count(), 0);
 	ck_assert_int_eq(settings_of(NULL).failure_limit, 2);
 	ck_assert_int_eq(settings_of(NULL).max_spawn, -1);
 	ck_assert(settings_of(NULL).auto_decompose);
-	ck_assert(!settings_of(NULL).profiles_limited);
 	ck_assert_ptr_null(settings_of(NULL).default_assignee);
 	ck_assert_str_eq(value_of("max_spawn", NULL)->source, "default");
 }
@@ -117,6 +125,64 @@ START_TEST(empty_list_is_nobody)
 }
 END_TEST
 
+/* What is no list and no text names nobody; to fall back on everybody would open a limit. */
+START_TEST(profiles_fail_closed)
+{
+	static const struct {
+		const char *value, *names;
+		size_t warnings;
+	} cases[] = {
+		{ "coder", "coder", 0 },
+		{ "\"coder, Tester ,\"", "coder tester", 0 },
+		{ "coder,\n    tester", "coder tester", 0 },
+		{ "", "", 1 },
+		{ "null", "", 1 },
+		{ "~", "", 1 },
+		{ "''", "", 1 },
+		{ "' , '", "", 1 },
+		{ "true", "", 1 },
+		{ "off", "", 1 },
+		{ "5", "", 1 },
+		{ "1.5", "", 1 },
+		{ "!!int 5", "", 1 },
+		{ "'5'", "5", 0 },
+		{ "{coder: 1}", "", 1 },
+		{ "\"*\"", "", 1 },
+		{ "a, ../b, c", "a c", 1 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[200], names[200] = "";
+
+		(void)snprintf(text, sizeof(text), "kanban:\n  dispatch_profiles: %s\n",
+			       cases[i].value);
+		load_yaml(text);
+		ck_assert_msg(settings_of(NULL).profiles_limited, "%s", text);
+		for (const char *const *p = settings_of(NULL).dispatch_profiles; *p; p++)
+			(void)snprintf(names + strlen(names), sizeof(names) - strlen(names),
+				       "%s%s", *names ? " " : "", *p);
+		ck_assert_str_eq(names, cases[i].names);
+		ck_assert_msg(warning_count() == cases[i].warnings, "%s: %zu", text,
+			      warning_count());
+	}
+}
+END_TEST
+
+/* No typo lets more run than was meant. */
+START_TEST(a_bad_cap_is_one)
+{
+	load_yaml("kanban:\n  max_in_progress: 2x\n  max_spawn: [3]\n"
+		  "  max_in_progress_per_profile: -1\n");
+	ck_assert_int_eq(settings_of(NULL).max_in_progress, 1);
+	ck_assert_int_eq(settings_of(NULL).max_spawn, 1);
+	ck_assert_int_eq(settings_of(NULL).max_in_progress_per_profile, 1);
+	ck_assert_uint_eq(warning_count(), 3);
+	ck_assert_str_eq(config_fault(config),
+			 here("%/root/config.yaml:2: kanban.max_in_progress: \"2x\" is not a "
+			      "whole number; 1 holds until that is mended"));
+}
+END_TEST
+
 /* A file and the one warning it gives; the defaults hold. */
 static const struct {
 	const char *text, *warning;
@@ -127,16 +193,9 @@ static const struct {
 	{ "kanban:\n  failure_limit: {a: b}\n",
 	  "%/root/config.yaml:2: kanban.failure_limit: a mapping where a plain value is meant; "
 	  "the default (2) holds" },
-	{ "kanban:\n  max_spawn: -3\n", "%/root/config.yaml:2: kanban.max_spawn: -3 is out of "
-					"range; allowed is 0 to 1000000, "
-					"or none; the default (none) holds" },
 	{ "kanban:\n  auto_decompose: maybe\n",
 	  "%/root/config.yaml:2: kanban.auto_decompose: \"maybe\" is neither yes nor no; the "
 	  "default (yes) holds" },
-	{ "kanban:\n  dispatch_profiles: coder\n",
-	  "%/root/config.yaml:2: kanban.dispatch_profiles: \"coder\" is not a list; the "
-	  "default "
-	  "(*) holds" },
 	{ "kanban:\n  default_assignee: a/b\n",
 	  "%/root/config.yaml:2: kanban.default_assignee: \"a/b\" is not a profile name (a to "
 	  "z, 0 to 9, _ and -; at most 64, the first a letter or digit); the default (none) "
@@ -144,14 +203,51 @@ static const struct {
 	{ "x: &a 5\nkanban:\n  failure_limit: *a\n",
 	  "%/root/config.yaml:3: kanban.failure_limit: an alias is not followed; the default "
 	  "(2) holds" },
-	{ "x: &a {failure_limit: 5}\nkanban: *a\n",
-	  "%/root/config.yaml:2: kanban: is an alias, which is not followed; defaults hold" },
-	{ "x: &a {failure_limit: 5}\nkanban:\n  <<: *a\n",
-	  "%/root/config.yaml:3: kanban: a merge key (<<) is not followed" },
-	{ "kanban: 5\n", "%/root/config.yaml:1: kanban: is not a mapping; defaults hold" },
-	{ "kanban: [failure_limit, 5]\n",
-	  "%/root/config.yaml:1: kanban: is not a mapping; defaults hold" },
 };
+
+static int64_t cap_of(const struct settings *s, const char *profile)
+{
+	for (size_t i = 0; i < s->n_profile_caps; i++)
+		if (strcmp(s->profile_caps[i].profile, profile) == 0)
+			return s->profile_caps[i].limit;
+	return s->max_in_progress_per_profile;
+}
+
+/* A cap for each profile, and one for all others; what is no number is 1, what is no profile
+ * limits nobody; [profile NAME] wins. */
+START_TEST(caps_as_a_map)
+{
+	struct settings s;
+
+	put("k.conf", "[profile carl]\nmax_in_progress_per_profile = 9\n"
+		      "[profile dora]\nmax_in_progress_per_profile = 8\n");
+	load_yaml("kanban:\n  max_in_progress_per_profile:\n    Anna: 2\n    bert: many\n"
+		  "    carl: 3\n    ../evil: 4\n    eric: null\n    fred: [1]\n    '*': 5\n"
+		  "  max_spawn: 7\n");
+	s = settings_of("x");
+	ck_assert_int_eq(cap_of(&s, "anna"), 2);
+	ck_assert_int_eq(cap_of(&s, "bert"), 1);
+	ck_assert_int_eq(cap_of(&s, "carl"), 9);
+	ck_assert_int_eq(cap_of(&s, "dora"), 8);
+	ck_assert_int_eq(cap_of(&s, "eric"), 5);
+	ck_assert_int_eq(cap_of(&s, "fred"), 1);
+	ck_assert_int_eq(cap_of(&s, "gina"), 5);
+	ck_assert_int_eq(s.max_spawn, 7);
+	ck_assert_uint_eq(warning_count(), 3);
+	/* the last of two blocks is the block, and a file that is of no use has no map */
+	load_yaml(
+		"kanban:\n  max_in_progress_per_profile: {anna: 2}\nkanban:\n  max_spawn: 1\n");
+	s = settings_of("x");
+	ck_assert_int_eq(cap_of(&s, "anna"), -1);
+	load_yaml("kanban:\n  max_in_progress_per_profile: {anna: 2}\n  : [\n");
+	s = settings_of("x");
+	ck_assert_int_eq(cap_of(&s, "anna"), -1);
+	load_yaml("kanban:\n  max_in_progress_per_profile: {anna: 2}\n"
+		  "  max_in_progress_per_profile: 3\n");
+	s = settings_of("x");
+	ck_assert_int_eq(cap_of(&s, "anna"), 3);
+}
+END_TEST
 
 START_TEST(one_warning)
 {
@@ -183,11 +279,18 @@ static const struct {
 	{ "kanban\n", "%/root/config.yaml:1: the file is not a mapping of keys" },
 	{ "kanban:\n  failure_limit: 5\n  failure_limit:\n    x\n  y\n",
 	  "%/root/config.yaml:6: not YAML: " },
+	{ "x: &a {failure_limit: 5}\nkanban: *a\n",
+	  "%/root/config.yaml:2: kanban: is an alias, which is not followed" },
+	{ "x: &a {failure_limit: 5}\nkanban:\n  <<: *a\n",
+	  "%/root/config.yaml:3: kanban: a merge key (<<) is not followed" },
+	{ "kanban: 5\n", "%/root/config.yaml:1: kanban: is not a mapping" },
+	{ "kanban: [failure_limit, 5]\n", "%/root/config.yaml:1: kanban: is not a mapping" },
 };
 
 START_TEST(no_use_at_all)
 {
-	static const char tail[] = "; its settings keep their defaults, auto_decompose is off";
+	static const char tail[] =
+		"; nothing is claimed until it can be read, auto_decompose is off";
 	const char *warning;
 
 	load_yaml(broken[_i].text);
@@ -198,6 +301,8 @@ START_TEST(no_use_at_all)
 		      warning);
 	ck_assert_int_eq(settings_of(NULL).failure_limit, 2);
 	ck_assert(!settings_of(NULL).auto_decompose);
+	ck_assert(settings_of(NULL).profiles_limited);
+	ck_assert_ptr_null(settings_of(NULL).dispatch_profiles[0]);
 	ck_assert_str_eq(value_of("auto_decompose", NULL)->source,
 			 here("%/root/config.yaml, which cannot be read"));
 	/* who wants it nevertheless says so */
@@ -240,7 +345,7 @@ START_TEST(twice)
 	load_yaml("kanban:\n  failure_limit: 5\n  max_spawn: 1\n  failure_limit: 6\n"
 		  "  max_spawn: x\n");
 	ck_assert_int_eq(settings_of(NULL).failure_limit, 6);
-	ck_assert_int_eq(settings_of(NULL).max_spawn, -1);
+	ck_assert_int_eq(settings_of(NULL).max_spawn, 1);
 	ck_assert_uint_eq(warning_count(), 3);
 	ck_assert_str_eq(config_warnings(config)[0],
 			 here("%/root/config.yaml:4: kanban.failure_limit is given twice; the "
@@ -294,10 +399,10 @@ START_TEST(files)
 	ck_assert_int_eq(mkdir(path, 0755), 0);
 	load_ok();
 	ck_assert_uint_eq(warning_count(), 1);
-	ck_assert_str_eq(
-		config_warnings(config)[0],
-		here("%/root/config.yaml: cannot be read: Is a directory; its settings "
-		     "keep their defaults, auto_decompose is off"));
+	ck_assert_str_eq(config_warnings(config)[0],
+			 here("%/root/config.yaml: cannot be read: Is a directory; nothing is "
+			      "claimed until it can be read, "
+			      "auto_decompose is off"));
 	ck_assert_int_eq(rmdir(path), 0);
 	/* a FIFO is not waited for */
 	ck_assert_int_eq(mkfifo(path, 0644), 0);
@@ -395,7 +500,7 @@ START_TEST(bomb)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("config_yaml");
 	TCase *tc = tcase_create("all");
@@ -406,6 +511,9 @@ int main(void)
 	tcase_add_loop_test(tc, numbers_as_pyyaml, 0, sizeof(numbers) / sizeof(numbers[0]));
 	tcase_add_test(tc, null_is_the_default);
 	tcase_add_test(tc, empty_list_is_nobody);
+	tcase_add_test(tc, a_bad_cap_is_one);
+	tcase_add_test(tc, caps_as_a_map);
+	tcase_add_test(tc, profiles_fail_closed);
 	tcase_add_loop_test(tc, one_warning, 0, sizeof(faults) / sizeof(faults[0]));
 	tcase_add_loop_test(tc, no_use_at_all, 0, sizeof(broken) / sizeof(broken[0]));
 	tcase_add_loop_test(tc, silence, 0, sizeof(silent) / sizeof(silent[0]));
@@ -415,5 +523,5 @@ int main(void)
 	tcase_add_test(tc, each_root_its_own);
 	tcase_add_loop_test(tc, bomb, 0, sizeof(bombs) / sizeof(bombs[0]));
 	suite_add_tcase(suite, tc);
-	return run_suite(suite);
+	return suite;
 }

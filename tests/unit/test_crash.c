@@ -1,7 +1,11 @@
 /* Step 6 of a tick: workers that are gone, by how they ended, alone and in waves. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "kit/board.h"
+#include "tick/crash.h"
 #include "tick/running.h"
 
 static struct tick_exit exits[16];
@@ -9,7 +13,7 @@ static struct tick_exit exits[16];
 /* The end of the worker @pid of @run is known. */
 static void ended(int64_t run, int64_t pid, enum tick_exit_kind kind, int value)
 {
-	exits[kit.rq.n_exits++] = (struct tick_exit){ run, pid, kind, value };
+	exits[kit.rq.n_exits++] = (struct tick_exit){ run, pid, kind, value, NULL, false };
 	kit.rq.exits = exits;
 }
 
@@ -33,6 +37,16 @@ static char *state(const char *task)
 		task);
 }
 
+#define LIMITED(pid)                                                                           \
+	"pid " #pid                                                                            \
+	" exited rate-limited: the provider's quota is used up; tried again later,"            \
+	" no failure is counted"
+#define VIOLATION(pid)                                                                         \
+	"protocol violation: the worker (pid " #pid ") exited with code 0 and did not report." \
+	" Check first what it has done already; then report the result with complete, or what" \
+	" is in the way with block. A run that reports neither counts as failed whatever it"   \
+	" did"
+
 START_TEST(by_exit_status)
 {
 	kit_board(0);
@@ -53,26 +67,39 @@ START_TEST(by_exit_status)
 	ck_assert_str_eq(state("unseen"),
 			 "ready|1|pid 103 not alive|crashed|pid 103 not alive");
 	ck_assert_str_eq(state("limited"),
-			 "ready|0|pid 105 exited with code 75|rate_limited|pid"
-			 " 105 exited with code 75");
-	ck_assert_str_eq(state("silent"), "ready|0|pid 106 exited with code 0|crashed|pid 106"
-					  " exited with code 0");
-	ck_list("{\"pid\": 101, \"claimer\": \"h:77\", \"exit_kind\": \"nonzero_exit\","
+			 "ready|0|" LIMITED(105) "|rate_limited|" LIMITED(105));
+	ck_assert_str_eq(state("silent"), "ready|0|" VIOLATION(106) "|crashed|" VIOLATION(106));
+	ck_list("{\"pid\": 101, \"claimer\": \"h:77\", \"retry_status\": \"ready\", "
+		"\"exit_kind\": \"nonzero_exit\","
 		" \"exit_code\": 3}",
 		"SELECT payload FROM task_events WHERE task_id = 'coded' AND kind = 'crashed'");
 	ck_list("signaled|9", "SELECT payload ->> 'exit_kind', payload ->> 'exit_code' FROM"
 			      " task_events WHERE task_id = 'killed' AND kind = 'crashed'");
-	ck_list("{\"pid\": 104, \"claimer\": \"h:77\"}",
+	ck_list("{\"pid\": 104, \"claimer\": \"h:77\", \"retry_status\": \"ready\"}",
 		"SELECT payload FROM task_events WHERE task_id = 'unknown' AND kind = "
 		"'crashed'");
-	ck_list("{\"pid\": 106, \"claimer\": \"h:77\", \"exit_code\": 0, "
+	ck_list("{\"pid\": 106, \"claimer\": \"h:77\", \"retry_status\": \"ready\", "
+		"\"exit_code\": 0, "
 		"\"protocol_violation\":"
 		" true}|1",
 		"SELECT e.payload, e.payload = r.metadata FROM task_events e JOIN task_runs r "
 		"ON"
 		" r.id = e.run_id WHERE kind = 'protocol_violation'");
-	ck_list("{\"pid\": 105, \"claimer\": \"h:77\", \"exit_code\": 75}",
+	ck_list("{\"pid\": 105, \"claimer\": \"h:77\", \"retry_status\": \"ready\", "
+		"\"exit_code\": 75}",
 		"SELECT payload FROM task_events WHERE kind = 'rate_limited'");
+}
+END_TEST
+
+/* A start that lies ahead is of a clock that was set back: who is dead is dead. */
+START_TEST(no_grace_for_a_start_ahead)
+{
+	kit_board(0);
+	kit_run("t", 101, NULL, NULL);
+	kit_sql("UPDATE tasks SET started_at = %lld", (long long)KIT_NOW + 3600);
+	kit_open();
+	ck_assert_int_eq(kit_tick(TICK_RECLAIM), 0);
+	ck_list("ready", "SELECT status FROM tasks");
 }
 END_TEST
 
@@ -153,6 +180,72 @@ START_TEST(failure_limit_trips)
 }
 END_TEST
 
+/* 78: the provider refused for good, and no retry heals it, whatever the task allows. */
+START_TEST(a_terminal_provider_trips_at_the_first)
+{
+	kit_board(0);
+	ended(kit_run("t", 101, "max_retries = 9", NULL), 101, TICK_EXITED, 78);
+	kit_open();
+	reclaim();
+	ck_assert_str_eq(kit_ids(&kit.plan.auto_blocked), "t");
+	ck_list("blocked|1", "SELECT status, consecutive_failures FROM tasks");
+	ck_list("{\"pid\": 101, \"claimer\": \"h:77\", \"retry_status\": \"ready\", "
+		"\"exit_kind\": "
+		"\"terminal_provider\", \"exit_code\": 78, \"terminal_provider\": true}",
+		"SELECT payload FROM task_events WHERE kind = 'crashed'");
+	ck_list("1|1|ready",
+		"SELECT payload ->> 'sticky', payload ->> 'terminal_provider', payload ->>"
+		" 'retry_status' FROM task_events WHERE kind = 'gave_up'");
+	ck_assert_int_eq(kit_tick(TICK_PROMOTE), 0);
+	ck_assert_int_eq(kit.plan.promoted, 0);
+	kit_event("t", "unblocked", NULL, KIT_NOW);
+	ck_assert_int_eq(kit_tick(TICK_PROMOTE), 0);
+	ck_assert_int_eq(kit.plan.promoted, 1);
+}
+END_TEST
+
+/* The log of a task, written @ago seconds before now. */
+static void log_of(const char *task, const char *text, int64_t ago)
+{
+	const char *path = kit_printf("%s/%s.log", kit.dir, task);
+	struct timespec times[2] = { { .tv_sec = KIT_NOW - ago }, { .tv_sec = KIT_NOW - ago } };
+	FILE *f = fopen(path, "w");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_ge(fputs(text, f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+	kit.rq.logs = kit.dir;
+}
+
+/* Nobody saw it end: its log tells, if this run wrote it. */
+START_TEST(the_trailer_in_the_log)
+{
+	kit.rq.once = false;
+	kit_board(0);
+	kit_run("limited", 101, NULL, NULL);
+	log_of("limited", "working\n[kanban-worker-exit] rc=75\n", 10);
+	kit_run("silent", 102, NULL, NULL);
+	log_of("silent", "all fine\n[kanban-worker-exit] rc=0\n", 10);
+	kit_run("old", 103, NULL, NULL);
+	log_of("old", "[kanban-worker-exit] rc=78\n", 1000);
+	kit_run("went_on", 104, NULL, NULL);
+	log_of("went_on", "[kanban-worker-exit] rc=78\nthe next run\n", 10);
+	kit_run("terminal", 105, NULL, NULL);
+	log_of("terminal", "key revoked\n[kanban-worker-exit] rc=78\n", 10);
+	kit_open();
+	reclaim();
+	ck_list("limited|ready|rate_limited,silent|ready|crashed,old|ready|reclaimed,"
+		"went_on|ready|reclaimed,terminal|blocked|crashed",
+		"SELECT t.id, t.status, r.outcome FROM tasks t JOIN task_runs r ON r.task_id ="
+		" t.id ORDER BY t.rowid");
+	ck_list("key revoked", "SELECT payload ->> 'worker_output' FROM task_events WHERE"
+			       " task_id = 'terminal' AND kind = 'crashed'");
+	ck_list("pid 105 exited with code 78; last output: key revoked",
+		"SELECT last_failure_error FROM tasks WHERE id = 'terminal'");
+}
+END_TEST
+
 START_TEST(a_wave_trips_at_once)
 {
 	kit_board(0);
@@ -172,7 +265,7 @@ START_TEST(a_wave_trips_at_once)
 	kit_open();
 	reclaim();
 	ck_list("w1,w2", "SELECT id FROM tasks WHERE status = 'blocked' ORDER BY id");
-	ck_assert_str_eq(kit_kinds("w1"), "claimed,crashed,gave_up,blocked");
+	ck_assert_str_eq(kit_kinds("w1"), "claimed,crashed,gave_up");
 	ck_assert_str_eq(kit_kinds("w3"), "claimed,crashed"); /* its own limit still wins */
 	ck_list("1|1", "SELECT payload ->> 'failures', payload ->> 'effective_limit' FROM"
 		       " task_events WHERE kind = 'gave_up' AND task_id = 'w1'");
@@ -206,8 +299,12 @@ START_TEST(violations_are_counted_by_their_row)
 	kit_open();
 	reclaim();
 	ck_assert_str_eq(kit_ids(&kit.plan.auto_blocked), "third,once");
-	ck_list("third|blocked|3,broken|ready|0,once|blocked|1,odd|ready|0",
+	ck_list("third|blocked|1,broken|ready|0,once|blocked|1,odd|ready|0",
 		"SELECT id, status, consecutive_failures FROM tasks ORDER BY rowid");
+	ck_list("third|3|3|dispatcher|1,once|1|1|task|1",
+		"SELECT task_id, payload ->> 'protocol_violations', payload ->>"
+		" 'protocol_violation_limit', payload ->> 'limit_source', payload ->> 'sticky'"
+		" FROM task_events WHERE kind = 'gave_up' ORDER BY id");
 	/* a trip must hold against the next promotion */
 	ck_assert_int_eq(kit_tick(TICK_PROMOTE), 0);
 	ck_assert_int_eq(kit.plan.promoted, 0);
@@ -275,11 +372,11 @@ START_TEST(a_row_that_moved_on_is_left_alone)
 	ended(kit_run("racer", 101, NULL, NULL), 101, TICK_EXITED, 1);
 	ended(kit_run("other", 102, NULL, NULL), 102, TICK_EXITED, 1);
 	kit_open();
-	ck_assert_int_eq(running_load(kit.db, &kit.rq, &set, &kit.e), 0);
+	ck_assert_int_eq(running_load(kit_ctx(), &set), 0);
 	kit.owner_asked = 1;
 	completes();
 	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_int_eq(crash_run(kit.db, &kit.rq, &set, &kit.plan, &kit.e), 0);
+	ck_assert_int_eq(crash_run(kit_ctx(), &set), 0);
 	ck_assert_int_eq(db_commit(kit.db, &kit.e), 0);
 	running_deinit(&set);
 	ck_assert_str_eq(kit_ids(&kit.plan.crashed), "other");
@@ -331,7 +428,7 @@ START_TEST(hostile_rows)
 	      1);
 	kit_open();
 	reclaim();
-	ck_assert_str_eq(kit_ids(&kit.plan.crashed), "max,min,text,bytes");
+	ck_assert_str_eq(kit_ids(&kit.plan.crashed), "max,min,text,bytes,far");
 	ck_list("h:\xEF\xBF\xBD\xEF\xBF\xBD", "SELECT payload ->> 'claimer' FROM task_events"
 					      " WHERE task_id = 'bytes' AND kind = 'crashed'");
 }
@@ -348,7 +445,11 @@ START_TEST(legacy_board)
 }
 END_TEST
 
-KIT_SUITE("crash", by_exit_status, grace, not_ours_to_judge, exit_of_another_run,
-	  failure_limit_trips, a_wave_trips_at_once, violations_are_counted_by_their_row,
-	  ends_nobody_saw, back_to_the_review_lane, a_row_that_moved_on_is_left_alone,
-	  lease_lost_writes_nothing, hostile_rows, legacy_board)
+KIT_SUITE_AGES("crash",
+	       KIT_TESTS(a_terminal_provider_trips_at_the_first, the_trailer_in_the_log,
+			 by_exit_status, grace, not_ours_to_judge, exit_of_another_run,
+			 failure_limit_trips, a_wave_trips_at_once,
+			 violations_are_counted_by_their_row, ends_nobody_saw,
+			 back_to_the_review_lane, a_row_that_moved_on_is_left_alone,
+			 lease_lost_writes_nothing, hostile_rows, no_grace_for_a_start_ahead),
+	       KIT_TESTS(legacy_board))

@@ -4,71 +4,24 @@
  * other processes; file contents are looked at by a child, because closing a descriptor here
  * would drop the locks.
  */
+#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "kit/board.h"
+#include "kit/connection.h"
 #include "util/clock.h"
-
-static int open_as(const struct db_options *opt)
-{
-	kit.e = (struct error)ERROR_NULL;
-	kit.db = db_free(kit.db);
-	return db_open(&kit.db, opt, &kit.e);
-}
 
 static int try_open(void)
 {
-	return open_as(&(struct db_options){ .path = kit.path, .busy_timeout_ms = 50 });
-}
-
-static int try_integrity(void)
-{
-	return open_as(&(struct db_options){
-		.path = kit.path, .busy_timeout_ms = 50, .integrity = true });
-}
-
-static sqlite3 *other(void)
-{
-	sqlite3 *o = NULL;
-
-	ck_assert_int_eq(sqlite3_open(kit.path, &o), SQLITE_OK);
-	return o;
-}
-
-static void other_exec(sqlite3 *o, const char *sql)
-{
-	ck_assert_msg(sqlite3_exec(o, sql, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", sql,
-		      sqlite3_errmsg(o));
-}
-
-static void overwrite(long at, const void *bytes, size_t n)
-{
-	int fd = open(kit.path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(pwrite(fd, bytes, n, at), (ssize_t)n);
-	(void)close(fd);
-}
-
-/* checksums of the database and its -wal, by another process */
-static char *sums(void)
-{
-	char line[512], *text = kit_printf("%s", "");
-	FILE *p = popen(kit_printf("cksum '%s' '%s-wal' 2>&1", kit.path, kit.path), "re");
-
-	ck_assert_ptr_nonnull(p);
-	while (fgets(line, sizeof(line), p))
-		text = kit_printf("%s%s", text, line);
-	(void)pclose(p);
-	return text;
+	return connection_as(&(struct db_options){ .path = kit.path, .busy_timeout_ms = 50 });
 }
 
 /* ---- db_open ------------------------------------------------------------------------------
@@ -82,10 +35,10 @@ START_TEST(open_missing_and_empty)
 	ck_assert_str_ne(kit.e.text, "");
 	ck_assert_ptr_null(kit.db);
 	ck_assert_int_ne(access(kit.path, F_OK), 0); /* nothing was made */
-	overwrite(0, "", 0);
+	connection_overwrite(0, "", 0);
 	ck_assert_int_eq(try_open(), DB_MISSING);
 	opt.create = true;
-	ck_assert_int_eq(open_as(&opt), 0);
+	ck_assert_int_eq(connection_as(&opt), 0);
 	ck_assert_int_eq(db_run(kit.db, &kit.e, "CREATE TABLE t (a)", ""), 0);
 }
 END_TEST
@@ -102,7 +55,8 @@ START_TEST(open_refuses_what_is_no_file)
 	ck_assert_int_eq(symlink("kanban.db", kit.path), 0);
 	ck_assert_int_eq(try_open(), -ELOOP);
 	ck_assert_int_eq(unlink(kit.path), 0);
-	ck_assert_int_eq(open_as(&(struct db_options){ .path = "/proc/self/mem/x" }), -ENOTDIR);
+	ck_assert_int_eq(connection_as(&(struct db_options){ .path = "/proc/self/mem/x" }),
+			 -ENOTDIR);
 }
 END_TEST
 
@@ -115,12 +69,12 @@ START_TEST(open_refuses_foreign_bytes)
 
 	for (size_t i = 0; i < 4; i++) {
 		(void)unlink(kit.path);
-		overwrite(0, texts[i], strlen(texts[i]));
+		connection_overwrite(0, texts[i], strlen(texts[i]));
 		ck_assert_int_eq(try_open(), DB_CORRUPT);
 		ck_assert_str_ne(kit.e.text, "");
 	}
 	/* the right first line and rubbish after it: SQLite is the judge */
-	overwrite(0, "SQLite format 3\0rubbish rubbish rubbish rubbish rubbish", 55);
+	connection_overwrite(0, "SQLite format 3\0rubbish rubbish rubbish rubbish rubbish", 55);
 	ck_assert_int_eq(try_open(), DB_CORRUPT);
 }
 END_TEST
@@ -215,10 +169,11 @@ START_TEST(integrity_finds_a_damaged_page)
 	for (int i = 0; i < 200; i++)
 		kit_task(kit_printf("t_%08d", i), "done", "body = hex(zeroblob(400))");
 	memset(junk, 0x5a, sizeof(junk));
-	overwrite(4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") -
-			   1),
-		  junk, sizeof(junk));
-	ck_assert_int_eq(try_integrity(), DB_CORRUPT);
+	connection_overwrite(
+		4096L * (kit_int("SELECT rootpage FROM sqlite_schema WHERE name = 'tasks'") -
+			 1),
+		junk, sizeof(junk));
+	ck_assert_int_eq(connection_integrity(), DB_CORRUPT);
 	ck_assert_ptr_null(kit.db);
 	ck_assert_str_ne(kit.e.text, "");
 	/* without the check the open succeeds, and the first use says so */
@@ -235,7 +190,7 @@ START_TEST(integrity_finds_a_wrong_index)
 	kit_sql("PRAGMA writable_schema = ON;"
 		"UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE"
 		" name = 'idx_tasks_tenant') WHERE name = 'idx_tasks_status'");
-	ck_assert_int_eq(try_integrity(), DB_CORRUPT);
+	ck_assert_int_eq(connection_integrity(), DB_CORRUPT);
 	ck_assert_ptr_null(strchr(kit.e.text, '\n'));
 }
 END_TEST
@@ -383,178 +338,6 @@ START_TEST(hostile_values_pass_through)
 }
 END_TEST
 
-/* ---- the classifier -----------------------------------------------------------------------
- */
-
-static const char sql_comment[] =
-	"INSERT INTO task_comments (task_id, author, body, created_at)"
-	" VALUES ('t', 'a', ?1, 1)";
-
-START_TEST(classify_busy)
-{
-	sqlite3 *o;
-	uint64_t from;
-
-	kit_board(0);
-	o = other();
-	kit_open();
-	other_exec(o, "BEGIN EXCLUSIVE");
-	from = clock_mono_ms();
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), DB_TRANSIENT);
-	ck_assert_uint_ge(clock_mono_ms() - from, 5 * 50); /* five tries of the busy timeout */
-	ck_assert_uint_lt(clock_mono_ms() - from, 20000);
-	ck_assert_ptr_nonnull(strstr(kit.e.text, "another process holds"));
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT count(*) FROM tasks", ""),
-			 DB_TRANSIENT);
-	other_exec(o, "COMMIT");
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	db_rollback(kit.db);
-	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
-}
-END_TEST
-
-START_TEST(classify_cancel)
-{
-	static const char endless[] =
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-		" SELECT count(*) FROM n";
-	atomic_bool cancel = false;
-	struct db_options opt = { .path = kit.path,
-				  .busy_timeout_ms = 60000,
-				  .cancel = &cancel };
-	sqlite3 *o;
-
-	kit_board(0);
-	o = other();
-	ck_assert_int_eq(open_as(&opt), 0);
-	atomic_store(&cancel, true);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, endless, ""), DB_TRANSIENT);
-	ck_assert_str_eq(kit.e.text, "cancelled");
-	other_exec(o, "BEGIN EXCLUSIVE"); /* a busy wait ends at once, too */
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), DB_TRANSIENT);
-	other_exec(o, "COMMIT");
-	atomic_store(&cancel, false);
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_int_eq(db_commit(kit.db, &kit.e), 0);
-	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
-	kit_close(); /* @cancel is on this stack */
-}
-END_TEST
-
-START_TEST(classify_full)
-{
-	static const char small[] = "PRAGMA max_page_count = 1",
-			  big[] = "PRAGMA max_page_count = 9999";
-	char *text = kit_printf("%*s", 100000, "x");
-
-	kit_board(0);
-	kit_open();
-	ck_assert_int_eq(db_run(kit.db, &kit.e, small, ""), 0);
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", text), DB_TRANSIENT);
-	ck_assert_ptr_nonnull(strstr(kit.e.text, "disk full"));
-	db_rollback(kit.db); /* whether SQLite did so already or not */
-	db_rollback(kit.db);
-	ck_assert(sqlite3_get_autocommit(db_handle(kit.db)));
-	ck_assert_int_eq(db_run(kit.db, &kit.e, big, ""), 0);
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", text), 0);
-	ck_assert_int_eq(db_commit(kit.db, &kit.e), 0);
-	ck_list("1", "SELECT count(*) FROM task_comments");
-}
-END_TEST
-
-static int deny(void *arg, int action, const char *a, const char *b, const char *c,
-		const char *d)
-{
-	(void)arg, (void)a, (void)b, (void)c, (void)d;
-	return action == SQLITE_DELETE ? SQLITE_DENY : SQLITE_OK;
-}
-
-START_TEST(classify_what_is_final)
-{
-	static const char only[] = "PRAGMA query_only = ON",
-			  not_only[] = "PRAGMA query_only = OFF";
-	static const char twice[] = "INSERT INTO task_links VALUES ('a', 'b')";
-
-	kit_board(0);
-	kit_open();
-	ck_assert_int_eq(db_run(kit.db, &kit.e, only, ""), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "x"), -EROFS);
-	ck_assert_ptr_nonnull(strstr(kit.e.text, "read-only"));
-	ck_assert_int_eq(db_run(kit.db, &kit.e, not_only, ""), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, twice, ""), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, twice, ""), -EEXIST);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT no_such FROM tasks", ""),
-			 DB_SCHEMA_BAD);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT 1 FROM no_such_table", ""),
-			 DB_SCHEMA_BAD);
-	ck_assert_int_eq(sqlite3_set_authorizer(db_handle(kit.db), deny, NULL), SQLITE_OK);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "DELETE FROM tasks", ""), -EACCES);
-	ck_assert_int_eq(sqlite3_set_authorizer(db_handle(kit.db), NULL, NULL), SQLITE_OK);
-	(void)sqlite3_limit(db_handle(kit.db), SQLITE_LIMIT_LENGTH, 1000);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", kit_printf("%*s", 2000, "x")),
-			 -E2BIG);
-}
-END_TEST
-
-/* The file was removed under the connection: come back and look again. */
-START_TEST(classify_moved)
-{
-	kit_board(0);
-	kit_open();
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "x"), 0);
-	ck_assert_int_eq(unlink(kit.path), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "x"), DB_TRANSIENT);
-	ck_assert_ptr_nonnull(strstr(kit.e.text, "read-only"));
-}
-END_TEST
-
-START_TEST(classify_ioerr)
-{
-	struct rlimit old, little = { 0 };
-	char *text = kit_printf("%*s", 100000, "x");
-
-	kit_board(0);
-	kit_open();
-	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
-	little = old;
-	little.rlim_cur = 8192;
-	(void)signal(SIGXFSZ, SIG_IGN);
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	int r = db_run(kit.db, &kit.e, sql_comment, "t", text);
-
-	if (r == 0)
-		r = db_commit(kit.db, &kit.e);
-	db_rollback(kit.db);
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
-	ck_assert_int_eq(r, DB_TRANSIENT);
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "x"), 0);
-	ck_assert_int_eq(db_commit(kit.db, &kit.e), 0);
-	kit_close();
-	ck_assert_int_eq(try_integrity(), 0);
-	ck_list("1", "SELECT count(*) FROM task_comments");
-}
-END_TEST
-
-START_TEST(classify_corrupt)
-{
-	static const char read_all[] = "SELECT sum(length(body)) FROM task_comments";
-	char zero[4096 * 3] = "";
-
-	kit_board(0);
-	kit_sql("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)"
-		" INSERT INTO task_comments (task_id, author, body, created_at)"
-		" SELECT 't', 'a', hex(zeroblob(400)), i FROM n");
-	overwrite(4096L * (kit_int("PRAGMA page_count") - 3), zero, sizeof(zero));
-	kit_open();
-	ck_assert_int_eq(db_run(kit.db, &kit.e, read_all, ""), DB_CORRUPT);
-	ck_assert_int_eq(try_integrity(), DB_CORRUPT);
-}
-END_TEST
-
 /* ---- transactions -------------------------------------------------------------------------
  */
 
@@ -565,14 +348,14 @@ START_TEST(commit_busy_is_rolled_back)
 
 	kit_board(0);
 	kit_task("t_1", "done", NULL);
-	o = other();
+	o = connection_other();
 	kit_open();
-	other_exec(o, "BEGIN; SELECT * FROM tasks");
+	connection_exec(o, "BEGIN; SELECT * FROM tasks");
 	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
 	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "x"), 0);
 	ck_assert_int_eq(db_commit(kit.db, &kit.e), DB_TRANSIENT);
 	ck_assert(sqlite3_get_autocommit(db_handle(kit.db)));
-	other_exec(o, "COMMIT");
+	connection_exec(o, "COMMIT");
 	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
 	ck_list("0", "SELECT count(*) FROM task_comments");
 	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
@@ -615,137 +398,6 @@ END_TEST
 /* ---- checkpoints --------------------------------------------------------------------------
  */
 
-static sqlite3 *wal_with_frames(void)
-{
-	sqlite3 *o;
-
-	kit_board(KIT_WAL);
-	o = other();
-	other_exec(o,
-		   "PRAGMA wal_autocheckpoint = 0; INSERT INTO task_comments (task_id, author,"
-		   " body, created_at) VALUES ('t', 'a', hex(zeroblob(20000)), 1)");
-	kit_open();
-	return o;
-}
-
-START_TEST(checkpoint_truncates)
-{
-	sqlite3 *o = wal_with_frames();
-	struct stat st;
-
-	ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), 0);
-	ck_assert_int_eq(stat(kit_printf("%s-wal", kit.path), &st), 0);
-	ck_assert_int_eq(st.st_size, 0);
-	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
-	kit_close();
-	ck_list("1|40000", "SELECT count(*), length(body) FROM task_comments");
-}
-END_TEST
-
-/* While somebody holds the writer lock not one byte is written: no passive checkpoint. */
-START_TEST(checkpoint_is_never_passive)
-{
-	sqlite3 *o = wal_with_frames();
-	char *before;
-
-	other_exec(o, "BEGIN IMMEDIATE");
-	before = sums();
-	ck_assert_ptr_nonnull(strstr(before, "-wal"));
-	for (int i = 0; i < 3; i++) {
-		ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), DB_TRANSIENT);
-		ck_assert_str_eq(sums(), before);
-	}
-	/* the connection is as good as before */
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT count(*) FROM tasks", ""), 0);
-	ck_assert_int_eq(db_begin(kit.db, &kit.e), DB_TRANSIENT);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, "SELECT count(*) FROM tasks", ""), 0);
-	other_exec(o, "COMMIT");
-	ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), 0);
-	ck_assert_str_ne(sums(), before);
-	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
-}
-END_TEST
-
-START_TEST(checkpoint_waits_for_readers)
-{
-	sqlite3 *o = wal_with_frames(), *w = other();
-
-	other_exec(o, "BEGIN; SELECT count(*) FROM task_comments");
-	other_exec(w, "PRAGMA wal_autocheckpoint = 0; DELETE FROM task_comments");
-	ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), DB_TRANSIENT);
-	/* and gives the writer lock back */
-	other_exec(w, "BEGIN IMMEDIATE; COMMIT");
-	other_exec(o, "COMMIT");
-	ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), 0);
-	ck_assert_int_eq(sqlite3_close(o), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_close(w), SQLITE_OK);
-}
-END_TEST
-
-START_TEST(checkpoint_is_for_wal)
-{
-	kit_board(0);
-	kit_open();
-	ck_assert_int_eq(db_begin(kit.db, &kit.e),
-			 0); /* even in a transaction: nothing to do */
-	ck_assert_int_eq(db_checkpoint(kit.db, &kit.e), 0);
-	db_rollback(kit.db);
-}
-END_TEST
-
-START_TEST(our_commits_do_not_checkpoint)
-{
-	struct stat before, after;
-
-	kit_board(KIT_WAL);
-	kit_open();
-	ck_assert_int_eq(stat(kit.path, &before), 0);
-	for (int i = 0; i < 200; i++)
-		ck_assert_int_eq(
-			db_run(kit.db, &kit.e, sql_comment, "t", kit_printf("%*s", 9000, "x")),
-			0);
-	ck_assert_int_eq(stat(kit.path, &after), 0);
-	if (db_wal_reset_bug())
-		ck_assert_int_eq(after.st_size, before.st_size);
-}
-END_TEST
-
-START_TEST(leave_wal_or_not)
-{
-	char *wal = kit_printf("%s-wal", kit.path);
-
-	kit_board(KIT_WAL);
-	kit_open();
-	db_leave_wal(kit.db, true);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "x"), 0);
-	kit_close();
-	ck_assert_int_eq(access(wal, F_OK), 0);
-	kit_open();
-	db_leave_wal(kit.db, true);
-	db_leave_wal(kit.db, false);
-	ck_assert_int_eq(db_run(kit.db, &kit.e, sql_comment, "t", "y"), 0);
-	kit_close();
-	ck_assert_int_ne(access(wal, F_OK), 0);
-	ck_list("2", "SELECT count(*) FROM task_comments");
-}
-END_TEST
-
-/* https://sqlite.org/wal.html#walresetbug: 3.7.0 to 3.51.2, but 3.50.7 and 3.44.6 on */
-START_TEST(versions_with_the_wal_reset_bug)
-{
-	static const int with[] = { 3007000, 3008003, 3040001, 3044005, 3045000,
-				    3046001, 3050006, 3051000, 3051002 };
-	static const int without[] = { 3006023, 3044006, 3044009, 3050007,
-				       3050009, 3051003, 3052000 };
-
-	for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++)
-		ck_assert_msg(db_wal_reset_bug_in(with[i]), "%d", with[i]);
-	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
-		ck_assert_msg(!db_wal_reset_bug_in(without[i]), "%d", without[i]);
-	ck_assert(db_wal_reset_bug() == db_wal_reset_bug_in(sqlite3_libversion_number()));
-}
-END_TEST
-
 START_TEST(library)
 {
 	const int v = sqlite3_libversion_number();
@@ -764,9 +416,6 @@ KIT_SUITE("db", open_missing_and_empty, open_refuses_what_is_no_file,
 	  open_sets_pragmas_and_no_journal_mode, integrity_finds_a_damaged_page,
 	  integrity_finds_a_wrong_index, features_of_releases,
 	  statements_expand_for_their_board, statements_are_cached_by_address,
-	  statements_bind_what_they_have, hostile_values_pass_through, classify_busy,
-	  classify_cancel, classify_full, classify_what_is_final, classify_moved,
-	  classify_ioerr, classify_corrupt, commit_busy_is_rolled_back, free_rolls_back,
-	  data_version_tells_others_from_us, checkpoint_truncates, checkpoint_is_never_passive,
-	  checkpoint_waits_for_readers, checkpoint_is_for_wal, our_commits_do_not_checkpoint,
-	  leave_wal_or_not, versions_with_the_wal_reset_bug, library)
+	  statements_bind_what_they_have, hostile_values_pass_through,
+	  commit_busy_is_rolled_back, free_rolls_back, data_version_tells_others_from_us,
+	  library)

@@ -286,6 +286,24 @@ START_TEST(boards_come_and_go)
 }
 END_TEST
 
+/* SQLite keeps what is beside a link where that leads to. */
+START_TEST(a_link_has_its_wal_elsewhere)
+{
+	put("elsewhere/real.db", "x");
+	put("elsewhere/real.db-wal", "wal");
+	put("kanban/boards/a/board.json", "{}");
+	ck_assert_int_eq(
+		symlink("../../../elsewhere/real.db", in_root("kanban/boards/a/kanban.db")), 0);
+	ck_assert_int_eq(symlink("elsewhere/real.db", in_root("kanban.db")), 0);
+	discover();
+	ck_assert_uint_eq(board("a")->wal.size, 3);
+	ck_assert_uint_eq(board("default")->wal.size, 3);
+	put("elsewhere/real.db-wal", "longer");
+	discover();
+	ck_assert_uint_eq(board("a")->wal.size, 6);
+}
+END_TEST
+
 START_TEST(duplicates)
 {
 	put("kanban.db", "x");
@@ -373,7 +391,8 @@ START_TEST(steady_state_reads_nothing)
 }
 END_TEST
 
-/* ---- discover_one, discover_db_path -------------------------------------------------------
+/* ---- discover_one, board_place_db_path
+ * -------------------------------------------------------
  */
 
 START_TEST(one)
@@ -421,7 +440,7 @@ START_TEST(db_path)
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
-		char *path = discover_db_path(t[i].root, t[i].pin, t[i].slug);
+		char *path = board_place_db_path(t[i].root, t[i].pin, t[i].slug);
 
 		ck_assert_str_eq(path, t[i].want);
 		free(path);
@@ -429,7 +448,7 @@ START_TEST(db_path)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const struct {
 		const char *name;
@@ -442,6 +461,7 @@ int main(void)
 		{ "hostile board.json", board_json_hostile },
 		{ "half a board.json", half_a_board_json_keeps_what_was_said },
 		{ "come and go", boards_come_and_go },
+		{ "a_link_has_its_wal_elsewhere", a_link_has_its_wal_elsewhere },
 		{ "duplicates", duplicates },
 		{ "pinned", pinned },
 		{ "errors", errors },
@@ -458,5 +478,5 @@ int main(void)
 		tcase_add_test(tc, cases[i].test);
 		suite_add_tcase(s, tc);
 	}
-	return suite_main(s);
+	return s;
 }

@@ -1,7 +1,7 @@
 /* What becomes of tasks by kanbanctl, row by row, and that nothing is written on a refusal. */
 #include <check.h>
-#include <errno.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +47,8 @@ START_TEST(complete_running)
 	running();
 	ck_assert_msg(edit_complete(db, "t_run", &worker, "the résult", " First line.\nSecond.",
 				    "{\"changed_files\": [\"a\"], \"tests_run\": 5}", &done,
-				    &err) == 0,
-		      "%s", err.text);
+				    &refusal) == 0,
+		      "%s", refusal.text);
 	ck_assert_str_eq(done.status, "done");
 	ck_assert_int_eq(done.run, 7);
 	same("SELECT status, completed_at, result, claim_lock, claim_expires, worker_pid,"
@@ -60,7 +60,7 @@ START_TEST(complete_running)
 	     " claim_expires, worker_pid, worker_started_at FROM task_runs",
 	     "done|completed| First line.\nSecond.|{\"changed_files\": [\"a\"], \"tests_run\": "
 	     "5}|-"
-	     "|2|1800000000|-|-|-|boot|1");
+	     "|2|1800000000|h:1|-|4242|boot|1");
 	same("SELECT run_id, kind, payload, created_at FROM task_events WHERE kind <> "
 	     "'claimed'",
 	     "7|completed|{\"result_len\": 10, \"summary\": \"First line.\"}|1800000000");
@@ -70,9 +70,9 @@ END_TEST
 START_TEST(complete_defaults)
 {
 	running();
-	ck_assert_int_eq(
-		edit_complete(db, "t_run", &nobody, "only a result", NULL, "{}", &done, &err),
-		0);
+	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "only a result", NULL, "{}", &done,
+				       &refusal),
+			 0);
 	same("SELECT summary, metadata FROM task_runs", "only a result|-");
 	same("SELECT payload FROM task_events WHERE kind = 'completed'",
 	     "{\"result_len\": 13, \"summary\": \"only a result\"}");
@@ -82,7 +82,8 @@ END_TEST
 START_TEST(complete_bare)
 {
 	running();
-	ck_assert_int_eq(edit_complete(db, "t_run", &worker, NULL, NULL, NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, NULL, NULL, NULL, &done, &refusal),
+			 0);
 	same("SELECT status, result FROM tasks", "done|-");
 	same("SELECT status, summary FROM task_runs", "done|-");
 	same("SELECT payload FROM task_events WHERE kind = 'completed'",
@@ -99,7 +100,7 @@ START_TEST(complete_artifacts_and_long_line)
 	running();
 	ck_assert_int_eq(edit_complete(db, "t_run", &worker, NULL, line,
 				       "{\"artifacts\": [\"/a\", \" \", 7, \" /b \"]}", &done,
-				       &err),
+				       &refusal),
 			 0);
 	same("SELECT json_extract(payload, '$.artifacts'), length(json_extract(payload,"
 	     " '$.summary')) FROM task_events WHERE kind = 'completed'",
@@ -110,15 +111,46 @@ END_TEST
 START_TEST(complete_without_a_run)
 {
 	add(&(struct edit_task){ .title = "x", .assignee = "bob" });
-	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, "by hand", NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, "by hand", NULL, &done, &refusal),
+			 0);
 	same("SELECT status, outcome, profile, summary, started_at, ended_at FROM task_runs",
 	     "completed|completed|bob|by hand|1800000000|1800000000");
 	same("SELECT run_id FROM task_events WHERE kind = 'completed'", "1");
 	/* nothing handed over: no run either */
 	add(&(struct edit_task){ .title = "y" });
-	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, NULL, NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, NULL, NULL, &done, &refusal), 0);
 	ck_assert_int_eq(done.run, 0);
 	same("SELECT COUNT(*) FROM task_runs", "1");
+}
+END_TEST
+
+/* A contract that only Hermes can check. */
+START_TEST(complete_with_a_contract)
+{
+	running();
+	sql("UPDATE tasks SET completion_contract = 'pr-merged'");
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
+			 EDIT_REFUSED);
+	ck_assert_ptr_nonnull(strstr(refusal.text, "pr-merged"));
+	same("SELECT status FROM tasks", "running");
+	sql("UPDATE tasks SET completion_contract = 'local-only'");
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
+			 0);
+	ck_assert_str_eq(done.notice, "");
+}
+END_TEST
+
+/* Done, but not silently: nothing said, or under a claim that is still good. */
+START_TEST(complete_with_a_notice)
+{
+	running();
+	sql("UPDATE tasks SET claim_expires = 1800000900");
+	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "r", NULL, NULL, &done, &refusal),
+			 0);
+	ck_assert_msg(strstr(done.notice, "h:1") != NULL, "%s", done.notice);
+	add(&(struct edit_task){ .title = "y" });
+	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, NULL, NULL, &done, &refusal), 0);
+	ck_assert_msg(strstr(done.notice, "neither a summary") != NULL, "%s", done.notice);
 }
 END_TEST
 
@@ -136,25 +168,26 @@ START_TEST(complete_refused)
 		sql(text);
 		before = total();
 		ck_assert_int_eq(
-			edit_complete(db, "t_run", &nobody, "r", NULL, NULL, &done, &err),
+			edit_complete(db, "t_run", &nobody, "r", NULL, NULL, &done, &refusal),
 			EDIT_REFUSED);
-		ck_assert_ptr_nonnull(strstr(err.text, states[i]));
+		ck_assert_ptr_nonnull(strstr(refusal.text, states[i]));
 		ck_assert_int_eq(total(), before);
 	}
-	ck_assert_int_eq(edit_complete(db, "t_none", &nobody, "r", NULL, NULL, &done, &err),
+	ck_assert_int_eq(edit_complete(db, "t_none", &nobody, "r", NULL, NULL, &done, &refusal),
 			 EDIT_NO_TASK);
+	ck_assert_int_eq(edit_complete(db, "../../etc/passwd\n", &nobody, "r", NULL, NULL,
+				       &done, &refusal),
+			 EDIT_NO_TASK);
+	ck_assert_ptr_null(strchr(refusal.text, '\n'));
+	ck_assert_int_eq(edit_complete(db, "\xFF", &nobody, "r", NULL, NULL, &done, &refusal),
+			 EDIT_INVALID);
+	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "r", NULL, "[1]", &done, &refusal),
+			 EDIT_INVALID);
+	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "r", NULL, "{", &done, &refusal),
+			 EDIT_INVALID);
 	ck_assert_int_eq(
-		edit_complete(db, "../../etc/passwd\n", &nobody, "r", NULL, NULL, &done, &err),
-		EDIT_NO_TASK);
-	ck_assert_ptr_null(strchr(err.text, '\n'));
-	ck_assert_int_eq(edit_complete(db, "\xFF", &nobody, "r", NULL, NULL, &done, &err),
-			 EDIT_INVALID);
-	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "r", NULL, "[1]", &done, &err),
-			 EDIT_INVALID);
-	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "r", NULL, "{", &done, &err),
-			 EDIT_INVALID);
-	ck_assert_int_eq(edit_complete(db, "t_run", &nobody, "\xFF", NULL, NULL, &done, &err),
-			 EDIT_INVALID);
+		edit_complete(db, "t_run", &nobody, "\xFF", NULL, NULL, &done, &refusal),
+		EDIT_INVALID);
 	/* no transaction is left open */
 	ck_assert_int_eq(sqlite3_get_autocommit(db_handle(db)), 1);
 }
@@ -165,10 +198,11 @@ START_TEST(complete_open_parent)
 	running();
 	add(&(struct edit_task){ .title = "parent" });
 	sql("INSERT INTO task_links SELECT id, 't_run' FROM tasks WHERE title = 'parent'");
-	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &err),
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
 			 EDIT_REFUSED);
 	sql("UPDATE tasks SET status = 'archived' WHERE title = 'parent'");
-	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
+			 0);
 }
 END_TEST
 
@@ -180,23 +214,25 @@ START_TEST(stale_worker)
 
 	running();
 	before = total();
-	ck_assert_int_eq(edit_complete(db, "t_run", &old_run, "r", NULL, NULL, &done, &err),
+	ck_assert_int_eq(edit_complete(db, "t_run", &old_run, "r", NULL, NULL, &done, &refusal),
 			 EDIT_REFUSED);
-	ck_assert_ptr_nonnull(strstr(err.text, "run 6"));
-	ck_assert_ptr_nonnull(strstr(err.text, "run 7"));
-	ck_assert_int_eq(edit_complete(db, "t_run", &old_lock, "r", NULL, NULL, &done, &err),
+	ck_assert_ptr_nonnull(strstr(refusal.text, "run 6"));
+	ck_assert_ptr_nonnull(strstr(refusal.text, "run 7"));
+	ck_assert_int_eq(
+		edit_complete(db, "t_run", &old_lock, "r", NULL, NULL, &done, &refusal),
+		EDIT_REFUSED);
+	ck_assert_ptr_nonnull(strstr(refusal.text, "h:9"));
+	ck_assert_int_eq(edit_block(db, "t_run", &old_run, "r", NULL, &done, &refusal),
 			 EDIT_REFUSED);
-	ck_assert_ptr_nonnull(strstr(err.text, "h:9"));
-	ck_assert_int_eq(edit_block(db, "t_run", &old_run, "r", NULL, &done, &err),
-			 EDIT_REFUSED);
-	ck_assert_int_eq(edit_heartbeat(db, "t_run", &old_lock, NULL, 900, &done, &err),
+	ck_assert_int_eq(edit_heartbeat(db, "t_run", &old_lock, NULL, 900, &done, &refusal),
 			 EDIT_REFUSED);
 	ck_assert_int_eq(total(), before);
 	/* the task is over: that is said, not the number of a run */
-	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &err), 0);
-	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &err),
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
+			 0);
+	ck_assert_int_eq(edit_complete(db, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
 			 EDIT_REFUSED);
-	ck_assert_ptr_nonnull(strstr(err.text, "done"));
+	ck_assert_ptr_nonnull(strstr(refusal.text, "done"));
 }
 END_TEST
 
@@ -217,16 +253,16 @@ START_TEST(two_at_once)
 			if (pids[i] == 0) {
 				const struct db_options opt = { .path = edit_path,
 								.busy_timeout_ms = 5000 };
-				struct error why = ERROR_NULL;
+				struct error e = ERROR_NULL;
 				struct db *mine = NULL;
 				char c;
 				int r;
 
 				close(go[1]);
-				r = db_open(&mine, &opt, &why);
+				r = db_open(&mine, &opt, &e);
 				if (r == 0 && read(go[0], &c, 1) >= 0)
 					r = edit_complete(mine, "t_run", &worker, "r", NULL,
-							  NULL, &done, &why);
+							  NULL, &done, &e);
 				db_free(mine);
 				_exit(r == 0 ? 0 : r == EDIT_REFUSED ? 1 : 2);
 			}
@@ -255,13 +291,14 @@ END_TEST
 START_TEST(block_running)
 {
 	running();
-	ck_assert_int_eq(edit_block(db, "t_run", &worker, "no access", NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_block(db, "t_run", &worker, "no access", NULL, &done, &refusal),
+			 0);
 	ck_assert_str_eq(done.status, "blocked");
 	same("SELECT status, claim_lock, claim_expires, worker_pid, current_run_id, block_kind,"
 	     " block_recurrences, consecutive_failures, last_failure_error FROM tasks",
 	     "blocked|-|-|-|-|-|1|1|pid 1 not alive");
 	same("SELECT status, outcome, summary, metadata, ended_at, claim_lock FROM task_runs",
-	     "blocked|blocked|no access|-|1800000000|-");
+	     "blocked|blocked|no access|-|1800000000|h:1");
 	same("SELECT run_id, kind, payload FROM task_events WHERE kind <> 'claimed'",
 	     "7|blocked|{\"reason\": \"no access\", \"kind\": null, \"recurrences\": 1}");
 }
@@ -270,14 +307,15 @@ END_TEST
 START_TEST(block_kinds)
 {
 	running();
-	ck_assert_int_eq(edit_block(db, "t_run", &worker, "r", "dependency", &done, &err), 0);
+	ck_assert_int_eq(edit_block(db, "t_run", &worker, "r", "dependency", &done, &refusal),
+			 0);
 	ck_assert_str_eq(done.status, "todo");
 	same("SELECT status, block_kind, block_recurrences FROM tasks", "todo|dependency|0");
 	same("SELECT kind, payload FROM task_events WHERE kind <> 'claimed'",
 	     "dependency_wait|{\"reason\": \"r\", \"kind\": \"dependency\"}");
-	ck_assert_int_eq(edit_block(db, "t_run", &nobody, "r", "whim", &done, &err),
+	ck_assert_int_eq(edit_block(db, "t_run", &nobody, "r", "whim", &done, &refusal),
 			 EDIT_INVALID);
-	ck_assert_int_eq(edit_block(db, "t_run", &nobody, "r", NULL, &done, &err),
+	ck_assert_int_eq(edit_block(db, "t_run", &nobody, "r", NULL, &done, &refusal),
 			 EDIT_REFUSED);
 }
 END_TEST
@@ -286,20 +324,20 @@ END_TEST
 START_TEST(block_loop)
 {
 	add(&(struct edit_task){ .title = "x" });
-	ck_assert_int_eq(edit_block(db, id, &nobody, "a", "transient", &done, &err), 0);
+	ck_assert_int_eq(edit_block(db, id, &nobody, "a", "transient", &done, &refusal), 0);
 	ck_assert_str_eq(done.status, "blocked");
-	ck_assert_int_eq(edit_unblock(db, id, &nobody, &done, &err), 0);
-	ck_assert_int_eq(edit_block(db, id, &nobody, "b", "capability", &done, &err), 0);
+	ck_assert_int_eq(edit_unblock(db, id, &nobody, &done, &refusal), 0);
+	ck_assert_int_eq(edit_block(db, id, &nobody, "b", "capability", &done, &refusal), 0);
 	ck_assert_str_eq(done.status, "blocked");
-	ck_assert_int_eq(edit_unblock(db, id, &nobody, &done, &err), 0);
-	ck_assert_int_eq(edit_block(db, id, &nobody, "c", "capability", &done, &err), 0);
+	ck_assert_int_eq(edit_unblock(db, id, &nobody, &done, &refusal), 0);
+	ck_assert_int_eq(edit_block(db, id, &nobody, "c", "capability", &done, &refusal), 0);
 	ck_assert_str_eq(done.status, "triage");
 	same("SELECT payload FROM task_events WHERE kind = 'block_loop_detected'",
 	     "{\"reason\": \"c\", \"kind\": \"capability\", \"recurrences\": 2, \"limit\": 2}");
-	ck_assert_int_eq(edit_unblock(db, id, &nobody, &done, &err), EDIT_REFUSED);
+	ck_assert_int_eq(edit_unblock(db, id, &nobody, &done, &refusal), EDIT_REFUSED);
 	/* done wipes the count */
 	sql("UPDATE tasks SET status = 'ready'");
-	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, NULL, NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, NULL, NULL, &done, &refusal), 0);
 	same("SELECT block_kind, block_recurrences FROM tasks", "-|0");
 }
 END_TEST
@@ -307,8 +345,8 @@ END_TEST
 START_TEST(unblock_lanes)
 {
 	running();
-	ck_assert_int_eq(edit_block(db, "t_run", &worker, "x", NULL, &done, &err), 0);
-	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &err), 0);
+	ck_assert_int_eq(edit_block(db, "t_run", &worker, "x", NULL, &done, &refusal), 0);
+	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &refusal), 0);
 	ck_assert_str_eq(done.status, "ready");
 	same("SELECT status, consecutive_failures, last_failure_error FROM tasks", "ready|0|-");
 	same("SELECT run_id, payload FROM task_events WHERE kind = 'unblocked'", "-|-");
@@ -316,11 +354,11 @@ START_TEST(unblock_lanes)
 	add(&(struct edit_task){ .title = "parent" });
 	sql("INSERT INTO task_links SELECT id, 't_run' FROM tasks WHERE title = 'parent';"
 	    "UPDATE tasks SET status = 'scheduled' WHERE id = 't_run'");
-	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &err), 0);
+	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &refusal), 0);
 	ck_assert_str_eq(done.status, "todo");
 	same("SELECT payload FROM task_events WHERE kind = 'unblocked' AND payload NOT NULL",
 	     "{\"status\": \"todo\", \"resume_status\": \"ready\"}");
-	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &err), EDIT_REFUSED);
+	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &refusal), EDIT_REFUSED);
 }
 END_TEST
 
@@ -329,11 +367,11 @@ START_TEST(unblock_to_review)
 	running();
 	sql("UPDATE task_events SET payload = '{\"lock\": \"h:1\", \"source_status\": "
 	    "\"review\"}'");
-	ck_assert_int_eq(edit_block(db, "t_run", &worker, "x", NULL, &done, &err), 0);
+	ck_assert_int_eq(edit_block(db, "t_run", &worker, "x", NULL, &done, &refusal), 0);
 	same("SELECT payload FROM task_events WHERE kind = 'blocked'",
 	     "{\"reason\": \"x\", \"kind\": null, \"recurrences\": 1, \"source_status\": "
 	     "\"review\"}");
-	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &err), 0);
+	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &refusal), 0);
 	ck_assert_str_eq(done.status, "review");
 }
 END_TEST
@@ -342,10 +380,10 @@ START_TEST(unblock_closes_a_leaked_run)
 {
 	running();
 	sql("UPDATE tasks SET status = 'blocked', claim_lock = NULL");
-	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &err), 0);
+	ck_assert_int_eq(edit_unblock(db, "t_run", &nobody, &done, &refusal), 0);
 	same("SELECT current_run_id FROM tasks", "-");
 	same("SELECT status, outcome, ended_at, summary, claim_lock FROM task_runs",
-	     "reclaimed|reclaimed|1800000000|invariant recovery on unblock|-");
+	     "reclaimed|reclaimed|1800000000|invariant recovery on unblock|h:1");
 }
 END_TEST
 
@@ -355,23 +393,24 @@ END_TEST
 START_TEST(heartbeat)
 {
 	running();
-	ck_assert_int_eq(edit_heartbeat(db, "t_run", &worker, "halfway", 900, &done, &err), 0);
+	ck_assert_int_eq(edit_heartbeat(db, "t_run", &worker, "halfway", 900, &done, &refusal),
+			 0);
 	same("SELECT last_heartbeat_at, claim_expires FROM tasks", "1800000000|1800000900");
 	same("SELECT last_heartbeat_at, claim_expires FROM task_runs", "1800000000|1800000900");
 	same("SELECT run_id, payload FROM task_events WHERE kind = 'heartbeat'",
 	     "7|{\"note\": \"halfway\"}");
 	/* a claim is never cut */
-	ck_assert_int_eq(edit_heartbeat(db, "t_run", &worker, NULL, 10, &done, &err), 0);
+	ck_assert_int_eq(edit_heartbeat(db, "t_run", &worker, NULL, 10, &done, &refusal), 0);
 	same("SELECT claim_expires FROM tasks", "1800000900");
 	same("SELECT payload FROM task_events WHERE kind = 'heartbeat' ORDER BY id DESC LIMIT "
 	     "1",
 	     "-");
 	/* who is no worker extends nothing */
 	sql("UPDATE tasks SET claim_expires = 5");
-	ck_assert_int_eq(edit_heartbeat(db, "t_run", &nobody, "", 900, &done, &err), 0);
+	ck_assert_int_eq(edit_heartbeat(db, "t_run", &nobody, "", 900, &done, &refusal), 0);
 	same("SELECT claim_expires FROM tasks", "5");
 	sql("UPDATE tasks SET status = 'ready'");
-	ck_assert_int_eq(edit_heartbeat(db, "t_run", &nobody, NULL, 900, &done, &err),
+	ck_assert_int_eq(edit_heartbeat(db, "t_run", &nobody, NULL, 900, &done, &refusal),
 			 EDIT_REFUSED);
 }
 END_TEST
@@ -379,15 +418,18 @@ END_TEST
 START_TEST(comment)
 {
 	running();
-	ck_assert_int_eq(edit_comment(db, "t_run", NOW, " user ", " Schön \n", &done, &err), 0);
+	ck_assert_int_eq(edit_comment(db, "t_run", NOW, " user ", " Schön \n", &done, &refusal),
+			 0);
 	same("SELECT task_id, author, body, created_at FROM task_comments",
 	     "t_run|user|Schön|1800000000");
 	same("SELECT run_id, payload FROM task_events WHERE kind = 'commented'",
 	     "-|{\"author\": \"user\", \"len\": 8}");
-	ck_assert_int_eq(edit_comment(db, "t_run", NOW, "user", " \n ", &done, &err),
+	ck_assert_int_eq(edit_comment(db, "t_run", NOW, "user", " \n ", &done, &refusal),
 			 EDIT_INVALID);
-	ck_assert_int_eq(edit_comment(db, "t_run", NOW, "", "x", &done, &err), EDIT_INVALID);
-	ck_assert_int_eq(edit_comment(db, "t_none", NOW, "u", "x", &done, &err), EDIT_NO_TASK);
+	ck_assert_int_eq(edit_comment(db, "t_run", NOW, "", "x", &done, &refusal),
+			 EDIT_INVALID);
+	ck_assert_int_eq(edit_comment(db, "t_none", NOW, "u", "x", &done, &refusal),
+			 EDIT_NO_TASK);
 	same("SELECT COUNT(*) FROM task_comments", "1");
 }
 END_TEST
@@ -432,20 +474,22 @@ START_TEST(old_columns)
 	db = open_board();
 	add(&(struct edit_task){ .title = "x", .created_by = "user" });
 	ck_assert_int_eq(edit_add(db, &(struct edit_task){ .title = "x", .max_retries = 1 },
-				  NOW, id, &made, &done, &err),
+				  NOW, id, &made, &done, &refusal),
 			 EDIT_INVALID);
-	ck_assert_ptr_nonnull(strstr(err.text, "max_retries"));
+	ck_assert_ptr_nonnull(strstr(refusal.text, "max_retries"));
 	sql("INSERT INTO tasks (id, title, status, created_at, claim_lock, current_run_id,"
 	    " spawn_failures) VALUES ('t_run', 'T', 'running', 1, 'h:1', 7, 2);"
 	    "INSERT INTO task_runs (id, task_id, status, started_at) VALUES"
 	    " (7, 't_run', 'running', 2)");
-	ck_assert_msg(edit_heartbeat(db, "t_run", &worker, "n", 9, &done, &err) == 0, "%s",
-		      err.text);
-	ck_assert_msg(edit_block(db, "t_run", &worker, "r", NULL, &done, &err) == 0, "%s",
-		      err.text);
-	ck_assert_msg(edit_unblock(db, "t_run", &nobody, &done, &err) == 0, "%s", err.text);
-	ck_assert_msg(edit_complete(db, "t_run", &nobody, "res", NULL, NULL, &done, &err) == 0,
-		      "%s", err.text);
+	ck_assert_msg(edit_heartbeat(db, "t_run", &worker, "n", 9, &done, &refusal) == 0, "%s",
+		      refusal.text);
+	ck_assert_msg(edit_block(db, "t_run", &worker, "r", NULL, &done, &refusal) == 0, "%s",
+		      refusal.text);
+	ck_assert_msg(edit_unblock(db, "t_run", &nobody, &done, &refusal) == 0, "%s",
+		      refusal.text);
+	ck_assert_msg(edit_complete(db, "t_run", &nobody, "res", NULL, NULL, &done, &refusal) ==
+			      0,
+		      "%s", refusal.text);
 	same("SELECT status, spawn_failures FROM tasks WHERE id = 't_run'", "done|0");
 	same("SELECT summary FROM task_runs WHERE outcome = 'completed'", "res");
 }
@@ -460,18 +504,34 @@ START_TEST(busy)
 	struct db *other = NULL;
 
 	running();
-	ck_assert_int_eq(db_open(&other, &opt, &err), 0);
-	ck_assert_int_eq(db_begin(db, &err), 0);
-	ck_assert_int_eq(edit_complete(other, "t_run", &worker, "r", NULL, NULL, &done, &err),
-			 DB_TRANSIENT);
+	ck_assert_int_eq(db_open(&other, &opt, &refusal), 0);
+	ck_assert_int_eq(db_begin(db, &refusal), 0);
+	ck_assert_int_eq(
+		edit_complete(other, "t_run", &worker, "r", NULL, NULL, &done, &refusal),
+		DB_TRANSIENT);
 	db_rollback(db);
-	ck_assert_int_eq(edit_complete(other, "t_run", &worker, "r", NULL, NULL, &done, &err),
-			 0);
+	ck_assert_int_eq(
+		edit_complete(other, "t_run", &worker, "r", NULL, NULL, &done, &refusal), 0);
 	db_free(other);
 }
 END_TEST
 
-int main(void)
+/* What was put off until a time and is unblocked before waits for that time no longer. */
+START_TEST(unblock_forgets_the_time)
+{
+	const struct edit_by by = { .now = NOW };
+
+	sql("ALTER TABLE tasks ADD COLUMN scheduled_at INTEGER");
+	db = db_free(db);
+	db = open_board();
+	add(&(struct edit_task){ .title = "x", .at = NOW + 60 });
+	same("SELECT status || scheduled_at FROM tasks", "scheduled1800000060");
+	ck_assert_int_eq(edit_unblock(db, id, &by, &done, &refusal), 0);
+	same("SELECT status || (scheduled_at IS NULL) FROM tasks", "ready1");
+}
+END_TEST
+
+Suite *test_suite(void)
 {
 	const struct {
 		const char *name;
@@ -483,6 +543,8 @@ int main(void)
 		{ "complete: artifacts", complete_artifacts_and_long_line },
 		{ "complete: no run", complete_without_a_run },
 		{ "complete: refused", complete_refused },
+		{ "complete: contract", complete_with_a_contract },
+		{ "complete: notice", complete_with_a_notice },
 		{ "complete: open parent", complete_open_parent },
 		{ "stale worker", stale_worker },
 		{ "two at once", two_at_once },
@@ -492,6 +554,7 @@ int main(void)
 		{ "unblock: lanes", unblock_lanes },
 		{ "unblock: review", unblock_to_review },
 		{ "unblock: leaked run", unblock_closes_a_leaked_run },
+		{ "unblock: time", unblock_forgets_the_time },
 		{ "heartbeat", heartbeat },
 		{ "comment", comment },
 		{ "old columns", old_columns },
@@ -507,5 +570,5 @@ int main(void)
 		tcase_add_test(tc, cases[i].test);
 		suite_add_tcase(s, tc);
 	}
-	return suite_main(s);
+	return s;
 }

@@ -1,7 +1,7 @@
 /* New boards and new tasks, row by row. */
 #include <check.h>
 #include <errno.h>
-#include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +21,14 @@ START_TEST(create_modes)
 	ck_assert(!db_is_wal(db));
 	db = db_free(db);
 	(void)snprintf(other, sizeof(other), "%s/wal.db", edit_folder);
-	ck_assert_int_eq(edit_create_board(other, true, &err), 0);
+	ck_assert_int_eq(edit_create_board(other, true, &refusal), 0);
 	(void)snprintf(edit_path, sizeof(edit_path), "%s", other);
 	db = open_board();
 	ck_assert(db_is_wal(db));
 	/* making it once more harms nothing */
 	add(&(struct edit_task){ .title = "x" });
 	db = db_free(db);
-	ck_assert_int_eq(edit_create_board(edit_path, true, &err), 0);
+	ck_assert_int_eq(edit_create_board(edit_path, true, &refusal), 0);
 	db = open_board();
 	same("SELECT COUNT(*) FROM tasks", "1");
 }
@@ -39,9 +39,9 @@ START_TEST(create_errors)
 	char other[300];
 
 	(void)snprintf(other, sizeof(other), "%s/none/kanban.db", edit_folder);
-	ck_assert_int_ne(edit_create_board(other, false, &err), 0);
-	ck_assert_str_ne(err.text, "");
-	ck_assert_int_ne(edit_create_board(edit_folder, false, &err), 0);
+	ck_assert_int_ne(edit_create_board(other, false, &refusal), 0);
+	ck_assert_str_ne(refusal.text, "");
+	ck_assert_int_ne(edit_create_board(edit_folder, false, &refusal), 0);
 }
 END_TEST
 
@@ -130,9 +130,9 @@ START_TEST(add_parents)
 			 &(struct edit_task){
 				 .title = "g",
 				 .parents = (const char *const[]){ a, "t_none", NULL } },
-			 NOW, id, &made, &done, &err),
+			 NOW, id, &made, &done, &refusal),
 		EDIT_NO_TASK);
-	ck_assert_ptr_nonnull(strstr(err.text, "t_none"));
+	ck_assert_ptr_nonnull(strstr(refusal.text, "t_none"));
 	same("SELECT COUNT(*) FROM tasks WHERE title = 'g'", "0");
 	same("SELECT COUNT(*) FROM task_links", "4");
 }
@@ -165,7 +165,7 @@ START_TEST(add_idempotent)
 
 	add(&t);
 	memcpy(first, id, sizeof(first));
-	ck_assert_int_eq(edit_add(db, &t, NOW, id, &made, &done, &err), 0);
+	ck_assert_int_eq(edit_add(db, &t, NOW, id, &made, &done, &refusal), 0);
 	ck_assert(!made);
 	ck_assert_str_eq(id, first);
 	ck_assert_str_eq(done.status, "ready");
@@ -202,7 +202,7 @@ START_TEST(add_collision)
 	add(&(struct edit_task){ .title = "x", .new_id = one_id });
 	drawn = 0;
 	ck_assert_int_eq(edit_add(db, &(struct edit_task){ .title = "x", .new_id = one_id },
-				  NOW, id, &made, &done, &err),
+				  NOW, id, &made, &done, &refusal),
 			 -EEXIST);
 	ck_assert_int_ge(drawn, 8);
 	same("SELECT COUNT(*) FROM task_events", "5");
@@ -235,11 +235,11 @@ START_TEST(add_invalid)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		bool made;
 
-		err.text[0] = '\0';
-		ck_assert_msg(edit_add(db, &bad[i], NOW, id, &made, &done, &err) ==
+		refusal.text[0] = '\0';
+		ck_assert_msg(edit_add(db, &bad[i], NOW, id, &made, &done, &refusal) ==
 				      EDIT_INVALID,
 			      "case %zu", i);
-		ck_assert_str_ne(err.text, "");
+		ck_assert_str_ne(refusal.text, "");
 	}
 	same("SELECT COUNT(*) FROM tasks", "0");
 }
@@ -270,16 +270,16 @@ START_TEST(full)
 	body[(1 << 20) - 1] = '\0';
 	sql("PRAGMA max_page_count = 60");
 	ck_assert_int_eq(edit_add(db, &(struct edit_task){ .title = "x", .body = body }, NOW,
-				  id, &made, &done, &err),
+				  id, &made, &done, &refusal),
 			 -ENOSPC);
-	ck_assert_ptr_nonnull(strstr(err.text, "full"));
+	ck_assert_ptr_nonnull(strstr(refusal.text, "full"));
 	same("SELECT COUNT(*) FROM tasks", "0");
 	add(&(struct edit_task){ .title = "small" });
 	free(body);
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const struct {
 		const char *name;
@@ -307,5 +307,5 @@ int main(void)
 		tcase_add_test(tc, cases[i].test);
 		suite_add_tcase(s, tc);
 	}
-	return suite_main(s);
+	return s;
 }

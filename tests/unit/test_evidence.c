@@ -22,7 +22,7 @@ static char *keep(const char *text)
 
 	if (text)
 		files_write(kit.path, text);
-	ck_assert_int_eq(evidence_keep(kit.path, &print, path, &kit.e), 0);
+	ck_assert_int_eq(evidence_keep(kit.path, 0, &print, path, &kit.e), 0);
 	ck_assert_uint_eq(strlen(print.sha256), 64);
 	return kit_printf("%s", path);
 }
@@ -165,7 +165,7 @@ START_TEST(test_many_processes)
 			struct health_print print;
 			char path[HEALTH_PATH_MAX];
 
-			_exit(evidence_keep(kit.path, &print, path, &kit.e) == 0 ? 0 : 1);
+			_exit(evidence_keep(kit.path, 0, &print, path, &kit.e) == 0 ? 0 : 1);
 		}
 	}
 	for (int i = 0; i < 8; i++) {
@@ -216,7 +216,7 @@ START_TEST(test_no_room)
 	little.rlim_cur = 100;
 	(void)signal(SIGXFSZ, SIG_IGN);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
-	r = evidence_keep(kit.path, &print, path, &kit.e);
+	r = evidence_keep(kit.path, 0, &print, path, &kit.e);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 	ck_assert_int_eq(r, -EFBIG);
 	ck_assert_ptr_nonnull(strstr(kit.e.text, "cannot keep the bytes of"));
@@ -227,18 +227,22 @@ START_TEST(test_no_room)
 }
 END_TEST
 
+/* The -wal is a part of what is kept. */
 START_TEST(test_matches)
 {
-	char *a;
+	const char *wal = kit_printf("%s-wal", kit.path);
+	char *a, *b;
 
-	files_write(kit_printf("%s-wal", kit.path), "w");
+	files_write(wal, "w");
 	a = keep("hello");
-	ck_assert(evidence_matches(kit.path, a));
-	files_write(kit_printf("%s-wal", kit.path), "W");
-	ck_assert(!evidence_matches(kit.path, a));
-	files_write(kit_printf("%s-wal", kit.path), "w");
-	files_write(kit.path, "hellO");
-	ck_assert(!evidence_matches(kit.path, a));
+	ck_assert(files_same_set(kit.path, a));
+	files_write(wal, "W");
+	b = keep(NULL);
+	ck_assert_str_ne(a, b);
+	ck_assert(files_same_set(kit.path, b));
+	files_write(wal, "w");
+	ck_assert_str_eq(keep(NULL), a);
+	ck_assert_str_ne(keep("hellO"), a);
 }
 END_TEST
 
@@ -265,7 +269,7 @@ START_TEST(test_missing)
 	struct health_print print;
 	char path[HEALTH_PATH_MAX];
 
-	ck_assert_int_eq(evidence_keep(kit.path, &print, path, &kit.e), -ENOENT);
+	ck_assert_int_eq(evidence_keep(kit.path, 0, &print, path, &kit.e), -ENOENT);
 	ck_assert_uint_eq(count("*"), 0);
 }
 END_TEST
@@ -324,6 +328,32 @@ START_TEST(test_cap_bytes)
 }
 END_TEST
 
+/* Larger than max_evidence_bytes: it is not read, and none of the others goes for it. */
+START_TEST(test_larger_than_that)
+{
+	const int64_t max = 1 << 20;
+	struct health_print print;
+	char path[HEALTH_PATH_MAX], *old[2];
+
+	old[0] = keep_nth(0);
+	old[1] = keep_nth(1);
+	files_write(kit.path, "x");
+	ck_assert_int_eq(truncate(kit.path, max), 0);
+	files_write(kit_printf("%s-wal", kit.path), "w");
+	ck_assert_int_eq(evidence_keep(kit.path, max, &print, path, &kit.e), -EFBIG);
+	ck_assert_ptr_nonnull(strstr(kit.e.text, "max_evidence_bytes is 1048576"));
+	ck_assert_int_eq(access(old[0], F_OK), 0);
+	ck_assert_int_eq(access(old[1], F_OK), 0);
+	ck_assert_int_eq(evidence_copy(kit.path, kit_printf("%s/copy", kit.dir), max), -EFBIG);
+	/* and as much as that together: the middle one goes */
+	ck_assert_int_eq(unlink(kit_printf("%s-wal", kit.path)), 0);
+	ck_assert_int_eq(evidence_keep(kit.path, max, &print, path, &kit.e), 0);
+	ck_assert_int_eq(access(old[0], F_OK), 0);
+	ck_assert_int_eq(access(old[1], F_OK), -1);
+	ck_assert_int_eq(access(path, F_OK), 0);
+}
+END_TEST
+
 /* Restoring from the evidence that would be the next to go. */
 START_TEST(test_restore_from_the_next_to_go)
 {
@@ -348,7 +378,8 @@ START_TEST(test_restore_from_the_next_to_go)
 		(void)keep_nth(i);
 	}
 	files_write(kit.path, "the eleventh");
-	ck_assert_msg(snapshot_restore(kit.path, from, &found, &kit.e) == 0, "%s", kit.e.text);
+	ck_assert_msg(candidates_restore(kit.path, from, 0, &found, &kit.e) == 0, "%s",
+		      kit.e.text);
 	ck_assert_int_eq(found.tasks, 1);
 	ck_list("t_00000001", "SELECT id FROM tasks");
 }
@@ -357,4 +388,5 @@ END_TEST
 KIT_SUITE("evidence", test_once, test_short_copy, test_rotten_copy, test_sidecars,
 	  test_second_state, test_second_state_without, test_many_processes, test_killed_before,
 	  test_no_room, test_matches, test_missing, test_cap_files, test_cap_others,
-	  test_cap_bytes, test_cap_clock_went_back, test_restore_from_the_next_to_go)
+	  test_cap_bytes, test_larger_than_that, test_cap_clock_went_back,
+	  test_restore_from_the_next_to_go)

@@ -18,6 +18,7 @@
 #include "db/db.h"
 #include "kit/board.h"
 #include "kit/visit.h"
+#include "recovery/door.h"
 #include "recovery/health.h"
 #include "recovery/repair.h"
 
@@ -352,18 +353,18 @@ START_TEST(the_door)
 	ck_assert_int_eq(visit_in(1), BOARD_FAILED);
 	visit_cleanup();
 	fd = watch_opens();
-	ck_assert_int_eq(db_open(&db, &opt, &kit.e), DB_CORRUPT);
+	ck_assert_int_eq(door_open(&db, &opt, &kit.e), DB_CORRUPT);
 	ck_assert_ptr_nonnull(strstr(kit.e.text, "its bytes are kept as"));
 	read_record();
 	record.state = HEALTH_REPAIRING;
 	ck_assert_int_eq(health_write(kit.path, &record), 0);
-	ck_assert_int_eq(db_open(&db, &opt, &kit.e), DB_TRANSIENT);
+	ck_assert_int_eq(door_open(&db, &opt, &kit.e), DB_TRANSIENT);
 	ck_assert(!opened(fd));
 	ck_assert_int_eq(close(fd), 0);
 	/* other bytes: the record says nothing about them */
 	ck_assert_int_eq(unlink(kit.path), 0);
 	fill_board(0);
-	ck_assert_msg(db_open(&db, &opt, &kit.e) == 0, "%s", kit.e.text);
+	ck_assert_msg(door_open(&db, &opt, &kit.e) == 0, "%s", kit.e.text);
 	ck_assert_ptr_null(db_free(db));
 }
 END_TEST
@@ -438,7 +439,7 @@ START_TEST(the_newest_snapshot_fills)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const TTest *const tests[] = {
 		a_reader_in_the_way,
@@ -457,5 +458,5 @@ int main(void)
 	TCase *tcase = kit_tcase(suite, "examine", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_set_timeout(tcase, 120); /* locks are waited for */
-	return suite_main(suite);
+	return suite;
 }

@@ -1,7 +1,9 @@
 /* The health record: what is written is read again, garbage stops nobody, when to try again. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "kit/board.h"
 #include "kit/files.h"
@@ -177,8 +179,16 @@ START_TEST(test_went_back)
 	is.event_seq = 9;
 	ck_assert(health_went_back(&was, &is, &e));
 	ck_assert_ptr_nonnull(strstr(e.text, "10"));
-	is = (struct health_good){ .event_seq = 11, .tasks = 0 };
+	is = (struct health_good){ .event_seq = 11, .tasks = 0, .events = 1 };
 	ck_assert(health_went_back(&was, &is, &e));
+	is = (struct health_good){ .event_seq = 11, .tasks = 0, .runs = 1 };
+	ck_assert(health_went_back(&was, &is, &e));
+	was.event_seq = 0; /* nothing to go by */
+	is = (struct health_good){ 0 };
+	ck_assert(health_went_back(&was, &is, &e));
+	was.event_seq = 10;
+	is = (struct health_good){ .event_seq = 10 }; /* the last one may be deleted, too */
+	ck_assert(!health_went_back(&was, &is, &e));
 	is.tasks = 1; /* tasks may be deleted */
 	ck_assert(!health_went_back(&was, &is, &e));
 }
@@ -201,5 +211,41 @@ START_TEST(test_count)
 }
 END_TEST
 
+static mode_t record_mode(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(kit_printf("%s.health.json", kit.path), &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* A record is for those who may read its board. */
+START_TEST(test_mode)
+{
+	static const mode_t modes[][2] = {
+		{ 0600, 0600 }, { 0640, 0640 }, { 0666, 0644 }, { 0400, 0600 }
+	};
+	struct health *h = calloc(1, sizeof(*h));
+
+	ck_assert_ptr_nonnull(h);
+	(void)umask(022);
+	ck_assert_int_eq(health_write(kit.path, h), 0);
+	ck_assert_int_eq(record_mode(), 0600); /* no board yet */
+	kit_board(0);
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		ck_assert_int_eq(chmod(kit.path, modes[i][0]), 0);
+		ck_assert_int_eq(health_write(kit.path, h), 0);
+		ck_assert_int_eq(record_mode(), modes[i][1]);
+	}
+	/* it is gone: as it was */
+	ck_assert_int_eq(chmod(kit.path, 0640), 0);
+	ck_assert_int_eq(health_write(kit.path, h), 0);
+	ck_assert_int_eq(unlink(kit.path), 0);
+	ck_assert_int_eq(health_write(kit.path, h), 0);
+	ck_assert_int_eq(record_mode(), 0640);
+	free(h);
+}
+END_TEST
+
 KIT_SUITE("health", test_round_trip, test_garbage, test_print, test_due, test_back_off,
-	  test_back_off_over_repairs, test_went_back, test_count)
+	  test_back_off_over_repairs, test_went_back, test_count, test_mode)

@@ -5,6 +5,7 @@
 
 #include "kit/board.h"
 #include "tick/history.h"
+#include "util/json.h"
 
 static char *dumped(json_t *v)
 {
@@ -38,7 +39,7 @@ START_TEST(texts)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		ck_assert_str_eq(dumped(history_text(cases[i].text)), cases[i].json);
+		ck_assert_str_eq(dumped(json_utf8(cases[i].text)), cases[i].json);
 }
 END_TEST
 
@@ -50,7 +51,7 @@ START_TEST(huge_texts)
 	ck_assert_ptr_nonnull(text);
 	memset(text, 0xFF, 3000000);
 	text[3000000] = '\0';
-	v = history_text(text);
+	v = json_utf8(text);
 	ck_assert_uint_eq(json_string_length(v), 9000000);
 	json_decref(v);
 	free(text);
@@ -70,19 +71,21 @@ START_TEST(events_and_comments)
 {
 	kit_board(0);
 	kit_open();
-	ck_assert_int_eq(
-		history_event(kit.db, "t", 5, "kind", json_pack("{s:i}", "a", 1), 7, &kit.e),
-		0);
-	ck_assert_int_eq(history_event(kit.db, "t", 0, "kind", json_object(), 7, &kit.e), 0);
-	ck_assert_int_eq(history_event_plain(kit.db, "t", 0, "plain", 8, &kit.e), 0);
+	kit.rq.now = 7;
+	ck_assert_int_eq(history_event(kit_ctx(), "t", 5, "kind", json_pack("{s:i}", "a", 1)),
+			 0);
+	ck_assert_int_eq(history_event(kit_ctx(), "t", 0, "kind", json_object()), 0);
+	kit.rq.now = 8;
+	ck_assert_int_eq(history_event_plain(kit_ctx(), "t", 0, "plain"), 0);
 	/* an object that could not be built is not an event without one */
-	ck_assert_int_eq(history_event(kit.db, "t", 5, "kind", NULL, 7, &kit.e), -ENOMEM);
-	ck_assert_int_eq(history_comment(kit.db, "t", "me", "text", 9, &kit.e), 0);
+	ck_assert_int_eq(history_event(kit_ctx(), "t", 5, "kind", NULL), -ENOMEM);
+	kit.rq.now = 9;
+	ck_assert_int_eq(history_comment(kit_ctx(), "t", "me", "text"), 0);
 	ck_list("t|5|kind|{\"a\": 1}|7,t|-|kind|{}|7,t|-|plain|-|8",
 		"SELECT task_id, run_id, kind, payload, created_at FROM task_events");
 	ck_list("t|me|text|9", "SELECT task_id, author, body, created_at FROM task_comments");
 	kit_sql("DROP TABLE task_events");
-	ck_assert_int_eq(history_event(kit.db, "t", 5, "kind", json_object(), 7, &kit.e),
+	ck_assert_int_eq(history_event(kit_ctx(), "t", 5, "kind", json_object()),
 			 DB_SCHEMA_BAD);
 }
 END_TEST
@@ -91,24 +94,26 @@ START_TEST(ending_a_run)
 {
 	const char *all = "SELECT status, outcome, error, metadata, ended_at, claim_lock,"
 			  " claim_expires, worker_pid FROM task_runs ORDER BY id";
+	const char *want = kit_by_age(
+		"stale|stale|was|{}|9|h:77|-|101,done|completed|why|{\"x\": 1}|9|h:77|-|102",
+		"stale|stale|was|{}|9|-|-|-,done|completed|why|{\"x\": 1}|9|-|-|-");
 	int64_t a, b;
 
 	kit_board(0);
 	a = kit_run("a", 101, NULL, "error = 'was', metadata = '{}'");
 	b = kit_run("b", 102, NULL, NULL);
 	kit_open();
-	ck_assert_int_eq(history_end_run(kit.db, a, "stale", "stale", NULL, NULL, 9, &kit.e),
+	kit.rq.now = 9;
+	ck_assert_int_eq(history_end_run(kit_ctx(), a, "stale", "stale", NULL, NULL), 0);
+	ck_assert_int_eq(history_end_run(kit_ctx(), b, "done", "completed", "why",
+					 json_pack("{s:i}", "x", 1)),
 			 0);
-	ck_assert_int_eq(history_end_run(kit.db, b, "done", "completed", "why",
-					 json_pack("{s:i}", "x", 1), 9, &kit.e),
-			 0);
-	ck_list("stale|stale|was|{}|9|-|-|-,done|completed|why|{\"x\": 1}|9|-|-|-", "%s", all);
+	ck_list(want, "%s", all);
 	/* what has ended stays as it is; a run that is not there is nothing */
-	ck_assert_int_eq(history_end_run(kit.db, a, "x", "x", "x", json_object(), 10, &kit.e),
-			 0);
-	ck_assert_int_eq(history_end_run(kit.db, 99, "x", "x", "x", json_object(), 10, &kit.e),
-			 0);
-	ck_list("stale|stale|was|{}|9|-|-|-,done|completed|why|{\"x\": 1}|9|-|-|-", "%s", all);
+	kit.rq.now = 10;
+	ck_assert_int_eq(history_end_run(kit_ctx(), a, "x", "x", "x", json_object()), 0);
+	ck_assert_int_eq(history_end_run(kit_ctx(), 99, "x", "x", "x", json_object()), 0);
+	ck_list(want, "%s", all);
 }
 END_TEST
 
@@ -126,7 +131,7 @@ START_TEST(from_review)
 		{ NULL, false },
 		{ "\"review\"", false },
 	};
-	bool review = true;
+	const char *to = NULL;
 	int64_t run;
 
 	kit_board(0);
@@ -134,15 +139,17 @@ START_TEST(from_review)
 	kit_open();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		kit_sql("UPDATE task_events SET payload = %Q", cases[i].payload);
-		ck_assert_int_eq(history_from_review(kit.db, run, &review, &kit.e), 0);
-		ck_assert_msg(review == cases[i].review, "%zu", i);
+		ck_assert_int_eq(history_retry_status(kit_ctx(), run, &to), 0);
+		ck_assert_str_eq(to, cases[i].review ? "review" : "ready");
 	}
-	review = true;
-	ck_assert_int_eq(history_from_review(kit.db, 0, &review, &kit.e), 0);
-	ck_assert(!review);
-	ck_assert_int_eq(history_from_review(kit.db, 4711, &review, &kit.e), 0);
-	ck_assert(!review);
+	ck_assert_int_eq(history_retry_status(kit_ctx(), 0, &to), 0);
+	ck_assert_str_eq(to, "ready");
+	ck_assert_int_eq(history_retry_status(kit_ctx(), 4711, &to), 0);
+	ck_assert_str_eq(to, "ready");
 }
 END_TEST
 
-KIT_SUITE("history", texts, huge_texts, numbers, events_and_comments, ending_a_run, from_review)
+KIT_SUITE_AGES("history",
+	       KIT_TESTS(texts, huge_texts, numbers, events_and_comments, ending_a_run,
+			 from_review),
+	       KIT_TESTS(NULL))

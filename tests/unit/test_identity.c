@@ -1,41 +1,27 @@
 /* Who a pid really is: every order of evidence, on real processes. */
-#include "kit/launch.h"
-
+#include <check.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "kit/claimant.h"
+#include "kit/launch.h"
 #include "launch/identity.h"
+#include "launch/terminate.h"
 #include "process/proc.h"
-
-#define TASK "HERMES_KANBAN_TASK=t_0000abcd"
-#define RUN  "HERMES_KANBAN_RUN_ID=7"
-
-static void setup(void)
-{
-	help_setup();
-	help_news_open();
-}
-
-/* A process that hangs with @vars in its environment; it is there when this returns. */
-static pid_t start(const char *const *vars)
-{
-	pid_t pid = help_start(vars, true);
-
-	help_news_read(1, NULL, NULL);
-	return pid;
-}
-
-static void stop(pid_t pid)
-{
-	ck_assert_int_eq(kill(pid, SIGKILL), 0);
-	(void)help_reap(pid);
-}
-
-static const char *name_of(enum identity who)
-{
-	return who == IDENTITY_DEAD ? "dead" : who == IDENTITY_OURS ? "ours" : "stranger";
-}
-
-#define expect(claim, want) ck_assert_str_eq(name_of(identity_check(claim)), name_of(want))
+#include "process/spawn.h"
+#include "util/clock.h"
+#include "util/fs.h"
 
 /* ---- identity_started() ---- */
 
@@ -43,7 +29,7 @@ START_TEST(test_started)
 {
 	CLEANUP(freep) char *boot = help_read("/proc/sys/kernel/random/boot_id", NULL);
 	const char *const vars[] = { "PROBE_ACT=hang", NULL };
-	char out[LAUNCH_STARTED_MAX], again[LAUNCH_STARTED_MAX], want[LAUNCH_STARTED_MAX];
+	char out[PROC_STARTED_MAX], again[PROC_STARTED_MAX], want[PROC_STARTED_MAX];
 	struct proc_stat init, self;
 	pid_t pid;
 
@@ -56,7 +42,7 @@ START_TEST(test_started)
 	ck_assert_str_eq(out, want);
 	ck_assert_uint_eq(strlen(boot), 36);
 
-	pid = start(vars);
+	pid = claimant_start(vars);
 	identity_started(pid, out);
 	identity_started(pid, again);
 	ck_assert_str_eq(out, again);
@@ -76,11 +62,31 @@ START_TEST(test_started)
 }
 END_TEST
 
+/* Another first process of the same boot is another pid namespace. */
+START_TEST(test_elsewhere)
+{
+	CLEANUP(freep) char *boot = help_read("/proc/sys/kernel/random/boot_id", NULL);
+	char text[PROC_STARTED_MAX];
+
+	boot[strcspn(boot, "\n")] = '\0';
+	identity_started(getpid(), text);
+	ck_assert(!identity_elsewhere(text));
+	(void)snprintf(text, sizeof(text), "%s:4711000|99", boot);
+	ck_assert(identity_elsewhere(text));
+	(void)snprintf(text, sizeof(text), "%s:|99", boot); /* hidepid: it was not read */
+	ck_assert(!identity_elsewhere(text));
+	ck_assert(!identity_elsewhere("6d3d2d4e-0000-4000-8000-000000000000:1|99"));
+	ck_assert(!identity_elsewhere("99"));
+	ck_assert(!identity_elsewhere("unverified"));
+	ck_assert(!identity_elsewhere(NULL));
+}
+END_TEST
+
 START_TEST(test_start_time)
 {
 	const char *const vars[] = { "PROBE_ACT=hang", NULL };
 	int64_t before = clock_wall_us() / 1000, began;
-	pid_t pid = start(vars);
+	pid_t pid = claimant_start(vars);
 	int64_t after = clock_wall_us() / 1000;
 	struct proc_stat stat;
 
@@ -89,7 +95,7 @@ START_TEST(test_start_time)
 	/* a clock tick of 10 ms, and reading two clocks one after the other */
 	ck_assert_int_ge(began, before - 15);
 	ck_assert_int_le(began, after + 15);
-	stop(pid);
+	claimant_stop(pid);
 }
 END_TEST
 
@@ -99,7 +105,7 @@ START_TEST(test_dead)
 {
 	const char *const vars[] = { "PROBE_ACT=exit:0", TASK, RUN, NULL };
 	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
-	char started[LAUNCH_STARTED_MAX];
+	char started[PROC_STARTED_MAX];
 
 	expect(&claim, IDENTITY_DEAD); /* pid 0 */
 	claim.pid = -1;
@@ -122,14 +128,32 @@ END_TEST
 START_TEST(test_by_started)
 {
 	const char *const vars[] = { "PROBE_ACT=hang", "HERMES_KANBAN_TASK=t_other", NULL };
-	char started[LAUNCH_STARTED_MAX], other[LAUNCH_STARTED_MAX];
+	char started[PROC_STARTED_MAX], other[PROC_STARTED_MAX];
+	const char *colon, *bar;
 	struct identity_claim claim = { .task = "t_0000abcd", .run = 7, .started = started };
 	char *ticks;
 
-	claim.pid = start(vars);
+	claim.pid = claimant_start(vars);
 	identity_started(claim.pid, started);
-	/* the recorded start settles it, whatever else is there */
+	/* a row can name any process and when it began: that makes it nobody's worker */
+	expect(&claim, IDENTITY_STRANGER);
+	claim.child = true; /* but this is our own child, which we started for that run */
 	expect(&claim, IDENTITY_OURS);
+	claim.child = false;
+	claim.task = "t_other";
+	expect(&claim, IDENTITY_OURS);
+	/* without what pid 1 began at, as with hidepid; and of the first days: the ticks alone
+	 */
+	colon = strchr(started, ':');
+	bar = strchr(started, '|');
+	(void)snprintf(other, sizeof(other), "%.*s%s", (int)(colon - started + 1), started,
+		       bar);
+	claim.started = other;
+	expect(&claim, IDENTITY_OURS);
+	(void)snprintf(other, sizeof(other), "%s", bar + 1);
+	expect(&claim, IDENTITY_OURS);
+	(void)strcat(other, "1");
+	expect(&claim, IDENTITY_STRANGER);
 	(void)memcpy(other, started, sizeof(other));
 	claim.started = other;
 	ticks = strchr(other, '|') + 1;
@@ -141,77 +165,17 @@ START_TEST(test_by_started)
 	(void)memcpy(other, started, sizeof(other));
 	other[strlen(other) - 1] = '\0';
 	expect(&claim, IDENTITY_STRANGER);
-	claim.started = "rubbish";
-	claim.task = "t_other"; /* even though its environment fits */
+	claim.started = "rubbish"; /* even though its environment fits */
 	expect(&claim, IDENTITY_STRANGER);
-	stop(claim.pid);
-}
-END_TEST
-
-START_TEST(test_by_environ)
-{
-	CLEANUP(freep) char *db = help_path("kanban.db");
-	CLEANUP(freep) char *link = help_path("link.db");
-	CLEANUP(freep) char *copy = help_path("copy.db");
-	CLEANUP(freep) char *var = NULL;
-	const char *vars[] = { "PROBE_ACT=hang", TASK, RUN, NULL, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
-	const char *const none[] = { NULL, "", "unverified" };
-
-	ck_assert_int_ge(asprintf(&var, "HERMES_KANBAN_DB=%s", db), 0);
-	vars[3] = var;
-	claim.pid = start(vars);
-	for (size_t i = 0; i < 3; i++) {
-		claim.started = none[i];
-		expect(&claim, IDENTITY_OURS);
-	}
-	claim.run = 0;
-	expect(&claim, IDENTITY_OURS);
-	claim.run = 8;
-	expect(&claim, IDENTITY_STRANGER);
-	claim.run = 7;
-	claim.task = "t_0000abc";
-	expect(&claim, IDENTITY_STRANGER);
-	claim.task = "t_0000abcde";
-	expect(&claim, IDENTITY_STRANGER);
-	claim.task = "t_0000abcd";
-	/* which database */
-	claim.db = db;
-	expect(&claim, IDENTITY_OURS);
-	claim.db = copy;
-	expect(&claim, IDENTITY_OURS); /* neither file is there: the texts prove nothing */
-	help_write(db, "");
-	help_write(copy, "");
-	ck_assert_int_eq(symlink("kanban.db", link), 0);
-	expect(&claim, IDENTITY_STRANGER);
-	claim.db = link;
-	expect(&claim, IDENTITY_OURS);
-	stop(claim.pid);
-	/* a worker without a run id, of the first release */
-	vars[2] = "X=y";
-	vars[3] = NULL;
-	claim.pid = start(vars);
-	expect(&claim, IDENTITY_OURS);
-	stop(claim.pid);
-	vars[2] = "HERMES_KANBAN_RUN_ID=7x";
-	claim.pid = start(vars);
-	expect(&claim, IDENTITY_OURS); /* no number: not known */
-	stop(claim.pid);
-	/* names that only look alike; the first of two counts */
-	vars[1] = "XHERMES_KANBAN_TASK=t_0000abcd";
-	vars[2] = "HERMES_KANBAN_TASK=t_first";
-	vars[3] = TASK;
-	claim.pid = start(vars);
-	expect(&claim, IDENTITY_STRANGER);
-	claim.task = "t_first";
-	expect(&claim, IDENTITY_OURS);
-	stop(claim.pid);
+	claimant_stop(claim.pid);
 }
 END_TEST
 
 START_TEST(test_by_time)
 {
-	const char *const vars[] = { "PROBE_ACT=hang", RUN, NULL };
+	/* more environment than is read, so that the marks may be there */
+	char *fill[4];
+	const char *vars[] = { "PROBE_ACT=hang", NULL, NULL, NULL, NULL, NULL };
 	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
 	struct proc_stat stat;
 	int64_t began;
@@ -220,17 +184,26 @@ START_TEST(test_by_time)
 		int64_t offset;
 		enum identity want;
 	} cases[] = {
-		{ 0, IDENTITY_OURS },    { 2, IDENTITY_OURS },        { 3, IDENTITY_STRANGER },
-		{ -600, IDENTITY_OURS }, { -601, IDENTITY_STRANGER },
+		{ 0, IDENTITY_UNSURE },      { 2, IDENTITY_UNSURE },
+		{ 3, IDENTITY_STRANGER },    { -600, IDENTITY_UNSURE },
+		{ -601, IDENTITY_STRANGER },
 	};
 
-	claim.pid = start(vars);
+	for (i = 0; i < 4; i++) {
+		fill[i] = calloc(1, 100001);
+		ck_assert_ptr_nonnull(fill[i]);
+		memset(fill[i], 'x', 100000);
+		fill[i][1] = '=';
+		vars[1 + i] = fill[i];
+	}
+
+	claim.pid = claimant_start(vars);
 	ck_assert_int_eq(proc_stat(claim.pid, &stat), 0);
 	/* not too near to the turn of a second: two clocks are read to work it out */
 	do
 		began = proc_start_wall_ms(stat.start);
-	while (began % 1000 < 20 &&
-	       (stop(claim.pid), claim.pid = start(vars), proc_stat(claim.pid, &stat) == 0));
+	while (began % 1000 < 20 && (claimant_stop(claim.pid), claim.pid = claimant_start(vars),
+				     proc_stat(claim.pid, &stat) == 0));
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		claim.run_started_at = began / 1000 + cases[i].offset;
 		expect(&claim, cases[i].want);
@@ -241,7 +214,41 @@ START_TEST(test_by_time)
 	expect(&claim, IDENTITY_STRANGER);
 	claim.run_started_at = INT64_MIN;
 	expect(&claim, IDENTITY_STRANGER);
-	stop(claim.pid);
+	claimant_stop(claim.pid);
+	for (i = 0; i < 4; i++)
+		free(fill[i]);
+}
+END_TEST
+
+START_TEST(test_by_number)
+{
+	CLEANUP(freep) char *db = help_path("kanban.db");
+	char *const argv[] = { (char[]){ "sleep" }, (char[]){ "60" }, NULL };
+	char *const none[] = { NULL };
+	struct spawn how = { .file = "/bin/sleep", .argv = argv, .envp = none, .run = 0 };
+	struct identity_claim claim = { .task = "t_0000abcd", .run = 7, .db = db };
+	CLEANUP(fs_closep) int out = spawn_fd_high(open("/dev/null", O_WRONLY | O_CLOEXEC));
+
+	how.out = how.err = out;
+	ck_assert_int_ge(out, 3);
+	/* nothing in its environment */
+	ck_assert_int_eq(spawn_process(&how, &claim.pid), 0);
+	ck_assert_uint_eq(proc_run_of(claim.pid), 0);
+	claim.run_started_at = clock_wall_s();
+	expect(&claim, IDENTITY_STRANGER);
+	claimant_stop(claim.pid);
+	how.run = proc_run_number(db, 7);
+	ck_assert_int_eq(spawn_process(&how, &claim.pid), 0);
+	ck_assert_uint_eq(proc_run_of(claim.pid), how.run);
+	expect(&claim, IDENTITY_OURS);
+	claim.run = 8;
+	expect(&claim, IDENTITY_STRANGER);
+	claim.run = 7;
+	claim.db = "/elsewhere/kanban.db";
+	expect(&claim, IDENTITY_STRANGER);
+	claimant_stop(claim.pid);
+	/* the spawner is as it was */
+	ck_assert_uint_eq(proc_run_of(getpid()), 0);
 }
 END_TEST
 
@@ -251,195 +258,112 @@ START_TEST(test_name)
 	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
 	struct proc_stat stat;
 
-	claim.pid = start(vars);
+	claim.pid = claimant_start(vars);
 	ck_assert_int_eq(proc_stat(claim.pid, &stat), 0);
 	ck_assert_int_ne(stat.state, 'Z');
 	ck_assert_int_eq(stat.ppid, getpid());
 	ck_assert_int_eq(stat.pgrp, claim.pid);
 	ck_assert_int_eq(stat.session, claim.pid);
 	expect(&claim, IDENTITY_OURS);
-	stop(claim.pid);
+	claimant_stop(claim.pid);
 }
 END_TEST
 
-START_TEST(test_large_environ)
+/* A sleeper in this pid namespace, with @env. */
+static pid_t sleeper(char *const *env)
 {
-	/* 400 KiB in front of the variables: more is not read, so they are not seen */
-	size_t n = (size_t)100 * 1024;
-	char *fill[4];
-	const char *front[] = { "PROBE_ACT=hang", TASK, RUN, NULL, NULL, NULL, NULL, NULL };
-	const char *back[] = { "PROBE_ACT=hang", NULL, NULL, NULL, NULL, TASK, RUN, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	pid_t pid = fork();
 
-	for (int i = 0; i < 4; i++) {
-		fill[i] = malloc(n + 1);
-		ck_assert_ptr_nonnull(fill[i]);
-		memset(fill[i], 'x', n);
-		fill[i][1] = '=';
-		fill[i][n] = '\0';
-		front[3 + i] = back[1 + i] = fill[i];
+	if (pid == 0) {
+		(void)execle("/bin/sleep", "sleep", "60", NULL, env);
+		_exit(127);
 	}
-	claim.pid = start(front);
-	expect(&claim, IDENTITY_OURS);
-	stop(claim.pid);
-	claim.pid = start(back);
-	expect(&claim, IDENTITY_STRANGER); /* no time given, either */
-	claim.run_started_at = clock_wall_s();
-	expect(&claim, IDENTITY_OURS);
-	stop(claim.pid);
-	for (int i = 0; i < 4; i++)
-		free(fill[i]);
+	return pid;
 }
-END_TEST
 
-START_TEST(test_cut_environ)
+/* The init of a pid namespace of its own: gives one number to a worker and then to a stranger.
+ */
+static int reuse_a_number(void)
 {
-	/* the bound falls into a value: what is left of it happens to be the id of the claim */
-	const char *const act = "PROBE_ACT=hang";
-	const char *const long_task = TASK "ef";
-	const char *vars[] = { act, NULL, NULL, NULL, long_task, RUN, NULL };
+	static char task[] = TASK, run[] = RUN;
+	char *const marked[] = { task, run, NULL }, *const plain[] = { NULL };
 	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
-	size_t left = PROC_ENVIRON_MAX - (strlen(act) + 1) - strlen(TASK);
-	char *fill[3];
+	char started[PROC_STARTED_MAX];
+	struct termination ended;
+	int tries = 0;
+	FILE *f;
 
-	for (int i = 0; i < 3; i++) {
-		size_t n = i < 2 ? 100000 : left;
-
-		fill[i] = malloc(n);
-		ck_assert_ptr_nonnull(fill[i]);
-		memset(fill[i], 'x', n - 1);
-		fill[i][1] = '=';
-		fill[i][n - 1] = '\0';
-		vars[1 + i] = fill[i];
-		left -= n;
-	}
-	ck_assert_uint_eq(left, 0);
-	claim.pid = start(vars);
-	expect(&claim, IDENTITY_STRANGER);
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("proc", "/proc", "proc", 0, NULL) < 0)
+		return 2;
+	claim.pid = sleeper(marked);
+	while (identity_check(&claim) != IDENTITY_OURS && tries++ < 5000)
+		(void)poll(NULL, 0, 1);
+	identity_started(claim.pid, started);
+	(void)kill(claim.pid, SIGKILL);
+	if (waitpid(claim.pid, NULL, 0) != claim.pid)
+		return 3;
+	(void)poll(NULL, 0, 30); /* another clock tick, which is what the kernel notes */
+	f = fopen("/proc/sys/kernel/ns_last_pid", "we");
+	if (!f || fprintf(f, "%d", (int)claim.pid - 1) < 0 || fclose(f) != 0)
+		return 4;
+	if (sleeper(plain) != claim.pid)
+		return 5;
+	claim.started = started;
+	if (identity_check(&claim) != IDENTITY_STRANGER)
+		return 6;
+	if (terminate_now(&claim, 50, &ended) < 0 || ended.attempted)
+		return 7;
+	claim.started = NULL;
 	claim.run_started_at = clock_wall_s();
-	expect(&claim, IDENTITY_OURS); /* by the time: the id was not read at all */
-	claim.task = "t_0000abcdef";
-	claim.run_started_at = 0;
-	expect(&claim, IDENTITY_STRANGER);
-	stop(claim.pid);
-	for (int i = 0; i < 3; i++)
-		free(fill[i]);
+	/* until the exec is through it is a copy of ours, which has no marks either */
+	if (terminate_now(&claim, 50, &ended) < 0 || ended.attempted)
+		return 8;
+	return waitpid(claim.pid, NULL, WNOHANG) == 0 ? 0 : 9;
 }
-END_TEST
 
-START_TEST(test_other_user)
+START_TEST(test_number_reused)
 {
-	/* what we may not read says nothing: the time decides */
-	const char *const vars[] = { "PROBE_ACT=hang", TASK, RUN, NULL };
-	struct identity_claim claim = { .task = "t_other", .run = 7 };
-	pid_t checker;
+	pid_t box, init;
+	int status;
 
 	if (geteuid() != 0) {
-		(void)printf("test_other_user needs root: left out\n");
+		(void)printf("test_number_reused needs root: left out\n");
 		return;
 	}
-	claim.pid = start(vars);
-	claim.run_started_at = clock_wall_s();
-	expect(&claim, IDENTITY_STRANGER);
-	checker = fork();
-	if (checker == 0) {
-		if (setgroups(0, NULL) < 0 || setgid(65534) < 0 || setuid(65534) < 0)
-			_exit(9);
-		if (identity_check(&claim) != IDENTITY_OURS)
-			_exit(1);
-		claim.run_started_at -= 1000;
-		_exit(identity_check(&claim) == IDENTITY_STRANGER ? 0 : 2);
+	box = fork();
+	if (box == 0) {
+		if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0)
+			_exit(20);
+		init = fork();
+		if (init == 0)
+			_exit(reuse_a_number()); /* and all in it ends */
+		if (init < 0 || waitpid(init, &status, 0) != init)
+			_exit(21);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 22);
 	}
-	ck_assert_int_eq(help_reap(checker), 0);
-	stop(claim.pid);
+	status = help_reap(box);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "step %d",
+		      WEXITSTATUS(status));
 }
 END_TEST
 
-/* ---- identity_scan() ---- */
-
-START_TEST(test_scan)
-{
-	CLEANUP(freep) char *db = help_path("kanban.db");
-	CLEANUP(freep) char *db_var = NULL;
-	char task[LAUNCH_TASK_MAX + 1], task_var[LAUNCH_TASK_MAX + 64];
-	const char *vars[] = { "PROBE_ACT=family", NULL, RUN, NULL, NULL };
-	const char *const names[] = { "worker", "child", "session", "bare", "orphan", NULL };
-	struct identity_found *found = NULL;
-	pid_t pids[5], worker;
-	size_t count = 0;
-	bool seen[5] = { false };
-
-	/* a task of our own: tests run side by side on this host */
-	(void)snprintf(task, sizeof(task), "t_scan_%d_", (int)getpid());
-	memset(task + strlen(task), 'x', LAUNCH_TASK_MAX - strlen(task));
-	task[LAUNCH_TASK_MAX] = '\0';
-	(void)snprintf(task_var, sizeof(task_var), "HERMES_KANBAN_TASK=%s", task);
-	ck_assert_int_ge(asprintf(&db_var, "HERMES_KANBAN_DB=%s", db), 0);
-	vars[1] = task_var;
-	vars[3] = db_var;
-	worker = help_start(vars, true);
-	help_news_read(5, pids, names);
-	ck_assert_int_eq(worker, pids[0]);
-	ck_assert_int_eq(identity_scan(&found, &count), 0);
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(found[i].task, task) != 0)
-			continue;
-		ck_assert_int_eq(found[i].run, 7);
-		ck_assert_str_eq(found[i].db, db);
-		for (size_t k = 0; k < 5; k++) {
-			if (found[i].pid != pids[k])
-				continue;
-			seen[k] = true;
-			/* the session of child is the worker's, of the others their own */
-			if (k == 1)
-				ck_assert_int_eq(found[i].session, worker);
-			if (k == 1 || k == 2)
-				ck_assert_int_eq(found[i].ppid, worker);
-			if (k == 2)
-				ck_assert_int_eq(found[i].session, pids[2]);
-			if (k == 4)
-				ck_assert_int_ne(found[i].ppid, worker);
-		}
-	}
-	identity_found_free(found, count);
-	ck_assert(seen[0] && seen[1] && seen[2] && !seen[3] && seen[4]);
-	for (size_t k = 0; k < 5; k++)
-		(void)kill(pids[k], SIGKILL);
-	/* the worker is a zombie now: not listed */
-	while (help_alive(worker) || help_alive(pids[4]))
-		(void)poll(NULL, 0, 1);
-	ck_assert_int_eq(identity_scan(&found, &count), 0);
-	for (size_t i = 0; i < count; i++)
-		ck_assert_int_ne(found[i].pid, worker);
-	identity_found_free(found, count);
-	identity_found_free(NULL, 0);
-	(void)help_reap(worker);
-}
-END_TEST
-
-static Suite *suite_of_all(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("identity");
 	TCase *tc = tcase_create("identity");
 
-	tcase_add_checked_fixture(tc, setup, help_teardown);
+	tcase_add_checked_fixture(tc, claimant_setup, help_teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_started);
+	tcase_add_test(tc, test_elsewhere);
 	tcase_add_test(tc, test_start_time);
 	tcase_add_test(tc, test_dead);
 	tcase_add_test(tc, test_by_started);
-	tcase_add_test(tc, test_by_environ);
 	tcase_add_test(tc, test_by_time);
+	tcase_add_test(tc, test_by_number);
+	tcase_add_test(tc, test_number_reused);
 	tcase_add_test(tc, test_name);
-	tcase_add_test(tc, test_large_environ);
-	tcase_add_test(tc, test_cut_environ);
-	tcase_add_test(tc, test_other_user);
-	tcase_add_test(tc, test_scan);
 	suite_add_tcase(suite, tc);
 	return suite;
-}
-
-int main(int argc, char **argv)
-{
-	return help_main(argc, argv, suite_of_all);
 }

@@ -2,9 +2,24 @@
  * Starting workers for real: what the process finds (arguments, environment, descriptors,
  * signals, session, folder), and the log.
  */
-#include "kit/launch.h"
+#include <check.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "kit/launch.h"
 #include "launch/identity.h"
+#include "util/fs.h"
+#include "util/strv.h"
 
 static void setup(void)
 {
@@ -155,7 +170,7 @@ START_TEST(test_environ_of_task)
 	h.spec.goal_max_turns = 0;
 	help_run(&h, &result);
 	expect_var("HERMES_TENANT", "inherited");
-	expect_var("HERMES_KANBAN_BRANCH", NULL);
+	expect_var("HERMES_KANBAN_BRANCH", " \t\n"); /* as the task has it */
 	expect_var("HERMES_KANBAN_GOAL_MODE", "1");
 	expect_var("HERMES_KANBAN_GOAL_MAX_TURNS", NULL);
 	launch_result_deinit(&result);
@@ -261,7 +276,7 @@ END_TEST
 START_TEST(test_result)
 {
 	CLEANUP(freep) char *want = help_path("root/ws/t_0000abcd");
-	char started[LAUNCH_STARTED_MAX];
+	char started[PROC_STARTED_MAX];
 	struct launch_result result;
 	struct error e = ERROR_NULL;
 	struct help_launch h;
@@ -270,7 +285,7 @@ START_TEST(test_result)
 	help_launch_init(&h);
 	help_env(&h, "PROBE_ACT=hang");
 	help_news_open();
-	ck_assert_int_eq(launch_worker(&h.launcher, &h.spec, &result, &e), 0);
+	ck_assert_int_eq(help_worker(&h.launcher, &h.spec, &result, &e), 0);
 	help_news_read(1, NULL, NULL);
 	ck_assert_str_eq(result.workspace, want);
 	identity_started(result.pid, started);
@@ -284,6 +299,41 @@ START_TEST(test_result)
 	ck_assert(WIFSIGNALED(help_reap(result.pid)));
 	launch_result_deinit(&result);
 	ck_assert_int_eq(result.pidfd, -1);
+	help_launch_deinit(&h);
+}
+END_TEST
+
+/* A worker that was started and not recorded, also one that has nothing of its environment. */
+START_TEST(test_find)
+{
+	static const char *const acts[] = { "hang", "bare" };
+	struct launch_result result;
+	struct error e = ERROR_NULL;
+	struct help_launch h;
+	struct launch_run run;
+	pid_t pid = 0;
+
+	help_launch_init(&h);
+	help_env(&h, "PROBE_ACT=%s", acts[_i]);
+	help_news_open();
+	run = (struct launch_run){ .root = h.spec.root,
+				   .board = h.spec.board,
+				   .task = h.spec.task,
+				   .run = h.spec.run,
+				   .db = h.spec.db_path };
+	ck_assert_int_eq(launch_find(&h.launcher, &run, &pid), 1);
+	ck_assert_int_eq(help_worker(&h.launcher, &h.spec, &result, &e), 0);
+	help_news_read(1, NULL, NULL);
+	ck_assert_int_eq(launch_find(&h.launcher, &run, &pid), 0);
+	ck_assert_int_eq(pid, result.pid);
+	run.run++;
+	ck_assert_int_eq(launch_find(&h.launcher, &run, &pid), 1);
+	run.run--;
+	run.db = "/another/kanban.db";
+	ck_assert_int_eq(launch_find(&h.launcher, &run, &pid), 1);
+	(void)kill(result.pid, SIGKILL);
+	(void)help_reap(result.pid);
+	launch_result_deinit(&result);
 	help_launch_deinit(&h);
 }
 END_TEST
@@ -307,7 +357,7 @@ START_TEST(test_nofile)
 		struct error e = ERROR_NULL;
 		struct rlimit now;
 
-		ck_assert_int_eq(launch_worker(&h.launcher, &h.spec, &result, &e), 0);
+		ck_assert_int_eq(help_worker(&h.launcher, &h.spec, &result, &e), 0);
 		help_news_read(1, NULL, NULL);
 		ck_assert_int_eq(prlimit(result.pid, RLIMIT_NOFILE, NULL, &now), 0);
 		ck_assert_uint_eq(now.rlim_cur, 256);
@@ -351,7 +401,7 @@ START_TEST(test_std_closed)
 	(void)fflush(NULL);
 	for (int fd = 0; fd < 3; fd++)
 		(void)close(fd);
-	r = launch_worker(&h.launcher, &h.spec, &result, &e);
+	r = help_worker(&h.launcher, &h.spec, &result, &e);
 	for (int fd = 0; fd < 3; fd++)
 		(void)dup2(keep, fd);
 	ck_assert_msg(r == 0, "%s", e.text);
@@ -473,7 +523,7 @@ START_TEST(test_deinit_null)
 	launch_spec_deinit(&spec);
 	launch_result_deinit(&result);
 	launcher_deinit(&launcher);
-	ck_assert_ptr_null(launch_strv_free(NULL));
+	ck_assert_ptr_null(strv_free(NULL));
 	/* no environment at all is an environment */
 	ck_assert_int_eq(launcher_init(&launcher), 0);
 	ck_assert_int_eq(launcher_init(&launcher), 0);
@@ -481,7 +531,7 @@ START_TEST(test_deinit_null)
 }
 END_TEST
 
-static Suite *suite_of_all(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("launch");
 	TCase *tc = tcase_create("launch");
@@ -501,11 +551,7 @@ static Suite *suite_of_all(void)
 	tcase_add_test(tc, test_deinit_null);
 	if (!help_in_valgrind())
 		tcase_add_test(tc, test_result);
+	tcase_add_loop_test(tc, test_find, 0, 2);
 	suite_add_tcase(suite, tc);
 	return suite;
-}
-
-int main(int argc, char **argv)
-{
-	return help_main(argc, argv, suite_of_all);
 }

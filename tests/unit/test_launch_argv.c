@@ -1,6 +1,13 @@
 /* The command line of a worker: every option, and every shape that the skills column can have.
  */
+#include <check.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/launch/launch.h"
 #include "kit/launch.h"
+#include "util/strv.h"
 
 static void help_join(char *const *argv, char *out, size_t size)
 {
@@ -12,11 +19,11 @@ static void help_join(char *const *argv, char *out, size_t size)
 	}
 }
 
-/* ---- launch_preview() ---- */
+/* ---- argv_build() ---- */
 
 struct argv_case {
 	const char *skills, *extra, *model, *provider, *reasoning;
-	bool goal;
+	bool goal, quiet;
 	const char *want; /* between --accept-hooks and chat; "!" stands for nothing at all */
 };
 
@@ -36,7 +43,9 @@ static const struct argv_case argv_cases[] = {
 	  .provider = "p",
 	  .reasoning = "low",
 	  .want = HEAD "|--skills|a|-m|m|--provider|p|--reasoning|low" TAIL },
-	{ .goal = true, .want = HEAD TAIL "|-Q" },
+	{ .goal = true, .want = HEAD TAIL },
+	{ .goal = true, .quiet = true, .want = HEAD TAIL "|-Q" },
+	{ .quiet = true, .want = HEAD TAIL },
 	/* skills: a list of texts, in order, doubles and all */
 	{ .skills = "[\"a\",\"b\",\"a\"]",
 	  .want = HEAD "|--skills|a|--skills|b|--skills|a" TAIL },
@@ -88,15 +97,16 @@ START_TEST(test_argv)
 		.provider = (char *)c->provider,
 		.reasoning = (char *)c->reasoning,
 		.goal_mode = c->goal,
+		.goal_quiet = c->quiet,
 	};
 	const struct launcher launcher = { .hermes = "hermes" };
-	char **argv = launch_preview(&launcher, &spec);
+	char **argv = argv_build(&launcher, &spec);
 	char text[4096];
 
 	ck_assert_ptr_nonnull(argv);
 	help_join(argv, text, sizeof(text));
 	ck_assert_str_eq(text, c->want);
-	ck_assert_ptr_null(launch_strv_free(argv));
+	ck_assert_ptr_null(strv_free(argv));
 }
 END_TEST
 
@@ -114,10 +124,10 @@ START_TEST(test_argv_deep)
 	memset(deep + n, ']', n);
 	deep[2 * n] = '\0';
 	spec.skills = deep;
-	argv = launch_preview(&launcher, &spec);
+	argv = argv_build(&launcher, &spec);
 	ck_assert_ptr_nonnull(argv);
 	ck_assert_str_eq(argv[5], "chat");
-	launch_strv_free(argv);
+	strv_free(argv);
 	free(deep);
 }
 END_TEST
@@ -152,18 +162,18 @@ START_TEST(test_prefix)
 		.profile = (char *)"jimmy",
 		.run = 7,
 	};
-	char **argv = launch_preview(&launcher, &spec);
+	char **argv = argv_build(&launcher, &spec);
 
 	ck_assert_ptr_nonnull(argv);
 	ck_assert_str_eq(argv[0], "srun");
 	ck_assert_str_eq(argv[1], prefix_cases[_i].want);
 	ck_assert_str_eq(argv[2], "/opt/hermes");
 	ck_assert_str_eq(argv[3], "-p");
-	launch_strv_free(argv);
+	strv_free(argv);
 }
 END_TEST
 
-static Suite *suite_of_all(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("launch_argv");
 	TCase *tc = tcase_create("argv");
@@ -173,9 +183,4 @@ static Suite *suite_of_all(void)
 	tcase_add_loop_test(tc, test_prefix, 0, sizeof(prefix_cases) / sizeof(prefix_cases[0]));
 	suite_add_tcase(suite, tc);
 	return suite;
-}
-
-int main(int argc, char **argv)
-{
-	return help_main(argc, argv, suite_of_all);
 }

@@ -3,9 +3,22 @@
  * there or are no programs, logs that are something else, no descriptors left. Each time one
  * whole sentence, and nothing left behind.
  */
-#include "kit/launch.h"
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../../src/launch/launch.h"
+#include "kit/launch.h"
+#include "util/fs.h"
 
 static void setup(void)
 {
@@ -23,7 +36,7 @@ static void expect_failure(struct help_launch *h, int outcome, const char *fmt, 
 	struct error e = ERROR_NULL;
 	char want[2048];
 	va_list ap;
-	int r = launch_worker(&h->launcher, &h->spec, &result, &e);
+	int r = help_worker(&h->launcher, &h->spec, &result, &e);
 
 	va_start(ap, fmt);
 	(void)vsnprintf(want, sizeof(want), fmt, ap);
@@ -33,7 +46,7 @@ static void expect_failure(struct help_launch *h, int outcome, const char *fmt, 
 	ck_assert_int_eq(e.code, r);
 	ck_assert_int_eq(result.pid, 0);
 	ck_assert_int_eq(result.pidfd, -1);
-	if (outcome == LAUNCH_SPAWN_FAILED)
+	if (outcome != LAUNCH_WORKSPACE_FAILED)
 		ck_assert_ptr_nonnull(result.workspace);
 	else
 		ck_assert_ptr_null(result.workspace);
@@ -72,6 +85,28 @@ START_TEST(test_log_bad)
 	help_write(logs, "");
 	expect_failure(&h, LAUNCH_SPAWN_FAILED,
 		       "cannot write the worker log %s: Not a directory", path);
+	help_launch_deinit(&h);
+}
+END_TEST
+
+static bool not_wanted(void *arg, struct error *e)
+{
+	const struct help_launch *h = arg;
+
+	ck_assert(
+		fs_is_dir(h->spec.workspaces_root)); /* asked when that is ready, not before */
+	(void)error_set(e, LAUNCH_CALLED_OFF, "paused");
+	return false;
+}
+
+START_TEST(test_called_off)
+{
+	struct help_launch h;
+
+	help_launch_init(&h);
+	h.spec.wanted = not_wanted;
+	h.spec.wanted_arg = &h;
+	expect_failure(&h, LAUNCH_CALLED_OFF, "paused");
 	help_launch_deinit(&h);
 }
 END_TEST
@@ -152,6 +187,34 @@ START_TEST(test_profile)
 		       "%s is no profile name that hermes accepts; assign the task to another "
 		       "profile",
 		       bad_profiles[_i]);
+	help_launch_deinit(&h);
+}
+END_TEST
+
+/* `boards rm`, or a rename, between the claim and the start: its folder is not made again. */
+START_TEST(test_board_gone)
+{
+	CLEANUP(freep) char *board = help_path("root/kanban/boards/b");
+	CLEANUP(freep) char *kept = help_path("kept");
+	struct help_launch h;
+	CLEANUP(freep) char *ws = NULL, *logs = NULL, *db = NULL;
+
+	help_launch_init(&h);
+	ws = fs_path("%s/workspaces", board);
+	logs = fs_path("%s/logs", board);
+	db = fs_path("%s/kanban.db", board);
+	help_set(&h.spec.workspaces_root, ws);
+	help_set(&h.spec.logs_dir, logs);
+	help_set(&h.spec.db_path, db);
+	expect_failure(&h, LAUNCH_WORKSPACE_FAILED, "workspace: %s is not there any more", db);
+	ck_assert(!fs_is_dir(board));
+	/* a workspace elsewhere is made, a log here is not */
+	help_set(&h.spec.workspace_path, kept);
+	expect_failure(
+		&h, LAUNCH_SPAWN_FAILED,
+		"cannot write the worker log %s/t_0000abcd.log: No such file or directory",
+		logs);
+	ck_assert(!fs_is_dir(board));
 	help_launch_deinit(&h);
 }
 END_TEST
@@ -295,7 +358,7 @@ START_TEST(test_no_descriptors)
 		(void)close(probe);
 		low.rlim_cur = (rlim_t)probe + (rlim_t)room;
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-		r = launch_worker(&h.launcher, &h.spec, &result, &e);
+		r = help_worker(&h.launcher, &h.spec, &result, &e);
 		ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		if (r == 0) {
 			(void)kill(result.pid, SIGKILL);
@@ -334,7 +397,7 @@ START_TEST(test_pidfd_fails)
 	(void)close(log);
 	low.rlim_cur = (rlim_t)top + 1;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-	r = launch_worker(&h.launcher, &h.spec, &result, &e);
+	r = help_worker(&h.launcher, &h.spec, &result, &e);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	ck_assert_int_eq(r, LAUNCH_SPAWN_FAILED);
 	ck_assert_str_eq(e.text,
@@ -346,7 +409,33 @@ START_TEST(test_pidfd_fails)
 }
 END_TEST
 
-static Suite *suite_of_all(void)
+START_TEST(test_placeholder_option)
+{
+	const char *const command[] = { "env", _i ? "--name={task}" : "{task}", NULL };
+	struct error e = ERROR_NULL;
+	struct launch_result result;
+	struct help_launch h;
+	int r;
+
+	help_launch_init(&h);
+	help_set(&h.spec.task, "--ignore-environment");
+	h.launcher.command = command;
+	r = help_worker(&h.launcher, &h.spec, &result, &e);
+	if (_i == 0) {
+		ck_assert_int_eq(r, LAUNCH_SPAWN_FAILED);
+		ck_assert_ptr_nonnull(strstr(e.text, "{task} would begin with -"));
+		ck_assert_int_eq(result.pid, 0);
+	} else {
+		/* an argument that env does not know: started, and its own matter */
+		ck_assert_msg(r == 0, "%s", e.text);
+		(void)help_reap(result.pid);
+	}
+	launch_result_deinit(&result);
+	help_launch_deinit(&h);
+}
+END_TEST
+
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("launch_fail");
 	TCase *tc = tcase_create("launch_fail");
@@ -354,9 +443,12 @@ static Suite *suite_of_all(void)
 	tcase_add_checked_fixture(tc, setup, help_teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_log_bad);
+	tcase_add_test(tc, test_called_off);
 	tcase_add_loop_test(tc, test_task_id, 0, sizeof(id_cases) / sizeof(id_cases[0]));
 	tcase_add_loop_test(tc, test_profile, 0,
 			    sizeof(bad_profiles) / sizeof(bad_profiles[0]));
+	tcase_add_loop_test(tc, test_placeholder_option, 0, 2);
+	tcase_add_test(tc, test_board_gone);
 	tcase_add_test(tc, test_program_missing);
 	tcase_add_test(tc, test_path_relative);
 	tcase_add_test(tc, test_program_relative);
@@ -368,9 +460,4 @@ static Suite *suite_of_all(void)
 	}
 	suite_add_tcase(suite, tc);
 	return suite;
-}
-
-int main(int argc, char **argv)
-{
-	return help_main(argc, argv, suite_of_all);
 }

@@ -2,11 +2,21 @@
  * Calling git, with programs in its place that print too much, hang, are deaf, or leave
  * something behind.
  */
-#include "kit/launch.h"
+#include <check.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "../../src/launch/launch.h"
+#include "kit/launch.h"
+#include "util/clock.h"
+#include "util/fs.h"
 
-static struct launch_env *env;
+static struct environment *env;
 
 static void teardown(void)
 {
@@ -29,7 +39,7 @@ static void fake_git(struct git *git, const char *script)
 	vars[0] = path;
 	vars[1] = help_dup("GIT_DIR=/nowhere");
 	env = environ_free(env);
-	ck_assert_int_eq(environ_prepare(&env, vars), 0);
+	ck_assert_int_eq(environ_new(&env, vars, NULL), 0);
 	free(vars[1]);
 	ck_assert_int_eq(git_init(git, env), 0);
 }
@@ -37,13 +47,14 @@ static void fake_git(struct git *git, const char *script)
 START_TEST(test_git_output)
 {
 	const char *const args[] = { "a b", "$(x)", NULL };
-	struct git_output *output = malloc(sizeof(*output));
+	struct run_output *output = malloc(sizeof(*output));
 	struct git git;
 	char buf[64];
 
 	ck_assert_ptr_nonnull(output);
 	fake_git(&git,
-		 "#!/bin/sh\necho \"$# $1 $2 $GIT_TERMINAL_PROMPT $LC_ALL ${GIT_DIR-none}\"\n"
+		 "#!/bin/sh\nwhile [ \"$1\" = -c ]; do shift 2; done\n"
+		 "echo \"$# $1 $2 $GIT_TERMINAL_PROMPT $LC_ALL ${GIT_DIR-none}\"\n"
 		 "cat\necho warning: w >&2; echo fatal: why >&2; echo hint >&2; exit 3\n");
 	ck_assert_int_eq(git_run(&git, args, output), 0);
 	ck_assert_int_eq(output->status, 3);
@@ -81,7 +92,7 @@ START_TEST(test_git_background)
 {
 	/* a hook that leaves something behind which keeps the pipes open */
 	const char *const args[] = { "x", NULL };
-	struct git_output *output = malloc(sizeof(*output));
+	struct run_output *output = malloc(sizeof(*output));
 	uint64_t start = clock_mono_ms();
 	struct git git;
 
@@ -107,7 +118,7 @@ static const char *const hanging[] = {
 START_TEST(test_git_timeout)
 {
 	const char *const args[] = { "x", NULL };
-	struct git_output *output = malloc(sizeof(*output));
+	struct run_output *output = malloc(sizeof(*output));
 	uint64_t start = clock_mono_ms();
 	struct git git;
 	char buf[64];
@@ -128,7 +139,7 @@ START_TEST(test_git_timeout)
 }
 END_TEST
 
-static Suite *suite_of_all(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("launch_git");
 	TCase *tc = tcase_create("git");
@@ -144,9 +155,4 @@ static Suite *suite_of_all(void)
 	}
 	suite_add_tcase(suite, tc);
 	return suite;
-}
-
-int main(int argc, char **argv)
-{
-	return help_main(argc, argv, suite_of_all);
 }

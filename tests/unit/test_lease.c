@@ -1,26 +1,28 @@
 /*
- * Getting, losing and closing the lease, against real processes. `test_lease bench [N]`
- * measures N takeovers after a SIGKILL instead.
+ * Getting, losing and closing the lease, against real processes.
  */
 #include <check.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <sys/file.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+#include <uv.h>
 
 #include "../../src/root/root.h"
 #include "kit/lease.h"
 #include "util/clock.h"
+#include "util/fs.h"
 
 /* lease_try(), lease_free() */
-
 START_TEST(try_refuses_a_second_and_counts_on)
 {
 	struct lease *first = NULL, *second = NULL;
@@ -81,7 +83,12 @@ START_TEST(try_on_a_read_only_file_system)
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0)
 		return; /* mounting is for root */
-	ck_assert_int_eq(mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL), 0);
+	if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0) {
+		/* in a plain chroot / is no mount, and what is mounted below might be seen
+		 * outside */
+		(void)fprintf(stderr, "skipped: a read-only root: / is no mount point here\n");
+		return;
+	}
 	ck_assert_int_eq(mount(fix.root, fix.root, "none", MS_BIND, NULL), 0);
 	ck_assert_int_eq(
 		mount("none", fix.root, "none", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
@@ -119,7 +126,6 @@ START_TEST(try_that_cannot_write_gives_the_lock_back)
 END_TEST
 
 /* lease_open(), lease_close() */
-
 START_TEST(open_takes_a_free_lease)
 {
 	struct seen s = { 0 };
@@ -423,273 +429,7 @@ START_TEST(close_from_inside_an_event)
 }
 END_TEST
 
-START_TEST(failed_is_told_once_and_tried_again)
-{
-	CLEANUP(freep) char *late = fs_path("%s/late", fix.folder);
-	CLEANUP(freep) char *kanban = fs_path("%s/late/kanban", fix.folder);
-	CLEANUP(freep) char *draft = fs_path("%s/kanban", fix.root);
-	struct seen s = { 0 };
-	struct lease *lease = open_root(late, &s);
-	uint64_t until;
-
-	ck_assert_uint_eq(lease->retry_ms, 5000);
-	lease->retry_ms = 5;
-	RUN_UNTIL(s.failed);
-	ck_assert_ptr_nonnull(strstr(s.error.text, "does not exist"));
-	until = uv_now(&fix.loop) + 200; /* about 30 more tries */
-	RUN_UNTIL(uv_now(&fix.loop) >= until);
-	ck_assert_int_eq(s.failed, 1);
-	files_write(draft, "not a folder");
-	ck_assert_int_eq(rename(fix.root, late), 0);
-	RUN_UNTIL(s.failed > 1);
-	ck_assert_int_eq(s.failed, 2);
-	ck_assert_ptr_nonnull(strstr(s.error.text, "Not a directory"));
-	ck_assert_int_eq(unlink(kanban), 0);
-	RUN_UNTIL(s.acquired);
-	close_lease(lease, &s);
-}
-END_TEST
-
-/* lease_check(), lease_step_down() */
-
-START_TEST(removed_lock_file)
-{
-	struct seen s = { 0 };
-	struct lease *lease = open_root(fix.root, &s);
-	struct error e = ERROR_NULL;
-	struct stat st;
-
-	RUN_UNTIL(s.acquired);
-	lease_step_down(lease, "nothing is wrong");
-	ck_assert_int_eq(s.lost, 0);
-	ck_assert_int_eq(unlink(fix.lock), 0);
-	ck_assert_int_eq(lease_check(lease, &e), LEASE_LOST);
-	ck_assert_int_eq(e.code, LEASE_LOST);
-	ck_assert_ptr_nonnull(strstr(e.text, ".dispatcher.lock was removed"));
-	lease_step_down(lease, e.text);
-	ck_assert_int_eq(s.lost, 1);
-	ck_assert_str_eq(s.why, e.text);
-	ck_assert_int_eq(lease_check(lease, NULL), LEASE_LOST);
-	lease_step_down(lease, "again"); /* while competing */
-	ck_assert_int_eq(s.lost, 1);
-	RUN_UNTIL(s.acquired == 2);
-	ck_assert_int_eq(s.epoch, 2);
-	ck_assert_int_eq(stat(fix.lock, &st), 0);
-	ck_assert_int_eq(lease_check(lease, NULL), 0);
-	lease_step_down(lease, "late report of the first loss");
-	ck_assert_int_eq(s.lost, 1);
-	ck_assert_int_eq(lease_check(lease, NULL), 0);
-	close_lease(lease, &s);
-}
-END_TEST
-
-START_TEST(replaced_lock_file)
-{
-	CLEANUP(freep) char *other = fs_path("%s/kanban/x", fix.root);
-	struct seen s = { 0 };
-	struct lease *lease = open_root(fix.root, &s);
-	struct error e = ERROR_NULL;
-	struct helper h;
-
-	RUN_UNTIL(s.acquired);
-	helper_start(&h, "gateway", other);
-	ck_assert_int_eq(rename(other, fix.lock), 0);
-	ck_assert_int_eq(lease_check(lease, &e), LEASE_LOST);
-	ck_assert_ptr_nonnull(strstr(e.text, "was replaced by another"));
-	lease_step_down(lease, e.text);
-	RUN_UNTIL(s.standby); /* behind the holder of the new file */
-	ck_assert_int_eq(s.acquired, 1);
-	helper_kill(&h);
-	RUN_UNTIL(s.acquired == 2);
-	ck_assert_int_eq(s.epoch, 2);
-	close_lease(lease, &s);
-}
-END_TEST
-
-START_TEST(lost_with_the_whole_root)
-{
-	CLEANUP(freep) char *away = fs_path("%s/away", fix.folder);
-	struct seen s = { 0 };
-	struct lease *lease = open_root(fix.root, &s);
-
-	RUN_UNTIL(s.acquired);
-	ck_assert_int_eq(rename(fix.root, away), 0);
-	ck_assert_int_eq(lease_check(lease, NULL), LEASE_LOST);
-	lease_step_down(lease, "moved");
-	RUN_UNTIL(s.failed);
-	ck_assert_int_eq(s.error.code, -ENOENT);
-	close_lease(lease, &s);
-}
-END_TEST
-
-START_TEST(standby_on_an_orphan_moves_on)
-{
-	struct seen s = { 0 };
-	struct helper orphan, next;
-	struct lease *lease;
-
-	helper_start(&orphan, "hold", fix.root);
-	lease = open_root(fix.root, &s);
-	RUN_UNTIL(s.standby == 1);
-	ck_assert_int_eq(unlink(fix.lock), 0);
-	helper_start(&next, "gateway", fix.lock);
-	helper_kill(&orphan);
-	RUN_UNTIL(s.standby == 2);
-	ck_assert_ptr_nonnull(strstr(s.holder, "(python3)"));
-	ck_assert_int_eq(s.acquired, 0);
-	helper_kill(&next);
-	RUN_UNTIL(s.acquired);
-	ck_assert_int_eq(s.epoch, 2);
-	ck_assert_int_eq(lease_check(lease, NULL), 0);
-	close_lease(lease, &s);
-}
-END_TEST
-
-struct checker {
-	struct lease *lease;
-	atomic_bool stop;
-	unsigned owned, lost;
-};
-
-static void *check_in_a_thread(void *arg)
-{
-	struct checker *c = arg;
-
-	while (!atomic_load(&c->stop)) {
-		if (lease_check(c->lease, NULL) == 0)
-			c->owned++;
-		else
-			c->lost++;
-		if (c->owned % 64 == 1)
-			(void)!lease_claimants_settled(c->lease, 1, NULL); /* LOST is fine */
-	}
-	return NULL;
-}
-
-/* for ThreadSanitizer, and against a stale owner file of an earlier epoch */
-START_TEST(jobs_check_while_the_lease_changes_hands)
-{
-	struct seen s = { 0 };
-	struct lease *lease = open_root(fix.root, &s);
-	struct checker c[2] = { { .lease = lease }, { .lease = lease } };
-	pthread_t threads[2];
-	struct lease_owner owner;
-
-	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(pthread_create(&threads[i], NULL, check_in_a_thread, &c[i]),
-				 0);
-	for (int i = 1; i <= 20; i++) {
-		RUN_UNTIL(s.acquired == i);
-		ck_assert_int_eq(s.epoch, i);
-		ck_assert_int_eq(unlink(fix.lock), 0);
-		lease_step_down(lease, "removed");
-	}
-	RUN_UNTIL(s.acquired == 21);
-	for (int i = 0; i < 2; i++) {
-		atomic_store(&c[i].stop, true);
-		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-		ck_assert_uint_gt(c[i].owned + c[i].lost, 0);
-	}
-	ck_assert_int_eq(lease_read_owner(fix.root, &owner), 0);
-	ck_assert_int_eq(owner.epoch, 21);
-	close_lease(lease, &s);
-}
-END_TEST
-
-/* The bench, run by hand */
-
-static int bench_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void bench_print(const char *what, uint64_t *us, size_t n)
-{
-	qsort(us, n, sizeof(us[0]), bench_compare);
-	printf("%-34s p50 %6" PRIu64 " us  p99 %6" PRIu64 " us  max %6" PRIu64 " us\n", what,
-	       us[n / 2], us[n * 99 / 100], us[n - 1]);
-}
-
-struct bench_raw {
-	const char *path;
-	atomic_bool ready;
-	uint64_t got_us;
-};
-
-static void *bench_raw_wait(void *arg)
-{
-	struct bench_raw *raw = arg;
-	int fd = open(raw->path, O_RDWR | O_CLOEXEC);
-
-	atomic_store(&raw->ready, true);
-	(void)flock(fd, LOCK_EX);
-	raw->got_us = clock_mono_us();
-	(void)close(fd);
-	return NULL;
-}
-
-static size_t bench_n;
-
-START_TEST(bench)
-{
-	size_t n = bench_n;
-	uint64_t *lease_us = calloc(n, sizeof(uint64_t));
-	uint64_t *raw_us = calloc(n, sizeof(uint64_t));
-
-	ck_assert(lease_us && raw_us && n > 0);
-	for (size_t i = 0; i < n; i++) {
-		struct bench_raw raw = { .path = fix.lock };
-		struct seen s = { 0 };
-		struct helper h;
-		struct lease *lease;
-		pthread_t thread;
-		uint64_t t;
-
-		helper_start(&h, "hold", fix.root);
-		lease = open_root(fix.root, &s);
-		RUN_UNTIL(s.standby);
-		(void)poll(NULL, 0, 5); /* let it be blocked, and the machine be quiet */
-		t = clock_mono_us();
-		ck_assert_int_eq(kill(h.pid, SIGKILL), 0);
-		RUN_UNTIL(s.acquired);
-		lease_us[i] = clock_mono_us() - t;
-		ck_assert_int_eq(s.epoch, h.epoch + 1);
-		ck_assert_int_eq(waitpid(h.pid, NULL, 0), h.pid);
-		close_lease(lease, &s);
-
-		helper_start(&h, "hold", fix.root);
-		ck_assert_int_eq(pthread_create(&thread, NULL, bench_raw_wait, &raw), 0);
-		while (!atomic_load(&raw.ready))
-			(void)sched_yield();
-		(void)poll(NULL, 0, 5);
-		t = clock_mono_us();
-		ck_assert_int_eq(kill(h.pid, SIGKILL), 0);
-		ck_assert_int_eq(pthread_join(thread, NULL), 0);
-		raw_us[i] = raw.got_us - t;
-		ck_assert_int_eq(waitpid(h.pid, NULL, 0), h.pid);
-	}
-	bench_print("kill -> flock(2) returns, bare", raw_us, n);
-	bench_print("kill -> acquired(), owner file", lease_us, n);
-	free(lease_us);
-	free(raw_us);
-}
-END_TEST
-
-static Suite *bench_suite(void)
-{
-	Suite *s = suite_create("takeover");
-	TCase *tc = tcase_create("takeover");
-
-	tcase_add_checked_fixture(tc, fix_setup, fix_teardown);
-	tcase_set_timeout(tc, 0);
-	tcase_add_test(tc, bench);
-	suite_add_tcase(s, tc);
-	return s;
-}
-
-static Suite *lease_suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("lease");
 	TCase *tc = tcase_create("lease");
@@ -713,19 +453,6 @@ static Suite *lease_suite(void)
 	tcase_add_test(tc, waiter_takes_no_signals);
 	tcase_add_test(tc, close_while_going_into_standby);
 	tcase_add_test(tc, close_from_inside_an_event);
-	tcase_add_test(tc, failed_is_told_once_and_tried_again);
-	tcase_add_test(tc, removed_lock_file);
-	tcase_add_test(tc, replaced_lock_file);
-	tcase_add_test(tc, lost_with_the_whole_root);
-	tcase_add_test(tc, standby_on_an_orphan_moves_on);
-	tcase_add_test(tc, jobs_check_while_the_lease_changes_hands);
 	suite_add_tcase(s, tc);
 	return s;
-}
-
-int main(int argc, char **argv)
-{
-	if (argc >= 2 && strcmp(argv[1], "bench") == 0)
-		bench_n = argc > 2 ? (size_t)strtoul(argv[2], NULL, 10) : 200;
-	return lease_test_main(argc, argv, bench_n ? bench_suite : lease_suite);
 }

@@ -1,7 +1,9 @@
 /* The memory guard, from the texts of the two files. */
+#include <stdio.h>
 #include <string.h>
 
 #include "kit/board.h"
+#include "util/fs.h"
 #include "util/memory.h"
 
 #define INFO(total, available, swap, swap_free)                                                \
@@ -57,6 +59,57 @@ START_TEST(levels)
 }
 END_TEST
 
+static void put(const char *folder, const char *name, const char *text)
+{
+	CLEANUP(freep) char *path = fs_path("%s/%s", folder, name);
+	FILE *f = fopen(path, "we");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_ge(fputs(text, f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(limited_groups)
+{
+	static const struct {
+		const char *outer, *inner; /* of memory.max; 100 MB and 40 MB are used */
+		const char *stat;
+		enum memory_level level;
+	} cases[] = {
+		{ "max", "max", "", MEMORY_PLENTY },
+		{ "1000000000", "max", "", MEMORY_PLENTY },
+		{ "110000000", "max", "", MEMORY_ELEVATED },
+		{ "104000000", "max", "", MEMORY_CRITICAL },
+		{ "104000000", "max", "anon 1\ninactive_file 20000000\nactive_file 8000000\n",
+		  MEMORY_PLENTY },
+		{ "max", "41000000", "", MEMORY_CRITICAL },
+		{ "110000000", "41000000", "", MEMORY_CRITICAL },
+		{ "max", "30000000", "", MEMORY_CRITICAL },
+		{ "nonsense", "", "", MEMORY_PLENTY },
+	};
+	CLEANUP(freep) char *mount = fs_path("%s/groups", kit.dir);
+	CLEANUP(freep) char *outer = fs_path("%s/a.slice", mount);
+	CLEANUP(freep) char *inner = fs_path("%s/b.service", outer);
+
+	ck_assert_int_eq(fs_mkdir_p(inner, 0755), 0);
+	put(outer, "memory.current", "100000000\n");
+	put(inner, "memory.current", "40000000\n");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct error why = ERROR_NULL;
+		enum memory_level level;
+
+		put(outer, "memory.max", cases[i].outer);
+		put(inner, "memory.max", cases[i].inner);
+		put(outer, "memory.stat", cases[i].stat);
+		level = memory_level_of_group(mount, "/a.slice/b.service", &why);
+		ck_assert_msg(level == cases[i].level, "case %zu: %d (%s)", i, level, why.text);
+		ck_assert_msg((why.text[0] != '\0') == (level != MEMORY_PLENTY), "case %zu", i);
+		ck_assert_int_eq(memory_level_of_group(mount, "/", &why), MEMORY_PLENTY);
+		ck_assert_int_eq(memory_level_of_group(mount, "/none", &why), MEMORY_PLENTY);
+	}
+}
+END_TEST
+
 START_TEST(this_machine)
 {
 	struct error why = ERROR_NULL;
@@ -67,4 +120,4 @@ START_TEST(this_machine)
 }
 END_TEST
 
-KIT_SUITE("memory", levels, this_machine)
+KIT_SUITE("memory", levels, limited_groups, this_machine)

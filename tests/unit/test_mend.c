@@ -66,6 +66,22 @@ START_TEST(test_check)
 }
 END_TEST
 
+/* What is larger than that is not copied: not to look at it, and not to repair it. */
+START_TEST(test_too_large)
+{
+	fill_board();
+	break_leaf();
+	rep.max_bytes = 4096;
+	ck_assert_int_eq(mend_check(place(), &rep, &kit.e), -EFBIG);
+	ck_assert_ptr_nonnull(strstr(kit.e.text, "max_evidence_bytes"));
+	ck_assert_int_eq(mend_repair(place(), REPAIR_SALVAGE, false, &rep, &kit.e), -EFBIG);
+	ck_assert_ptr_nonnull(strstr(kit.e.text, "max_evidence_bytes"));
+	ck_assert(unchanged());
+	rep.max_bytes = 0;
+	ck_assert_int_eq(mend_check(place(), &rep, &kit.e), MEND_NOT_WELL);
+}
+END_TEST
+
 START_TEST(test_repair)
 {
 	fill_board();
@@ -106,7 +122,7 @@ START_TEST(test_snapshot_restore_accept)
 	struct health_good found;
 
 	fill_board();
-	ck_assert_int_eq(mend_restore(place(), NULL, false, used, &found, &kit.e),
+	ck_assert_int_eq(mend_restore(place(), NULL, 0, false, used, &found, &kit.e),
 			 MEND_NOT_WELL); /* there is no copy */
 	ck_assert_int_eq(mend_snapshot(place(), &keep, path, &kit.e), 0);
 	ck_assert_int_eq(mend_accept(place(), &found, &kit.e), 0); /* known from now on */
@@ -114,10 +130,10 @@ START_TEST(test_snapshot_restore_accept)
 	kit_sql("DELETE FROM tasks");
 	ck_assert_int_eq(mend_check(place(), &rep, &kit.e), MEND_NOT_WELL);
 	ck_assert_int_eq(rep.state, HEALTH_LOST);
-	ck_assert_int_eq(mend_restore(place(), NULL, true, used, &found, &kit.e), 0);
+	ck_assert_int_eq(mend_restore(place(), NULL, 0, true, used, &found, &kit.e), 0);
 	ck_assert_str_eq(used, path);
 	ck_list("0", "SELECT count(*) FROM tasks");
-	ck_assert_int_eq(mend_restore(place(), NULL, false, used, &found, &kit.e), 0);
+	ck_assert_int_eq(mend_restore(place(), NULL, 0, false, used, &found, &kit.e), 0);
 	ck_list("60", "SELECT count(*) FROM tasks");
 	ck_assert_int_eq(mend_check(place(), &rep, &kit.e), 0);
 	kit_sql("DELETE FROM tasks");
@@ -269,10 +285,11 @@ START_TEST(test_progress)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const TTest *const tests[] = {
 		test_check,
+		test_too_large,
 		test_repair,
 		test_locked,
 		test_snapshot_restore_accept,
@@ -286,5 +303,5 @@ int main(void)
 	TCase *tcase = kit_tcase(suite, "mend", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_set_timeout(tcase, 120); /* locks are waited for */
-	return suite_main(suite);
+	return suite;
 }

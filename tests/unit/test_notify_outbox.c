@@ -2,20 +2,42 @@
  * The outbox: what was written is there after any kind of end, what was not is not, and nothing
  * that stands in the file can do more harm than cost itself.
  */
+#include <check.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kit/folder.h"
+#include "kit/suite.h"
 #include "notify/outbox.h"
 #include "util/fs.h"
+
+/* In place of libc's: what the file held when it was made durable, and whether that fails. */
+static off_t synced; /* its size then; -1: it was not */
+static int sync_errno;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (sync_errno) {
+		errno = sync_errno;
+		return -1;
+	}
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		synced = st.st_size;
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static struct outbox *box;
 static struct outbox_found found;
@@ -25,20 +47,20 @@ static void reopen(void)
 {
 	box = outbox_free(box);
 	err = (struct error)ERROR_NULL;
-	ck_assert_msg(outbox_open(&box, help_path("outbox"), &found, &err) == 0, "%s",
+	ck_assert_msg(outbox_open(&box, folder_path("outbox"), &found, &err) == 0, "%s",
 		      err.text);
 }
 
 static void setup(void)
 {
-	help_setup();
+	folder_setup();
 	reopen();
 }
 
 static void teardown(void)
 {
 	box = outbox_free(box);
-	help_teardown();
+	folder_teardown();
 }
 
 static bool unsynced; /* a test with thousands of writes */
@@ -82,8 +104,16 @@ static char *file(size_t *len)
 {
 	char *data = NULL;
 
-	ck_assert_int_eq(fs_read_file(help_path("outbox"), 1 << 24, &data, len), 0);
+	ck_assert_int_eq(fs_read_file(folder_path("outbox"), 1 << 24, &data, len), 0);
 	return data;
+}
+
+static off_t file_size(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(folder_path("outbox"), &st), 0);
+	return st.st_size;
 }
 
 START_TEST(test_keeps)
@@ -102,11 +132,38 @@ START_TEST(test_keeps)
 	ck_assert_str_eq(all(), "p1=c i2=b2 ");
 	ck_assert_uint_eq(found.entries, 2);
 	ck_assert(!found.torn && !found.bad && !found.set_aside);
-	ck_assert_int_eq(stat(help_path("outbox"), &st), 0);
+	ck_assert_int_eq(stat(folder_path("outbox"), &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0600);
-	ck_assert_uint_eq((size_t)st.st_size, outbox_bytes(box));
 	/* numbers of keys that were there are not given out again */
 	ck_assert_uint_gt(outbox_next(box), 9);
+}
+END_TEST
+
+/* What is about to be sent is on the disk, all of it, when its write returns: only then may a
+ * cursor move. What may wait does not make the disk work. */
+START_TEST(test_durable)
+{
+	const off_t before = file_size();
+
+	synced = -1;
+	put("i1", "a");
+	ck_assert_int_gt(synced, before);
+	ck_assert_int_eq(synced, file_size());
+	unsynced = true;
+	synced = -1;
+	put("p1", "b");
+	ck_assert_int_eq(synced, -1);
+	unsynced = false;
+	put("i2", "c");
+	ck_assert_int_eq(synced, file_size());
+	/* a disk that does not take it: the write failed, and nothing of it holds */
+	sync_errno = EIO;
+	ck_assert_int_eq(write_one("i3", "d"), -EIO);
+	sync_errno = 0;
+	ck_assert_str_eq(all(), "i1=a p1=b i2=c ");
+	put("i4", "e");
+	reopen();
+	ck_assert_str_eq(all(), "i1=a p1=b i2=c i4=e ");
 }
 END_TEST
 
@@ -134,11 +191,11 @@ START_TEST(test_torn)
 	char *data;
 
 	put("i1", "first");
-	before = outbox_bytes(box);
+	before = (size_t)file_size();
 	put("i2", "second");
 	data = file(&after);
 	for (size_t cut = before; cut < after; cut++) {
-		help_write("outbox", data, cut);
+		folder_write("outbox", data, cut);
 		reopen();
 		ck_assert_str_eq(all(), "i1=first ");
 		ck_assert(found.torn == (cut > before));
@@ -169,7 +226,7 @@ START_TEST(test_damaged)
 			const char *rest;
 
 			data[at] = (char)(saved ^ 1 << bit);
-			help_write("outbox", data, len);
+			folder_write("outbox", data, len);
 			reopen();
 			rest = all();
 			lost = !strstr(rest, "i1=first ") + !strstr(rest, "i2=second ") +
@@ -196,11 +253,11 @@ START_TEST(test_planted)
 	char *data;
 	size_t len;
 
-	help_write("outbox", garbage, sizeof(garbage));
+	folder_write("outbox", garbage, sizeof(garbage));
 	reopen();
 	ck_assert(found.set_aside);
 	ck_assert_str_eq(all(), "");
-	ck_assert_int_eq(fs_read_file(help_path("outbox.bad"), 1000, &data, &len), 0);
+	ck_assert_int_eq(fs_read_file(folder_path("outbox.bad"), 1000, &data, &len), 0);
 	ck_assert_uint_eq(len, sizeof(garbage));
 	free(data);
 	put("i1", "x");
@@ -208,7 +265,7 @@ START_TEST(test_planted)
 	data = file(&len);
 	data = realloc(data, len + 100);
 	memcpy(data + len, "0123456789abcdef [\"i2\",{}]\n", 27);
-	help_write("outbox", data, len + 27);
+	folder_write("outbox", data, len + 27);
 	free(data);
 	reopen();
 	ck_assert(!found.set_aside);
@@ -220,17 +277,17 @@ END_TEST
 START_TEST(test_no_file)
 {
 	box = outbox_free(box);
-	ck_assert_int_eq(remove(help_path("outbox")), 0);
-	ck_assert_int_eq(mkdir(help_path("outbox"), 0700), 0);
-	ck_assert_int_eq(outbox_open(&box, help_path("outbox"), NULL, &err), -EISDIR);
-	ck_assert_int_eq(rmdir(help_path("outbox")), 0);
-	ck_assert_int_eq(mkfifo(help_path("outbox"), 0600), 0);
-	ck_assert_int_eq(outbox_open(&box, help_path("outbox"), NULL, &err), -EINVAL);
-	ck_assert_int_eq(remove(help_path("outbox")), 0);
-	ck_assert_int_eq(outbox_open(&box, help_path("no/outbox"), NULL, &err), -ENOENT);
+	ck_assert_int_eq(remove(folder_path("outbox")), 0);
+	ck_assert_int_eq(mkdir(folder_path("outbox"), 0700), 0);
+	ck_assert_int_eq(outbox_open(&box, folder_path("outbox"), NULL, &err), -EISDIR);
+	ck_assert_int_eq(rmdir(folder_path("outbox")), 0);
+	ck_assert_int_eq(mkfifo(folder_path("outbox"), 0600), 0);
+	ck_assert_int_eq(outbox_open(&box, folder_path("outbox"), NULL, &err), -EINVAL);
+	ck_assert_int_eq(remove(folder_path("outbox")), 0);
+	ck_assert_int_eq(outbox_open(&box, folder_path("no/outbox"), NULL, &err), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(err.text, "outbox"));
 	/* an empty file is an outbox with nothing in it */
-	help_write("outbox", "", 0);
+	folder_write("outbox", "", 0);
 	reopen();
 	ck_assert(!found.set_aside);
 	put("i1", "x");
@@ -247,8 +304,8 @@ START_TEST(test_newer)
 	int r;
 
 	box = outbox_free(box);
-	help_write("outbox", line, sizeof(line) - 1);
-	r = outbox_open(&box, help_path("outbox"), &found, &err);
+	folder_write("outbox", line, sizeof(line) - 1);
+	r = outbox_open(&box, folder_path("outbox"), &found, &err);
 	ck_assert_msg(r == -EPROTONOSUPPORT, "%d %s (set aside: %d)", r, err.text,
 		      found.set_aside);
 	data = file(&len);
@@ -291,13 +348,12 @@ START_TEST(test_compaction)
 		put(key, big);
 		put(key, NULL);
 	}
-	ck_assert_uint_lt(outbox_bytes(box), 400 * 1024);
-	ck_assert_int_eq(stat(help_path("outbox"), &st), 0);
-	ck_assert_uint_eq((size_t)st.st_size, outbox_bytes(box));
+	ck_assert_uint_lt((size_t)file_size(), 400 * 1024);
+	ck_assert_int_eq(stat(folder_path("outbox"), &st), 0);
 	ck_assert_str_eq(all(), "i0=kept ");
 	reopen();
 	ck_assert_str_eq(all(), "i0=kept ");
-	ck_assert_uint_lt(outbox_bytes(box), 200);
+	ck_assert_uint_lt((size_t)file_size(), 200);
 }
 END_TEST
 
@@ -309,7 +365,7 @@ START_TEST(test_full)
 	char *data;
 
 	put("i1", "first");
-	before = outbox_bytes(box);
+	before = (size_t)file_size();
 	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
 	(void)signal(SIGXFSZ, SIG_IGN);
 	small = old;
@@ -366,7 +422,7 @@ START_TEST(test_killed)
 				      all());
 		}
 		box = outbox_free(box);
-		ck_assert_int_eq(remove(help_path("outbox")), 0);
+		ck_assert_int_eq(remove(folder_path("outbox")), 0);
 		reopen();
 	}
 }
@@ -410,9 +466,9 @@ START_TEST(test_threads)
 	ck_assert_int_eq(outbox_each(box, count_one, &n), 0);
 	ck_assert_uint_eq(n, 400);
 	/* somebody else may look meanwhile */
-	ck_assert_int_eq(outbox_peek(help_path("outbox"), count_one, &peeked, &err), 0);
+	ck_assert_int_eq(outbox_peek(folder_path("outbox"), count_one, &peeked, &err), 0);
 	ck_assert_uint_eq(peeked, 400);
-	ck_assert_int_eq(outbox_peek(help_path("nothing"), count_one, &peeked, &err), 0);
+	ck_assert_int_eq(outbox_peek(folder_path("nothing"), count_one, &peeked, &err), 0);
 	reopen();
 	n = 0;
 	ck_assert_int_eq(outbox_each(box, count_one, &n), 0);
@@ -420,7 +476,7 @@ START_TEST(test_threads)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("notify_outbox");
 	TCase *t = tcase_create("outbox");
@@ -428,6 +484,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, test_keeps);
+	tcase_add_test(t, test_durable);
 	tcase_add_test(t, test_text);
 	tcase_add_test(t, test_torn);
 	tcase_add_test(t, test_damaged);
@@ -440,5 +497,5 @@ int main(void)
 	tcase_add_test(t, test_killed);
 	tcase_add_test(t, test_threads);
 	suite_add_tcase(s, t);
-	return help_main(s);
+	return s;
 }

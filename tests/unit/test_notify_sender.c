@@ -1,18 +1,24 @@
 /* The child that sends: how it is started, what its end means, and that none is left behind. */
+#include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "kit/folder.h"
+#include "kit/suite.h"
 #include "notify/sender.h"
 #include "util/fs.h"
 
 static uv_loop_t loop;
 static struct jobs jobs;
+static struct environment *environment;
 static struct sender *sender;
 static struct notify_sender seam;
 static struct notify_ending ending;
@@ -45,18 +51,19 @@ static void hermes(const char *body)
 {
 	char text[2000];
 
-	(void)snprintf(text, sizeof(text), "#!/bin/sh\ncd '%s'\n%s\n", help_dir, body);
-	help_write("hermes", text, strlen(text));
-	ck_assert_int_eq(chmod(help_path("hermes"), 0700), 0);
+	(void)snprintf(text, sizeof(text), "#!/bin/sh\ncd '%s'\n%s\n", folder_dir, body);
+	folder_write("hermes", text, strlen(text));
+	ck_assert_int_eq(chmod(folder_path("hermes"), 0700), 0);
 }
 
 static void setup(void)
 {
-	help_setup();
+	folder_setup();
 	ck_assert_int_eq(uv_loop_init(&loop), 0);
 	jobs_init(&jobs, &loop);
-	ck_assert_int_eq(sender_new(&sender, &loop, &jobs, help_dir, help_path("hermes"),
-				    (char *const *)environ_of_ours),
+	ck_assert_int_eq(environ_new(&environment, (char *const *)environ_of_ours, NULL), 0);
+	ck_assert_int_eq(sender_new(&sender, &loop, &jobs, folder_dir, folder_path("hermes"),
+				    environment),
 			 0);
 	seam = sender_seam(sender);
 	message = (struct notify_message){ .profile = "jimmy",
@@ -69,11 +76,12 @@ static void setup(void)
 static void teardown(void)
 {
 	sender = sender_free(sender);
+	environment = environ_free(environment);
 	ck_assert_int_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
 	ck_assert_int_eq(uv_loop_close(&loop), 0);
 	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 	ck_assert_int_eq(errno, ECHILD);
-	help_teardown();
+	folder_teardown();
 }
 
 static void start(void)
@@ -97,7 +105,7 @@ static char *content(const char *name)
 	static char text[4000];
 	char *data = NULL;
 
-	ck_assert_msg(fs_read_file(help_path(name), 3999, &data, NULL) == 0, "no %s", name);
+	ck_assert_msg(fs_read_file(folder_path(name), 3999, &data, NULL) == 0, "no %s", name);
 	(void)snprintf(text, sizeof(text), "%s", data);
 	free(data);
 	return text;
@@ -131,7 +139,7 @@ START_TEST(test_verbatim)
 			 "-p|jimmy|send|--to|telegram:$(touch oops) `touch oops`; "
 			 "'x' \"y\" *|--file|-|");
 	ck_assert_str_eq(content("text"), message.text);
-	ck_assert_int_lt(access(help_path("oops"), F_OK), 0);
+	ck_assert_int_lt(access(folder_path("oops"), F_OK), 0);
 }
 END_TEST
 
@@ -150,9 +158,9 @@ START_TEST(test_surroundings)
 	ck_assert_int_eq(close(fds[0]) | close(fds[1]), 0);
 	ck_assert_msg(ending.fate == NOTIFY_DELIVERED, "%s", ending.reason);
 	env = content("env");
-	(void)snprintf(want, sizeof(want), "HERMES_HOME=%s/profiles/jimmy\n", help_dir);
+	(void)snprintf(want, sizeof(want), "HERMES_HOME=%s/profiles/jimmy\n", folder_dir);
 	ck_assert_ptr_nonnull(strstr(env, want));
-	(void)snprintf(want, sizeof(want), "HERMES_KANBAN_HOME=%s\n", help_dir);
+	(void)snprintf(want, sizeof(want), "HERMES_KANBAN_HOME=%s\n", folder_dir);
 	ck_assert_ptr_nonnull(strstr(env, want));
 	ck_assert_ptr_nonnull(strstr(env, "LANG=C\n"));
 	ck_assert_ptr_nonnull(strstr(env, "HOME=/nowhere\n"));
@@ -170,7 +178,7 @@ START_TEST(test_surroundings)
 	ck_assert_ptr_nonnull(strstr(content("signals"), "SigIgn:\t0000000000000000"));
 	message.profile = "default";
 	deliver();
-	(void)snprintf(want, sizeof(want), "HERMES_HOME=%s\n", help_dir);
+	(void)snprintf(want, sizeof(want), "HERMES_HOME=%s\n", folder_dir);
 	ck_assert_ptr_nonnull(strstr(content("env"), want));
 }
 END_TEST
@@ -201,7 +209,7 @@ START_TEST(test_not_started)
 	deliver(); /* there is no such file */
 	ck_assert_int_eq(ending.fate, NOTIFY_RETRY);
 	ck_assert_ptr_nonnull(strstr(ending.reason, "No such file"));
-	help_write("hermes", "#!/bin/sh\n", 10);
+	folder_write("hermes", "#!/bin/sh\n", 10);
 	deliver(); /* may not be run */
 	ck_assert_int_eq(ending.fate, NOTIFY_RETRY);
 	ck_assert_ptr_nonnull(strstr(ending.reason, "Permission denied"));
@@ -239,13 +247,13 @@ START_TEST(test_no_names)
 		ck_assert_int_eq(ending.fate, NOTIFY_HOPELESS);
 		ck_assert_str_eq(ending.reason, bad[i].reason);
 	}
-	ck_assert_int_lt(access(help_path("started"), F_OK), 0);
+	ck_assert_int_lt(access(folder_path("started"), F_OK), 0);
 }
 END_TEST
 
 static void until_file(const char *name)
 {
-	while (access(help_path(name), F_OK) < 0) {
+	while (access(folder_path(name), F_OK) < 0) {
 		(void)uv_run(&loop, UV_RUN_NOWAIT);
 		(void)usleep(1000); /* one step of a poll */
 	}
@@ -327,7 +335,7 @@ START_TEST(test_long)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("notify_sender");
 	TCase *t = tcase_create("sender");
@@ -345,5 +353,5 @@ int main(void)
 	tcase_add_test(t, test_babble);
 	tcase_add_test(t, test_long);
 	suite_add_tcase(s, t);
-	return help_main(s);
+	return s;
 }

@@ -1,8 +1,14 @@
 /* Every message, to the letter; and what hostile boards can and cannot put into one. */
+#include <check.h>
 #include <errno.h>
-#include <stdint.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "kit/folder.h"
+#include "kit/suite.h"
 #include "notify/item.h"
 #include "notify/notify_text.h"
 #include "util/text.h"
@@ -61,6 +67,14 @@ START_TEST(test_shapes)
 	   "cause): no key");
 	is("block_loop_detected", NULL,
 	   "🛑 " HEAD " routed to TRIAGE — needs a human decision");
+	is("timed_out", "{\"budget_used\":60,\"budget_max\":60}",
+	   "⏱ " HEAD " timed out (iteration budget of 60 used up); will retry");
+	is("changes_requested", "{\"reason\":\"no tests\",\"summary\":\"s\"}",
+	   "🛑 " HEAD " changes requested: no tests");
+	is("changes_requested",
+	   "{\"summary\":\"s\",\"reviewer\":\"rita\",\"implementer\":\"carl\"}",
+	   "🛑 " HEAD " changes requested by rita → carl: s");
+	is("changes_requested", NULL, "🛑 " HEAD " changes requested");
 	is("archived", NULL, NULL);
 	is("unblocked", NULL, NULL);
 	is("claimed", NULL, NULL);
@@ -77,6 +91,40 @@ START_TEST(test_parts)
 	is("completed", NULL, "✔ [b] Kanban t_0123abcd done — t_0123abcd");
 	about.title = "";
 	is("completed", NULL, "✔ [b] Kanban t_0123abcd done — t_0123abcd");
+}
+END_TEST
+
+/* What hermes send would obey. */
+START_TEST(test_disarm)
+{
+	static const char *const tags[][2] = {
+		{ "plain: text [x] a media file", "plain: text [x] a media file" },
+		{ "MEDIA:/etc/passwd", "MEDIA :/etc/passwd" },
+		{ "x Media: ~/a.txt", "x Media : ~/a.txt" },
+		{ "mEdIa:mediA:/x", "mEdIa :mediA :/x" },
+		{ "MED\xC4\xB1"
+		  "A:/x",
+		  "MED\xC4\xB1"
+		  "A :/x" },
+		{ "med\xC4\xB0"
+		  "a:/x",
+		  "med\xC4\xB0"
+		  "a :/x" },
+		{ "multimedia:\n/x", "multimedia :\n/x" },
+		{ "[[as_document]]", "[ [as_document]]" },
+		{ "[[[audio_as_voice]]", "[ [ [audio_as_voice]]" },
+		{ "edia:", "edia:" },
+		{ ":", ":" },
+		{ "", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+		char *out = NULL;
+
+		ck_assert_int_eq(notify_text_disarm(tags[i][0], &out), 0);
+		ck_assert_str_eq(out, tags[i][1]);
+		free(out);
+	}
 }
 END_TEST
 
@@ -325,7 +373,7 @@ START_TEST(test_digest_large)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("notify_text");
 	TCase *t = tcase_create("text");
@@ -333,6 +381,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, NULL);
 	tcase_add_test(t, test_shapes);
 	tcase_add_test(t, test_parts);
+	tcase_add_test(t, test_disarm);
 	tcase_add_test(t, test_payloads);
 	tcase_add_test(t, test_hostile);
 	tcase_add_test(t, test_cuts);
@@ -341,5 +390,5 @@ int main(void)
 	tcase_add_test(t, test_digest);
 	tcase_add_test(t, test_digest_large);
 	suite_add_tcase(s, t);
-	return help_main(s);
+	return s;
 }

@@ -134,7 +134,7 @@ START_TEST(record_values_are_sqlites)
 		dbfile_sql(db, text);
 	}
 	ck_assert_int_eq(page_record_init(&rec), 0);
-	f = pagekit_open("r.db", false);
+	f = kit_page_open("r.db", false);
 	ck_assert(page_view_init(&v, f.usable, 2, buf, page_file_read(&f, 2, buf)));
 	ck_assert_uint_eq(v.ncell, n);
 	ck_assert_int_eq(
@@ -255,7 +255,7 @@ START_TEST(overflow_lengths)
 		}
 	}
 	dbfile_sql(db, "COMMIT");
-	f = pagekit_open("o.db", false);
+	f = kit_page_open("o.db", false);
 	ck_assert_uint_eq(f.page_size, size);
 	for (uint32_t pgno = 2; pgno <= f.npages; pgno++) {
 		struct page_view v;
@@ -269,8 +269,8 @@ START_TEST(overflow_lengths)
 			static char got[700000];
 
 			ck_assert(page_cell(&v, i, &c));
-			ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL),
-					 0);
+			ck_assert_int_eq(
+				page_payload_read(&f, &c, &p, kit_page_claim_any, NULL), 0);
 			ck_assert(page_record_parse(p.data, p.len, c.payload, &rec));
 			ck_assert(rec.exact);
 			ck_assert_int_eq(rec.cols[0].i, (int)rec.cols[1].len);
@@ -318,15 +318,15 @@ START_TEST(overflow_broken)
 		       "randomblob(2000)))");
 	dbfile_close(db);
 	b = dbfile_bytes("c.db");
-	f = pagekit_open("c.db", false);
+	f = kit_page_open("c.db", false);
 	ck_assert(page_view_init(&v, f.usable, 2, buf, page_file_read(&f, 2, buf)));
 	ck_assert(page_cell(&v, 0, &c));
-	ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL), 0);
+	ck_assert_int_eq(page_payload_read(&f, &c, &p, kit_page_claim_any, NULL), 0);
 	ck_assert_uint_ge(p.npages, 7);
 	second = p.pages[1];
 	ck_assert_int_eq(page_payload_read(&f, &c, &p, claim_but, &second), -EBADMSG);
 	p.pages_max = 3; /* a budget */
-	ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL), -EBADMSG);
+	ck_assert_int_eq(page_payload_read(&f, &c, &p, kit_page_claim_any, NULL), -EBADMSG);
 	p.pages_max = UINT32_MAX;
 	page_file_close(&f);
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong) + 2; i++) {
@@ -340,8 +340,8 @@ START_TEST(overflow_broken)
 		next[3] = (uint8_t)to;
 		dbfile_write("d.db", b.p, b.len);
 		memcpy(next, keep, 4);
-		f = pagekit_open("d.db", false);
-		ck_assert_int_eq(page_payload_read(&f, &c, &p, pagekit_claim_any, NULL),
+		f = kit_page_open("d.db", false);
+		ck_assert_int_eq(page_payload_read(&f, &c, &p, kit_page_claim_any, NULL),
 				 -EBADMSG);
 		page_file_close(&f);
 	}
@@ -361,11 +361,11 @@ START_TEST(infer_geometry)
 		struct page_file f;
 
 		(void)unlink(dbfile_at("g.db"));
-		pagekit_make("g.db", page_sizes[_i], reserves[r]);
+		kit_page_make("g.db", page_sizes[_i], reserves[r]);
 		b = dbfile_bytes("g.db");
 		memset(b.p, 0x5A, 100);
 		dbfile_write("g.db", b.p, b.len);
-		f = pagekit_open("g.db", false);
+		f = kit_page_open("g.db", false);
 		ck_assert(f.guessed);
 		ck_assert_uint_eq(f.page_size, page_sizes[_i]);
 		ck_assert_uint_eq(f.usable, page_sizes[_i] - reserves[r]);
@@ -374,7 +374,7 @@ START_TEST(infer_geometry)
 		if (b.len > 3 * (size_t)page_sizes[_i]) {
 			memset(b.p, 0, (size_t)page_sizes[_i]);
 			dbfile_write("g.db", b.p, b.len - 100);
-			f = pagekit_open("g.db", false);
+			f = kit_page_open("g.db", false);
 			ck_assert_uint_eq(f.page_size, page_sizes[_i]);
 			ck_assert_uint_eq(f.npages, b.len / (size_t)page_sizes[_i]);
 			page_file_close(&f);
@@ -389,11 +389,11 @@ START_TEST(infer_reserved_flipped)
 	CLEANUP(bytes_free) struct bytes b = { 0 };
 	struct page_file f;
 
-	pagekit_make("g.db", 4096, 0);
+	kit_page_make("g.db", 4096, 0);
 	b = dbfile_bytes("g.db");
 	b.p[20] = 4;
 	dbfile_write("g.db", b.p, b.len);
-	f = pagekit_open("g.db", false);
+	f = kit_page_open("g.db", false);
 	ck_assert(f.guessed);
 	ck_assert_uint_eq(f.usable, 4096);
 	page_file_close(&f);
@@ -446,9 +446,9 @@ START_TEST(audit)
 	struct page_file f;
 	uint32_t sound = 0;
 
-	pagekit_make("a.db", 4096, 0);
+	kit_page_make("a.db", 4096, 0);
 	b = dbfile_bytes("a.db");
-	f = pagekit_open("a.db", false);
+	f = kit_page_open("a.db", false);
 	for (uint32_t pgno = 1; pgno <= f.npages; pgno++) {
 		page = b.p + (size_t)(pgno - 1) * 4096;
 		if (page_view_init(&v, 4096, pgno, page, 4096)) {
@@ -478,22 +478,22 @@ END_TEST
 START_TEST(freelist)
 {
 	CLEANUP(bytes_free) struct bytes b = { 0 };
-	struct pagekit_list l = { 0 };
+	struct kit_page_list l = { 0 };
 	struct page_file f;
 	uint8_t buf[512];
 	int64_t count;
 	uint8_t *trunk;
 	sqlite3 *db;
 
-	pagekit_make("f.db", 512, 0);
+	kit_page_make("f.db", 512, 0);
 	db = dbfile_open("f.db");
 	dbfile_sql(db, "DELETE FROM t WHERE a > 700");
 	count = dbfile_number(db, "PRAGMA freelist_count");
 	ck_assert_int_gt(count, 150); /* more than one trunk */
 	dbfile_close(db);
 	b = dbfile_bytes("f.db");
-	f = pagekit_open("f.db", false);
-	ck_assert(page_freelist_walk(&f, buf, pagekit_see, &l));
+	f = kit_page_open("f.db", false);
+	ck_assert(page_freelist_walk(&f, buf, kit_page_see, &l));
 	ck_assert_int_eq(l.n, count);
 	trunk = b.p + (size_t)(f.header.freelist_trunk - 1) * 512;
 	page_file_close(&f);
@@ -512,8 +512,8 @@ START_TEST(freelist)
 		dbfile_write("f2.db", b.p, b.len);
 		memcpy(trunk, keep, 16);
 		memset(&l, 0, sizeof(l));
-		f = pagekit_open("f2.db", false);
-		ck_assert(!page_freelist_walk(&f, buf, pagekit_see, &l));
+		f = kit_page_open("f2.db", false);
+		ck_assert(!page_freelist_walk(&f, buf, kit_page_see, &l));
 		ck_assert_int_lt(l.n, count);
 		if (k < 2)
 			ck_assert_uint_eq(l.n, 0); /* nothing of a trunk that lies */
@@ -535,7 +535,7 @@ START_TEST(ptrmap)
 		"INSERT INTO t SELECT x, hex(randomblob(x % 400)) FROM n; DELETE FROM t WHERE "
 		"a % 7 = 3");
 	dbfile_close(db);
-	f = pagekit_open("p.db", false);
+	f = kit_page_open("p.db", false);
 	ck_assert(page_is_ptrmap(&f, 2));
 	ck_assert(!page_is_ptrmap(&f, 3));
 	ck_assert(page_is_ptrmap(&f, 2 + 103));
@@ -546,7 +546,7 @@ START_TEST(ptrmap)
 }
 END_TEST
 
-static Suite *suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("page");
 	TCase *tc = tcase_create("page");
@@ -567,9 +567,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, ptrmap);
 	suite_add_tcase(s, tc);
 	return s;
-}
-
-int main(void)
-{
-	return suite_main(suite());
 }

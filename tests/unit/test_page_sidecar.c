@@ -38,7 +38,7 @@ static void make_wal(int commits)
 {
 	sqlite3 *db = dbfile_open("live.db"), *other;
 
-	pagekit_make("base.db", 1024, 0);
+	kit_page_make("base.db", 1024, 0);
 	dbfile_copy("base.db", "live.db");
 	dbfile_close(db);
 	db = dbfile_open("live.db");
@@ -66,12 +66,12 @@ START_TEST(wal_applied)
 	struct page_file f;
 
 	make_wal(3);
-	f = pagekit_open("w.db", true);
+	f = kit_page_open("w.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_WAL);
 	ck_assert_uint_eq(f.overlay.found, 3);
 	same_pages(&f, "n.db");
 	page_file_close(&f);
-	f = pagekit_open("w.db", false);
+	f = kit_page_open("w.db", false);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 }
@@ -87,7 +87,7 @@ START_TEST(wal_heals_header)
 	b = dbfile_bytes("w.db");
 	memset(b.p, 0xAB, 1024);
 	dbfile_write("w.db", b.p, b.len);
-	f = pagekit_open("w.db", true);
+	f = kit_page_open("w.db", true);
 	ck_assert(f.header.trusted);
 	ck_assert(!f.guessed);
 	same_pages(&f, "n.db");
@@ -112,14 +112,14 @@ START_TEST(wal_torn)
 	ck_assert_uint_lt(last + frame, w.len);
 	/* cut inside the third transaction, and in the middle of a frame */
 	dbfile_write("w.db-wal", w.p, last + frame + 500);
-	f = pagekit_open("w.db", true);
+	f = kit_page_open("w.db", true);
 	ck_assert_uint_eq(f.overlay.found, 2);
 	same_pages(&f, "n.db");
 	page_file_close(&f);
 	/* one flipped bit in the third: the same */
 	w.p[last + 24 + 77] ^= 4;
 	dbfile_write("w.db-wal", w.p, w.len);
-	f = pagekit_open("w.db", true);
+	f = kit_page_open("w.db", true);
 	ck_assert_uint_eq(f.overlay.found, 2);
 	same_pages(&f, "n.db");
 	page_file_close(&f);
@@ -127,13 +127,13 @@ START_TEST(wal_torn)
 	w.p[last + 24 + 77] ^= 4;
 	w.p[last + 9] ^= 1;
 	dbfile_write("w.db-wal", w.p, w.len);
-	f = pagekit_open("w.db", true);
+	f = kit_page_open("w.db", true);
 	ck_assert_uint_eq(f.overlay.found, 2);
 	page_file_close(&f);
 	/* a header that is none: as if there were no WAL */
 	w.p[5] ^= 1;
 	dbfile_write("w.db-wal", w.p, w.len);
-	f = pagekit_open("w.db", true);
+	f = kit_page_open("w.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 }
@@ -145,9 +145,9 @@ START_TEST(wal_foreign)
 	struct page_file f;
 
 	make_wal(3);
-	pagekit_make("x.db", 4096, 0);
+	kit_page_make("x.db", 4096, 0);
 	dbfile_copy("w.db-wal", "x.db-wal");
-	f = pagekit_open("x.db", true);
+	f = kit_page_open("x.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	ck_assert_uint_eq(f.page_size, 4096);
 	page_file_close(&f);
@@ -159,7 +159,7 @@ static void make_hot(void)
 {
 	sqlite3 *db;
 
-	pagekit_make("base.db", 1024, 0);
+	kit_page_make("base.db", 1024, 0);
 	dbfile_copy("base.db", "live.db");
 	db = dbfile_open("live.db");
 	dbfile_sql(db, "PRAGMA cache_size = 5; PRAGMA cache_spill = 5; BEGIN;"
@@ -180,14 +180,14 @@ START_TEST(journal_rolled_back)
 	before = dbfile_bytes("base.db");
 	half = dbfile_bytes("j.db");
 	ck_assert(before.len != half.len || memcmp(before.p, half.p, half.len) != 0);
-	f = pagekit_open("j.db", true);
+	f = kit_page_open("j.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_JOURNAL);
 	same_pages(&f, "base.db");
 	page_file_close(&f);
 	/* also without a header in the main file */
 	memset(half.p, 0xCD, 1024);
 	dbfile_write("j.db", half.p, half.len);
-	f = pagekit_open("j.db", true);
+	f = kit_page_open("j.db", true);
 	same_pages(&f, "base.db");
 	page_file_close(&f);
 }
@@ -211,13 +211,13 @@ START_TEST(journal_not_hot)
 	memcpy(with, j.p, j.len);
 	memcpy(with + j.len, super, sizeof(super));
 	dbfile_write("j.db-journal", with, j.len + sizeof(super));
-	f = pagekit_open("j.db", true);
+	f = kit_page_open("j.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 	/* a header that was wiped: the transaction had ended */
 	memset(j.p, 0, 28);
 	dbfile_write("j.db-journal", j.p, j.len);
-	f = pagekit_open("j.db", true);
+	f = kit_page_open("j.db", true);
 	ck_assert_int_eq(f.overlay.source, PAGE_PLAIN);
 	page_file_close(&f);
 }
@@ -237,12 +237,12 @@ static void read_everything(struct page_file *f, struct page_record *rec)
 {
 	struct page_payload p = { .pages_max = 64 };
 	uint8_t *buf = malloc(PAGE_SIZE_MAX), *map = malloc(PAGE_SIZE_MAX);
-	struct pagekit_list l = { 0 };
+	struct kit_page_list l = { 0 };
 	struct page_view v;
 	struct page_cell c;
 
 	ck_assert(buf && map);
-	(void)page_freelist_walk(f, buf, pagekit_see, &l);
+	(void)page_freelist_walk(f, buf, kit_page_see, &l);
 	for (uint32_t pgno = 1; pgno <= f->npages; pgno++) {
 		uint32_t avail = page_file_read(f, pgno, buf);
 
@@ -254,7 +254,7 @@ static void read_everything(struct page_file *f, struct page_record *rec)
 			if (v.kind == PAGE_TABLE_INTERIOR || v.kind == PAGE_INDEX_INTERIOR)
 				(void)page_child(&v, i);
 			if (i == v.ncell || !page_cell(&v, i, &c) || !c.payload ||
-			    page_payload_read(f, &c, &p, pagekit_claim_any, NULL) != 0)
+			    page_payload_read(f, &c, &p, kit_page_claim_any, NULL) != 0)
 				continue;
 			(void)page_record_parse(p.data, p.len, c.payload, rec);
 		}
@@ -310,7 +310,7 @@ START_TEST(fuzz)
 }
 END_TEST
 
-static Suite *suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("page_sidecar");
 	TCase *tc = tcase_create("page_sidecar");
@@ -326,9 +326,4 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, fuzz, 0, 5);
 	suite_add_tcase(s, tc);
 	return s;
-}
-
-int main(void)
-{
-	return suite_main(suite());
 }

@@ -153,7 +153,7 @@ static char *found(int64_t after)
 	char *text;
 
 	kit.rq.promote_after = after;
-	ck_assert_msg(promote_find(kit.db, &kit.rq, &ids, &kit.e) == 0, "%s", kit.e.text);
+	ck_assert_msg(promote_find(kit_ctx(), &ids) == 0, "%s", kit.e.text);
 	text = sorted(&ids);
 	strings_free(&ids);
 	return text;
@@ -210,9 +210,9 @@ START_TEST(incremental_is_complete)
 			     seed % 10 ? dice(160) : 900);
 		kit.rq.promote_after = 0;
 		kit_plan();
-		ck_assert_int_eq(promote_find(kit.db, &kit.rq, &ids, &kit.e), 0);
+		ck_assert_int_eq(promote_find(kit_ctx(), &ids), 0);
 		exec("BEGIN");
-		ck_assert_int_eq(promote_run(kit.db, &kit.rq, &ids, &kit.plan, &kit.e), 0);
+		ck_assert_int_eq(promote_run(kit_ctx(), &ids), 0);
 		exec("COMMIT");
 		ck_assert_int_eq(kit.plan.promoted, (int64_t)ids.n);
 		strings_free(&ids);
@@ -317,14 +317,14 @@ START_TEST(checked_again_inside_the_transaction)
 	kit_task("b", "todo", NULL);
 	kit_task("c", "todo", NULL);
 	kit_open();
-	ck_assert_int_eq(promote_find(kit.db, &kit.rq, &ids, &kit.e), 0);
+	ck_assert_int_eq(promote_find(kit_ctx(), &ids), 0);
 	ck_assert_uint_eq(ids.n, 3);
 	kit_sql("UPDATE tasks SET status = 'running' WHERE id = 'a';"
 		"DELETE FROM tasks WHERE id = 'b';"
 		"INSERT INTO tasks (id, title, status, created_at) VALUES ('p', 'x', 'odd', 1);"
 		"INSERT INTO task_links (parent_id, child_id) VALUES ('p', 'c')");
 	ck_assert_int_eq(db_begin(kit.db, &kit.e), 0);
-	ck_assert_int_eq(promote_run(kit.db, &kit.rq, &ids, &kit.plan, &kit.e), 0);
+	ck_assert_int_eq(promote_run(kit_ctx(), &ids), 0);
 	ck_assert_int_eq(db_commit(kit.db, &kit.e), 0);
 	strings_free(&ids);
 	ck_assert_int_eq(kit.plan.promoted, 0);
@@ -376,6 +376,68 @@ START_TEST(lease_lost_writes_nothing)
 }
 END_TEST
 
-KIT_SUITE("promote", striking_out_is_exact, asking_each_is_exact, incremental_is_complete,
-	  parents, blocked_ones, legacy_board, checked_again_inside_the_transaction,
-	  hostile_rows, lease_lost_writes_nothing)
+/* Back to the lane that it came from, as the newest of the events that tell says. */
+START_TEST(back_to_review)
+{
+	static const struct {
+		const char *kind, *payload, *status;
+	} cases[] = {
+		{ "dependency_wait", "{\"source_status\": \"review\"}", "review" },
+		{ "crashed", "{\"retry_status\": \"review\"}", "review" },
+		{ "blocked", "{\"resume_status\": \"review\"}", "blocked" },
+		{ "unblocked", "{\"resume_status\": \"review\"}", "review" },
+		{ "timed_out", "{\"retry_status\": \"ready\"}", "ready" },
+		{ "commented", "{\"retry_status\": \"review\"}", "ready" },
+		{ "status", "no JSON", "ready" },
+	};
+
+	kit_board(0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *id = kit_printf("t%zu", i);
+
+		kit_task(id, i == 2 ? "blocked" : "todo", NULL);
+		kit_event(id, cases[i].kind, cases[i].payload, KIT_NOW);
+	}
+	kit_open();
+	ck_assert_int_eq(kit_tick(TICK_PROMOTE), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_assert_str_eq(kit_list("SELECT status FROM tasks WHERE id = 't%d'", (int)i),
+				 cases[i].status);
+	ck_list("{\"status\": \"review\"}", "SELECT DISTINCT payload FROM task_events WHERE "
+					    "kind = 'promoted' AND task_id IN"
+					    " ('t0', 't1', 't3')");
+	ck_list("-",
+		"SELECT payload FROM task_events WHERE kind = 'promoted' AND task_id = 't4'");
+}
+END_TEST
+
+/* Held until somebody unblocks it, whatever its count is. In August a card that was born
+ * blocked started at once. */
+START_TEST(sticky)
+{
+	kit_board(0);
+	kit_task("gave_up", "blocked", NULL);
+	kit_event("gave_up", "gave_up", "{\"sticky\": true}", KIT_NOW);
+	kit_task("lifted", "blocked", NULL);
+	kit_event("lifted", "gave_up", "{\"sticky\": true}", KIT_NOW);
+	kit_event("lifted", "unblocked", NULL, KIT_NOW);
+	kit_task("plain", "blocked", NULL);
+	kit_event("plain", "gave_up", "{\"failures\": 1}", KIT_NOW);
+	kit_task("broken", "blocked", NULL);
+	kit_event("broken", "gave_up", "{\"sticky\": tru", KIT_NOW);
+	kit_task("born", "blocked", NULL);
+	kit_event("born", "created", "{\"status\": \"blocked\"}", KIT_NOW);
+	kit_open();
+	ck_assert_int_eq(kit_tick(TICK_PROMOTE), 0);
+	ck_list("gave_up|blocked,lifted|ready,plain|ready,broken|ready",
+		"SELECT id, status FROM tasks WHERE id <> 'born' ORDER BY rowid");
+	ck_list(kit_by_age("blocked", "ready"), "SELECT status FROM tasks WHERE id = 'born'");
+}
+END_TEST
+
+KIT_SUITE_AGES("promote",
+	       KIT_TESTS(back_to_review, sticky, striking_out_is_exact, asking_each_is_exact,
+			 incremental_is_complete, parents, blocked_ones,
+			 checked_again_inside_the_transaction, hostile_rows,
+			 lease_lost_writes_nothing),
+	       KIT_TESTS(legacy_board))

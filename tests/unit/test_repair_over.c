@@ -67,7 +67,7 @@ static char *keep(void)
 	struct health_print print;
 	char path[HEALTH_PATH_MAX];
 
-	ck_assert_msg(evidence_keep(kit.path, &print, path, &kit.e) == 0, "%s", kit.e.text);
+	ck_assert_msg(evidence_keep(kit.path, 0, &print, path, &kit.e) == 0, "%s", kit.e.text);
 	return kit_printf("%s", path);
 }
 
@@ -248,7 +248,7 @@ static void restored_under(unsigned flags)
 	kit_sql("DELETE FROM tasks WHERE rowid > 10");
 	other = connected();
 	ck_assert_int_eq(commit_by(other, "t_before"), SQLITE_OK);
-	ck_assert_msg(snapshot_restore(kit.path, source, &found, &kit.e) == 0, "%s",
+	ck_assert_msg(candidates_restore(kit.path, source, 0, &found, &kit.e) == 0, "%s",
 		      kit.e.text);
 	ck_assert_int_eq(found.tasks, N_TASKS);
 	ck_assert_int_eq(commit_by(other, "t_after"), SQLITE_OK);
@@ -268,8 +268,8 @@ static void restored_under(unsigned flags)
 						   "'%s-wal'",
 						   kit.dir, path_of("undo.db"))),
 				 0);
-	ck_assert_msg(snapshot_restore(kit.path, path_of("undo.db"), &found, &kit.e) == 0, "%s",
-		      kit.e.text);
+	ck_assert_msg(candidates_restore(kit.path, path_of("undo.db"), 0, &found, &kit.e) == 0,
+		      "%s", kit.e.text);
 	ck_assert_int_eq(found.tasks, 10);
 	ck_list("t_before", "SELECT task_id FROM task_events WHERE kind='late'");
 }
@@ -500,14 +500,14 @@ START_TEST(test_settings_restore)
 	source = sound_copy();
 	before = pragma_list();
 	kit_sql("DELETE FROM tasks WHERE rowid > 10");
-	ck_assert_msg(snapshot_restore(kit.path, source, &found, &kit.e) == 0, "%s: %s",
+	ck_assert_msg(candidates_restore(kit.path, source, 0, &found, &kit.e) == 0, "%s: %s",
 		      settings[_i].name, kit.e.text);
 	ck_assert_str_eq(pragma_list(), before);
 	ck_list("60", "SELECT count(*) FROM tasks");
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("repair_over");
 	const TTest *const tests[] = {
@@ -529,5 +529,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_settings_reindex, 0, N_SETTINGS);
 	tcase_add_loop_test(tcase, test_settings_header_lost, 0, N_SETTINGS);
 	tcase_add_loop_test(tcase, test_settings_restore, 0, N_SETTINGS);
-	return suite_main(suite);
+	return suite;
 }

@@ -487,7 +487,7 @@ START_TEST(suspect)
 }
 END_TEST
 
-static Suite *suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("salvage");
 	TCase *tc = tcase_create("salvage");
@@ -508,9 +508,4 @@ static Suite *suite(void)
 	tcase_add_test(tc, suspect);
 	suite_add_tcase(s, tc);
 	return s;
-}
-
-int main(void)
-{
-	return suite_main(suite());
 }

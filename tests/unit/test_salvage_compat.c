@@ -3,6 +3,7 @@
  * Of every one exactly the rows that are still in its file come back, each as it was. Without
  * the variable there is nothing to do. SALVAGE_TABLE=1 prints what was saved.
  */
+#include "kit/suite.h"
 #include "salvage/salvage.h"
 
 #include <check.h>
@@ -165,26 +166,15 @@ START_TEST(incident)
 }
 END_TEST
 
-static Suite *suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("salvage_compat");
 	TCase *tc = tcase_create("salvage_compat");
 
+	compat = getenv("KANBAND_COMPAT");
 	tcase_add_checked_fixture(tc, dbfile_setup, dbfile_teardown);
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, incident, 0, INCIDENTS);
 	suite_add_tcase(s, tc);
 	return s;
-}
-
-int main(void)
-{
-	SRunner *sr = srunner_create(suite());
-	int failed;
-
-	compat = getenv("KANBAND_COMPAT");
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -213,6 +213,42 @@ START_TEST(status_is_sent_on_change)
 }
 END_TEST
 
+/* A manager that reads nothing has a full queue: nothing blocks, the last sentence arrives, and
+ * everything else in its order. */
+START_TEST(a_busy_manager_holds_nothing_up)
+{
+	const unsigned n = 2000; /* more than any queue has room for */
+	char last[512] = "", want[64];
+	unsigned got = 0, stopping = 0;
+	const char *message;
+
+	start();
+	for (unsigned i = 0; i < n; i++)
+		service_status(&fix.service, "sentence %u", i);
+	service_stopping(&fix.service);
+	service_status(&fix.service, "bye");
+	ck_assert_str_eq(logged(), "");
+	(void)snprintf(want, sizeof(want), "STATUS=sentence %u", n - 1);
+	for (int turns = 0; turns < 1000 && strcmp(last, "STATUS=bye") != 0; turns++) {
+		while (*(message = next())) {
+			got++;
+			if (strcmp(message, "STOPPING=1") == 0) {
+				ck_assert_str_eq(last, want);
+				stopping++;
+			}
+			(void)snprintf(last, sizeof(last), "%s", message);
+		}
+		(void)uv_run(&fix.loop, UV_RUN_ONCE);
+	}
+	ck_assert_str_eq(last, "STATUS=bye");
+	ck_assert_uint_eq(stopping, 1);
+	ck_assert_uint_lt(got, n);
+	service_status(&fix.service, "and on");
+	ck_assert_str_eq(next(), "STATUS=and on");
+	stop();
+}
+END_TEST
+
 START_TEST(status_is_one_clean_line)
 {
 	char long_text[2 * SERVICE_STATUS_MAX];
@@ -409,7 +445,7 @@ START_TEST(what_hangs_is_not_waited_for)
 }
 END_TEST
 
-static Suite *service_suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("service");
 	TCase *tc = tcase_create("service");
@@ -419,6 +455,7 @@ static Suite *service_suite(void)
 	tcase_add_test(tc, without_a_manager_nothing_happens);
 	tcase_add_test(tc, the_life_of_a_service);
 	tcase_add_test(tc, status_is_sent_on_change);
+	tcase_add_test(tc, a_busy_manager_holds_nothing_up);
 	tcase_add_test(tc, status_is_one_clean_line);
 	tcase_add_test(tc, the_watchdog_is_pinged_at_half_its_interval);
 	tcase_add_test(tc, the_gate_stops_the_pings);
@@ -429,9 +466,4 @@ static Suite *service_suite(void)
 	tcase_add_test(tc, what_hangs_is_not_waited_for);
 	suite_add_tcase(s, tc);
 	return s;
-}
-
-int main(void)
-{
-	return suite_main(service_suite());
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -79,6 +80,26 @@ START_TEST(test_take)
 	ck_list("delete", "PRAGMA journal_mode");
 	ck_list("ok", "PRAGMA integrity_check");
 	ck_list("t_00000001", "SELECT id FROM tasks");
+}
+END_TEST
+
+/* What was moved away under it is not made again. */
+START_TEST(test_folder_gone)
+{
+	char *away = kit_printf("%s.away", kit.dir), path[HEALTH_PATH_MAX];
+	struct db *db;
+
+	kit_board(0);
+	db = kit_open();
+	ck_assert_int_eq(rename(kit.dir, away), 0);
+	ck_assert_int_eq(snapshot_take(db, kit.dir, &limits, NULL, path, &kit.e), -ENOENT);
+	ck_assert(!there(kit.dir));
+	ck_assert_int_eq(rename(away, kit.dir), 0);
+	/* the default board's lies elsewhere, and its database is there: that one is made */
+	ck_assert_int_eq(snapshot_take(db, kit_printf("%s/kanban/boards/default", kit.dir),
+				       &limits, NULL, path, &kit.e),
+			 0);
+	kit_close();
 }
 END_TEST
 
@@ -163,6 +184,7 @@ START_TEST(test_restore_undone)
 {
 	struct health_good found;
 	struct candidate *list = NULL;
+	const atomic_bool cancel = true;
 	char *snapshot, *before = NULL;
 	size_t n = 0;
 
@@ -170,10 +192,15 @@ START_TEST(test_restore_undone)
 	kit_task("t_00000001", "done", NULL);
 	snapshot = take(&limits);
 	kit_task("t_00000002", "done", NULL);
-	ck_assert_int_eq(snapshot_restore(kit.path, snapshot, &found, &kit.e), 0);
+	ck_assert_int_eq(candidates_restore(kit.path, snapshot, 0, &found, &kit.e), 0);
 	ck_assert_int_eq(found.tasks, 1);
 	ck_list("t_00000001", "SELECT id FROM tasks");
-	ck_assert_int_eq(candidates_list(kit.path, kit.dir, true, &list, &n, &kit.e), 0);
+	ck_assert_int_eq(
+		candidates_list(kit.path, kit.dir, true, 0, &cancel, &list, &n, &kit.e),
+		-ECANCELED);
+	ck_assert_ptr_null(list);
+	ck_assert_int_eq(candidates_list(kit.path, kit.dir, true, 0, NULL, &list, &n, &kit.e),
+			 0);
 	ck_assert_uint_eq(n, 2);
 	for (size_t i = 0; i < n; i++) {
 		ck_assert(list[i].sound);
@@ -182,7 +209,7 @@ START_TEST(test_restore_undone)
 	}
 	candidates_free(list, n);
 	ck_assert_ptr_nonnull(before);
-	ck_assert_int_eq(snapshot_restore(kit.path, before, &found, &kit.e), 0);
+	ck_assert_int_eq(candidates_restore(kit.path, before, 0, &found, &kit.e), 0);
 	ck_list("2", "SELECT count(*) FROM tasks");
 }
 END_TEST
@@ -195,8 +222,9 @@ START_TEST(test_restore_from_garbage)
 	kit_board(0);
 	kit_task("t_00000001", "done", NULL);
 	files_write(bad, "no database at all");
-	ck_assert_int_eq(snapshot_restore(kit.path, bad, &found, &kit.e), -EBADMSG);
-	ck_assert_int_eq(snapshot_restore(kit.path, "/nowhere.db", &found, &kit.e), -ENOENT);
+	ck_assert_int_eq(candidates_restore(kit.path, bad, 0, &found, &kit.e), -EBADMSG);
+	ck_assert_int_eq(candidates_restore(kit.path, "/nowhere.db", 0, &found, &kit.e),
+			 -ENOENT);
 	ck_list("t_00000001", "SELECT id FROM tasks");
 }
 END_TEST
@@ -215,7 +243,8 @@ START_TEST(test_a_flood_of_backups)
 					   " cp kanban.db kanban.db.corrupt.1450.bak",
 					   kit.dir)),
 			 0);
-	ck_assert_int_eq(candidates_list(kit.path, kit.dir, true, &list, &n, &kit.e), 0);
+	ck_assert_int_eq(candidates_list(kit.path, kit.dir, true, 0, NULL, &list, &n, &kit.e),
+			 0);
 	ck_assert_uint_eq(n, 200);
 	ck_assert(list[0].sound);
 	ck_assert_int_eq(list[0].tasks, 1);
@@ -260,16 +289,20 @@ START_TEST(test_fails_anywhere)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("snapshot");
-	const TTest *const tests[] = { test_left_over,           test_cancel,
-				       test_keep_hours_and_days, test_keep_bytes,
-				       test_restore_undone,      test_restore_from_garbage,
+	const TTest *const tests[] = { test_left_over,
+				       test_folder_gone,
+				       test_cancel,
+				       test_keep_hours_and_days,
+				       test_keep_bytes,
+				       test_restore_undone,
+				       test_restore_from_garbage,
 				       test_a_flood_of_backups };
 	TCase *tcase = kit_tcase(suite, "snapshot", tests, sizeof(tests) / sizeof(tests[0]));
 
 	tcase_add_loop_test(tcase, test_take, 0, 2);
 	tcase_add_loop_test(tcase, test_fails_anywhere, 0, 2);
-	return suite_main(suite);
+	return suite;
 }

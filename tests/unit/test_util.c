@@ -2,11 +2,12 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -39,7 +40,6 @@ static void folder_teardown(void)
 }
 
 /* error */
-
 START_TEST(error_set_keeps_code_and_text)
 {
 	struct error e = ERROR_NULL;
@@ -155,7 +155,6 @@ START_TEST(ownership_macros)
 END_TEST
 
 /* fs */
-
 START_TEST(read_file_reads_all_or_refuses)
 {
 	CLEANUP(freep) char *big = malloc(300000);
@@ -202,16 +201,21 @@ END_TEST
 
 START_TEST(copy_takes_regular_files_only)
 {
+	const char *const odd[] = { "/dev/zero", "/" };
+	CLEANUP(fs_closep) int fd = -1;
 	char *data;
 
 	ck_assert_int_eq(fs_write_atomic("from", "abc", 3, 0644), 0);
-	ck_assert_int_eq(fs_copy("from", "to", true), 0);
+	fd = open("from", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(fs_copy(fd, "to"), 0);
 	ck_assert_int_eq(fs_read_file("to", 10, &data, NULL), 0);
 	ck_assert_str_eq(data, "abc");
 	free(data);
-	ck_assert_int_eq(fs_copy("/dev/zero", "zeros", false), -EINVAL);
-	ck_assert_int_eq(fs_copy("/", "folder", false), -EISDIR);
-	ck_assert_int_eq(fs_copy("none", "to", false), -ENOENT);
+	for (int i = 0; i < 2; i++) {
+		fs_closep(&fd);
+		fd = open(odd[i], O_RDONLY | O_CLOEXEC);
+		ck_assert_int_eq(fs_copy(fd, "zeros"), i ? -EISDIR : -EINVAL);
+	}
 	ck_assert_int_eq(access("zeros", F_OK), -1);
 }
 END_TEST
@@ -366,7 +370,6 @@ START_TEST(slugs)
 END_TEST
 
 /* clock */
-
 START_TEST(clocks_agree)
 {
 	int64_t before = (int64_t)time(NULL), s = clock_wall_s(), us = clock_wall_us();
@@ -383,234 +386,47 @@ START_TEST(clocks_agree)
 }
 END_TEST
 
-/* job */
-
-struct work {
-	struct job job;
-	pthread_t ran_on;
-	pthread_mutex_t *gate; /* held by the test as long as the job shall not end */
-	struct jobs *jobs;
-	int done;
-	bool saw_cancel;
-	bool again; /* submit once more from done */
-};
-
-static void work_run(struct job *job)
+/* To hold a lock it is enough to read the file: nobody may who may not write its folder. */
+START_TEST(lock_files_are_for_those_who_write)
 {
-	struct work *w = (struct work *)job;
-
-	w->ran_on = pthread_self();
-	if (w->gate) {
-		(void)pthread_mutex_lock(w->gate);
-		(void)pthread_mutex_unlock(w->gate);
-	}
-	w->saw_cancel = atomic_load(&job->cancel);
-}
-
-static void work_done(struct job *job)
-{
-	struct work *w = (struct work *)job;
-
-	w->done++;
-	if (w->again) {
-		w->again = false;
-		ck_assert_int_eq(job_submit(w->jobs, job, "again", work_run, work_done, 1000),
-				 0);
-	}
-}
-
-static void work_done_free(struct job *job)
-{
-	free(job);
-}
-
-START_TEST(jobs_run_elsewhere_and_end_on_the_loop)
-{
-	uv_loop_t loop;
-	struct jobs jobs;
-	struct work w[5] = { 0 };
-	struct work *freed = calloc(1, sizeof(*freed));
-
-	ck_assert_ptr_nonnull(freed);
-	ck_assert_int_eq(uv_loop_init(&loop), 0);
-	jobs_init(&jobs, &loop);
-	for (int i = 0; i < 5; i++) {
-		w[i].jobs = &jobs;
-		w[i].again = i == 2;
-		ck_assert_int_eq(
-			job_submit(&jobs, &w[i].job, "test", work_run, work_done, 60000), 0);
-	}
-	ck_assert_int_eq(
-		job_submit(&jobs, &freed->job, "freed", work_run, work_done_free, 60000), 0);
-	ck_assert_uint_eq(jobs.count, 6);
-	ck_assert_ptr_null(jobs_overdue(&jobs));
-	ck_assert_int_eq(w[0].done, 0);
-	ck_assert_int_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
-	for (int i = 0; i < 5; i++) {
-		ck_assert_int_eq(w[i].done, i == 2 ? 2 : 1);
-		ck_assert(!pthread_equal(w[i].ran_on, pthread_self()));
-	}
-	ck_assert_uint_eq(jobs.count, 0);
-	ck_assert_ptr_null(jobs.first);
-	ck_assert_int_eq(uv_loop_close(&loop), 0);
-}
-END_TEST
-
-START_TEST(jobs_are_overdue_and_cancelled)
-{
-	pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-	uv_loop_t loop;
-	struct jobs jobs;
-	struct work slow = { .gate = &gate }, quick = { 0 };
-	const struct job *late;
-	uint64_t end;
-
-	ck_assert_int_eq(uv_loop_init(&loop), 0);
-	jobs_init(&jobs, &loop);
-	ck_assert_int_eq(pthread_mutex_lock(&gate), 0);
-	ck_assert_int_eq(job_submit(&jobs, &slow.job, "slow", work_run, work_done, 1), 0);
-	ck_assert_int_eq(job_submit(&jobs, &quick.job, "quick", work_run, work_done, 600000),
-			 0);
-	for (end = clock_mono_ms() + 10000; quick.done == 0 && clock_mono_ms() < end;)
-		(void)uv_run(&loop, UV_RUN_ONCE);
-	ck_assert_int_eq(quick.done, 1);
-	while (clock_mono_ms() < slow.job.deadline_ms + 1)
-		uv_update_time(&loop);
-	uv_update_time(&loop);
-	late = jobs_overdue(&jobs);
-	ck_assert_ptr_eq(late, &slow.job);
-	ck_assert_str_eq(late->name, "slow");
-	jobs_cancel(&jobs);
-	ck_assert_int_eq(slow.done, 0); /* cancelling only asks */
-	ck_assert_int_eq(pthread_mutex_unlock(&gate), 0);
-	ck_assert_int_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
-	ck_assert_int_eq(slow.done, 1);
-	ck_assert(slow.saw_cancel);
-	ck_assert(!quick.saw_cancel);
-	ck_assert_ptr_null(jobs_overdue(&jobs));
-	/* a job that is used again begins without the flag */
-	ck_assert_int_eq(job_submit(&jobs, &slow.job, "slow", work_run, work_done, 600000), 0);
-	ck_assert_int_eq(uv_run(&loop, UV_RUN_DEFAULT), 0);
-	ck_assert(!slow.saw_cancel);
-	ck_assert_int_eq(uv_loop_close(&loop), 0);
-}
-END_TEST
-
-/* log */
-
-static int log_fd, log_stderr;
-
-static void log_setup(void)
-{
-	log_fd = memfd_create("log", MFD_CLOEXEC);
-	log_stderr = dup(STDERR_FILENO);
-	ck_assert_int_ge(log_fd, 0);
-	ck_assert_int_eq(dup2(log_fd, STDERR_FILENO), STDERR_FILENO);
-	(void)unsetenv("JOURNAL_STREAM");
-	log_open(LOG_INFO);
-}
-
-static void log_teardown(void)
-{
-	ck_assert_int_eq(dup2(log_stderr, STDERR_FILENO), STDERR_FILENO);
-	(void)close(log_stderr);
-	(void)close(log_fd);
-}
-
-/* What was logged since the last call. */
-static const char *logged(void)
-{
-	static char text[4096];
-	ssize_t n = pread(log_fd, text, sizeof(text) - 1, 0);
-
-	ck_assert_int_ge(n, 0);
-	text[n] = '\0';
-	ck_assert_int_eq(ftruncate(log_fd, 0), 0);
-	ck_assert_int_eq(lseek(log_fd, 0, SEEK_SET), 0);
-	return text;
-}
-
-START_TEST(log_lines)
-{
-	struct log_about about = { .root = "/r", .board = "b", .task = "t_1", .errnum = 5 };
-	char text[2000];
-
-	log_notice("hello %d", 1);
-	ck_assert_str_eq(logged(), "kanband: notice: hello 1\n");
-	log_about(LOG_ERR, &about, "bad");
-	ck_assert_str_eq(logged(), "kanband: error: [b t_1] bad\n");
-	about.task = NULL;
-	log_about(LOG_CRIT, &about, "bad");
-	ck_assert_str_eq(logged(), "kanband: critical: [b] bad\n");
-	about.task = "t\n<3>forged";
-	log_about(LOG_WARNING, &about, "title %s", "a\nb\x1b[2J");
-	ck_assert_str_eq(logged(), "kanband: warning: [b t?<3>forged] title a?b?[2J\n");
-	log_debug("silent");
-	ck_assert_str_eq(logged(), "");
-	log_set_level(LOG_DEBUG);
-	log_debug("loud");
-	ck_assert_str_eq(logged(), "kanband: debug: loud\n");
-	log_set_level(LOG_ERR);
-	log_warning("silent");
-	ck_assert_str_eq(logged(), "");
-	memset(text, 'x', sizeof(text));
-	text[sizeof(text) - 1] = '\0';
-	log_error("%s", text);
-	ck_assert_uint_eq(strlen(logged()),
-			  strlen("kanband: error: ") + ERROR_TEXT_MAX - 1 + 1);
-}
-END_TEST
-
-START_TEST(log_levels)
-{
-	ck_assert_int_eq(log_level_from_text("error"), LOG_ERR);
-	ck_assert_int_eq(log_level_from_text("err"), LOG_ERR);
-	ck_assert_int_eq(log_level_from_text("warning"), LOG_WARNING);
-	ck_assert_int_eq(log_level_from_text("notice"), LOG_NOTICE);
-	ck_assert_int_eq(log_level_from_text("info"), LOG_INFO);
-	ck_assert_int_eq(log_level_from_text("debug"), LOG_DEBUG);
-	ck_assert_int_eq(log_level_from_text("Info"), -1);
-	ck_assert_int_eq(log_level_from_text(""), -1);
-}
-END_TEST
-
-START_TEST(log_finds_the_journal)
-{
+	static const struct {
+		mode_t dir, was, is;
+	} modes[] = {
+		{ 0755, 0, 0600 },    { 0700, 0644, 0600 }, { 0775, 0664, 0660 },
+		{ 0770, 0644, 0640 }, { 0777, 0666, 0666 }, { 0757, 0646, 0606 },
+	};
+	char dir[] = "/tmp/kanband-lock.XXXXXX";
+	CLEANUP(freep) char *path = NULL;
 	struct stat st;
-	char stream[64];
 
-	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
-	/* inherited from a service whose stderr somebody redirected since */
-	(void)snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
-		       (unsigned long long)st.st_ino + 1);
-	ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
-	log_open(LOG_DEBUG);
-	log_debug("unit test of kanband");
-	ck_assert_str_eq(logged(), "kanband: debug: unit test of kanband\n");
-	ck_assert_int_eq(setenv("JOURNAL_STREAM", "nonsense", 1), 0);
-	log_open(LOG_DEBUG);
-	log_debug("unit test of kanband");
-	ck_assert_str_eq(logged(), "kanband: debug: unit test of kanband\n");
-	(void)snprintf(stream, sizeof(stream), "%llu:%llu", (unsigned long long)st.st_dev,
-		       (unsigned long long)st.st_ino);
-	ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
-	log_open(LOG_DEBUG);
-	{
-		struct log_about all = { "/r", "b", "t", 1, 2, LOG_ID_CONFIG, 3 };
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	path = fs_path("%s/x.lock", dir);
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		CLEANUP(fs_closep) int fd = -1;
 
-		log_about(LOG_DEBUG, &all, "unit test of kanband");
+		ck_assert_int_eq(chmod(dir, modes[i].dir), 0);
+		if (modes[i].was) {
+			fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+			ck_assert_int_ge(fd, 0);
+			ck_assert_int_eq(fchmod(fd, modes[i].was), 0);
+			fs_closep(&fd);
+		}
+		fd = fs_lock_open(path);
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(fstat(fd, &st), 0);
+		ck_assert_uint_eq(st.st_mode & 0777, modes[i].is);
+		ck_assert_int_eq(unlink(path), 0);
 	}
-	ck_assert_str_eq(logged(), ""); /* it went to the journal, or nowhere */
+	ck_assert_int_eq(rmdir(dir), 0);
 }
 END_TEST
 
-static Suite *util_suite(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("util");
 	TCase *error = tcase_create("error");
 	TCase *fs = tcase_create("fs");
 	TCase *job = tcase_create("clock and job");
-	TCase *log = tcase_create("log");
 
 	tcase_add_test(error, error_set_keeps_code_and_text);
 	tcase_add_test(error, error_set_cuts_between_characters);
@@ -628,18 +444,7 @@ static Suite *util_suite(void)
 	suite_add_tcase(s, fs);
 	tcase_set_timeout(job, 60);
 	tcase_add_test(job, clocks_agree);
-	tcase_add_test(job, jobs_run_elsewhere_and_end_on_the_loop);
-	tcase_add_test(job, jobs_are_overdue_and_cancelled);
+	tcase_add_test(job, lock_files_are_for_those_who_write);
 	suite_add_tcase(s, job);
-	tcase_add_checked_fixture(log, log_setup, log_teardown);
-	tcase_add_test(log, log_lines);
-	tcase_add_test(log, log_levels);
-	tcase_add_test(log, log_finds_the_journal);
-	suite_add_tcase(s, log);
 	return s;
-}
-
-int main(void)
-{
-	return suite_main(util_suite());
 }
