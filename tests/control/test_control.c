@@ -13,6 +13,7 @@
 #include "control/event_ring.h"
 #include "control/listen.h"
 #include "control/peer.h"
+#include "kit/suite.h"
 
 static char dir[64];
 static char path[96];
@@ -93,7 +94,7 @@ START_TEST(listener_replaces_a_stale_one)
 	ck_assert(connects(path));
 	/* the end of the first one, late, must not take the second one's file */
 	killed.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	killed.ino++;
+	killed.ino = l.ino + 1; /* a number may have been used again */
 	listener_close(&killed);
 	ck_assert(connects(path));
 	listener_close(&l);
@@ -211,7 +212,7 @@ END_TEST
 /* ---- events -------------------------------------------------------------------------------
  */
 
-static struct events events;
+static struct event_ring events;
 
 static void add(const char *text)
 {
@@ -219,20 +220,21 @@ static void add(const char *text)
 		.id = LOG_ID_SPAWNED, .root = "/r", .board = "b", .task = "t_1", .run = 7
 	};
 
-	events_add(&events, LOG_INFO, NULL, &about, text);
+	event_ring_add(&events, LOG_INFO, NULL, &about, text);
 }
 
 START_TEST(events_are_numbered_and_told)
 {
 	json_t *json;
 
-	events_init(&events, 0xabc);
+	event_ring_init(&events, 0xabc);
 	add("one");
 	add("two");
-	ck_assert_ptr_null(events_get(&events, 0));
-	ck_assert_ptr_null(events_get(&events, 3));
-	json = event_json(&events, events_get(&events, 2));
-	ck_assert_str_eq(json_string_value(json_object_get(json, "id")), "abc-2");
+	ck_assert_ptr_null(event_ring_get(&events, 0));
+	ck_assert_ptr_null(event_ring_get(&events, 3));
+	json = event_ring_json(&events, event_ring_get(&events, 2));
+	ck_assert_int_eq(strncmp(json_string_value(json_object_get(json, "id")), "abc-2-", 6),
+			 0);
 	ck_assert_str_eq(json_string_value(json_object_get(json, "kind")), "spawned");
 	ck_assert_str_eq(json_string_value(json_object_get(json, "message")), "two");
 	ck_assert_str_eq(json_string_value(json_object_get(json, "task")), "t_1");
@@ -241,7 +243,7 @@ START_TEST(events_are_numbered_and_told)
 	ck_assert_str_eq(json_string_value(json_object_get(json, "message_id")),
 			 LOG_ID_SPAWNED);
 	json_decref(json);
-	events_deinit(&events);
+	event_ring_deinit(&events);
 }
 END_TEST
 
@@ -249,19 +251,19 @@ START_TEST(events_forget_the_oldest)
 {
 	char big[70000];
 
-	events_init(&events, 1);
-	for (int i = 0; i < EVENTS_MAX + 5; i++)
+	event_ring_init(&events, 1);
+	for (int i = 0; i < EVENT_RING_MAX + 5; i++)
 		add("x");
-	ck_assert_ptr_null(events_get(&events, 5));
-	ck_assert_str_eq(events_get(&events, 6)->message, "x");
+	ck_assert_ptr_null(event_ring_get(&events, 5));
+	ck_assert_str_eq(event_ring_get(&events, 6)->message, "x");
 	/* bytes count, too */
 	memset(big, 'y', sizeof(big) - 1);
 	big[sizeof(big) - 1] = '\0';
 	for (int i = 0; i < 10; i++)
 		add(big);
-	ck_assert_uint_le(events.bytes, EVENTS_BYTES);
+	ck_assert_uint_le(events.bytes, EVENT_RING_BYTES);
 	ck_assert_uint_eq(events.next - events.first, 3);
-	events_deinit(&events);
+	event_ring_deinit(&events);
 }
 END_TEST
 
@@ -270,28 +272,34 @@ START_TEST(events_after_an_id)
 	static const char *const bad[] = { "x",    "-",    "1-",    "-1",   "1-1x",
 					   " 1-1", "1-+1", "1-0x1", "1 -1", "1-1\n2-2" };
 	uint64_t next;
+	int64_t since;
 	bool gap;
 
-	events_init(&events, 0xabc);
-	for (int i = 0; i < EVENTS_MAX + 10; i++)
+	event_ring_init(&events, 0xabc);
+	for (int i = 0; i < EVENT_RING_MAX + 10; i++)
 		add("x");
-	ck_assert(events_after(&events, "", &next, &gap));
-	ck_assert(next == EVENTS_MAX + 11 && !gap);
-	ck_assert(events_after(&events, "0", &next, &gap));
+	ck_assert(event_ring_after(&events, "", &next, &gap, &since));
+	ck_assert(next == EVENT_RING_MAX + 11 && !gap);
+	ck_assert(event_ring_after(&events, "0", &next, &gap, &since));
 	ck_assert(next == 11 && !gap);
-	ck_assert(events_after(&events, "abc-20", &next, &gap));
+	ck_assert(event_ring_after(&events, "abc-20", &next, &gap, &since));
 	ck_assert(next == 21 && !gap);
-	ck_assert(events_after(&events, "abc-10", &next, &gap));
+	ck_assert(event_ring_after(&events, "abc-10", &next, &gap, &since));
 	ck_assert(next == 11 && !gap);
-	ck_assert(events_after(&events, "abc-9", &next, &gap));
+	ck_assert(event_ring_after(&events, "abc-9", &next, &gap, &since));
 	ck_assert_msg(next == 11 && gap, "number 10 is forgotten");
-	ck_assert(events_after(&events, "def-20", &next, &gap));
-	ck_assert_msg(next == 11 && gap, "an id of another process");
-	ck_assert(events_after(&events, "abc-5000", &next, &gap));
+	ck_assert(event_ring_after(&events, "def-20", &next, &gap, &since));
+	ck_assert_msg(next == 11 && gap && since == 0, "an id of another process");
+	ck_assert(event_ring_after(&events, "def-20-6a000000", &next, &gap, &since));
+	ck_assert_msg(next == 11 && gap && since == 0x6a000000, "and of a time");
+	ck_assert(event_ring_after(&events, "abc-20-6a000000", &next, &gap, &since));
+	ck_assert_msg(next == 21 && !gap && since == 0, "of this one");
+	ck_assert(event_ring_after(&events, "abc-5000", &next, &gap, &since));
 	ck_assert_msg(next == 11 && gap, "an id of the future");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(!events_after(&events, bad[i], &next, &gap), "%s", bad[i]);
-	events_deinit(&events);
+		ck_assert_msg(!event_ring_after(&events, bad[i], &next, &gap, &since), "%s",
+			      bad[i]);
+	event_ring_deinit(&events);
 }
 END_TEST
 
@@ -300,22 +308,20 @@ START_TEST(events_with_any_text)
 	const struct log_about about = { .task = "\xff\xfe" };
 	json_t *json;
 
-	events_init(&events, 1);
-	events_add(&events, LOG_ERR, "board", &about, "fine");
-	json = event_json(&events, events_get(&events, 1));
+	event_ring_init(&events, 1);
+	event_ring_add(&events, LOG_ERR, "board", &about, "fine");
+	json = event_ring_json(&events, event_ring_get(&events, 1));
 	ck_assert_ptr_nonnull(json);
 	ck_assert_str_eq(json_string_value(json_object_get(json, "level")), "error");
 	json_decref(json);
-	events_deinit(&events);
+	event_ring_deinit(&events);
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *s = suite_create("control");
 	TCase *c = tcase_create("parts");
-	SRunner *runner = srunner_create(s);
-	int failed;
 
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, listener_makes_folder_and_socket);
@@ -333,8 +339,5 @@ int main(void)
 	tcase_add_test(c, events_after_an_id);
 	tcase_add_test(c, events_with_any_text);
 	suite_add_tcase(s, c);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return s;
 }

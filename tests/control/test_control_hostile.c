@@ -56,6 +56,27 @@ static unsigned open_files(void)
 	return (unsigned)atoi(rig_read("fds"));
 }
 
+/* Once the board is open, the worker has ended, and nothing else is under way: what the daemon
+ * has right after its start is less. */
+static unsigned files_at_rest(void)
+{
+	unsigned n = 0;
+	int same = 0;
+
+	dispatches();
+	RIG_UNTIL(json_array_size(
+			  web_member(web_json(web_get("/v1/workers"), 200), "workers")) == 0,
+		  10000);
+	while (same < 5) {
+		unsigned now = open_files();
+
+		same = now == n ? same + 1 : 0;
+		n = now;
+		rig_pause();
+	}
+	return n;
+}
+
 /* ---- what is no request --------------------------------------------------------------------
  */
 
@@ -200,7 +221,7 @@ START_TEST(hostile_thousand)
 {
 	const unsigned n = 1000;
 	int *fds = rig_keep(calloc(n, sizeof(*fds)));
-	unsigned before = open_files(), refused = 0;
+	unsigned before = files_at_rest(), refused = 0;
 	struct rlimit files;
 
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
@@ -321,10 +342,38 @@ START_TEST(hostile_half_closed_and_pipelined)
 }
 END_TEST
 
+/* What comes while nothing is taken is taken in one turn of the loop: each has its own answer.
+ */
+START_TEST(hostile_all_in_one_turn)
+{
+	const unsigned n = 40; /* more than one turn takes */
+	int fds[40];
+
+	RIG_UNTIL(web_get("/v1/boards/default")->status == 200, 10000);
+	ck_assert_int_eq(kill(d->pid, SIGSTOP), 0);
+	for (unsigned i = 0; i < n; i++) {
+		fds[i] = web_open(web_socket());
+		web_send(fds[i],
+			 "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+			 "Content-Length: 0\r\n\r\n",
+			 i % 2 == 0 ? "POST /v1/boards/default/tick" : "GET /v1/workers");
+	}
+	ck_assert_int_eq(kill(d->pid, SIGCONT), 0);
+	for (unsigned i = 0; i < n; i++) {
+		const char *text = web_read(fds[i], NULL, 5000);
+
+		ck_assert_msg(strstr(text, "200 OK") != NULL, "request %u: %s", i, text);
+		ck_assert_ptr_nonnull(strstr(text, i % 2 == 0 ? "\"slug\"" : "\"workers\""));
+		(void)close(fds[i]);
+	}
+	dispatches();
+}
+END_TEST
+
 /* The answer that nobody fetches, and the question that nobody waits for. */
 START_TEST(hostile_gone_at_once)
 {
-	unsigned before = open_files();
+	unsigned before = files_at_rest();
 
 	for (int i = 0; i < 100; i++) {
 		int fd = web_open(web_socket());
@@ -351,7 +400,7 @@ START_TEST(hostile_out_of_descriptors)
 
 	ck_assert_int_eq(prlimit(d->pid, RLIMIT_NOFILE, NULL, &files), 0);
 	serves(); /* so that everything is loaded */
-	few = (struct rlimit){ .rlim_cur = open_files(), .rlim_max = files.rlim_max };
+	few = (struct rlimit){ .rlim_cur = files_at_rest(), .rlim_max = files.rlim_max };
 	ck_assert_int_eq(prlimit(d->pid, RLIMIT_NOFILE, &few, NULL), 0);
 	for (; n < 40; n++) {
 		fds[n] = web_open(web_socket()); /* the backlog has room */
@@ -370,7 +419,7 @@ START_TEST(hostile_out_of_descriptors)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *c = tcase_create("hostile");
 
@@ -384,7 +433,8 @@ int main(void)
 	tcase_add_test(c, hostile_other_user_takes_his_share);
 	tcase_add_test(c, hostile_slow);
 	tcase_add_test(c, hostile_half_closed_and_pipelined);
+	tcase_add_test(c, hostile_all_in_one_turn);
 	tcase_add_test(c, hostile_gone_at_once);
 	tcase_add_test(c, hostile_out_of_descriptors);
-	return rig_main("control_hostile", c, NULL);
+	return rig_suite("control_hostile", c, NULL);
 }

@@ -1,5 +1,6 @@
 /* What the API does about boards in trouble, while the daemon has them. */
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,7 +68,8 @@ START_TEST(mend_snapshots)
 	json_t *r, *list;
 
 	rig_write("kanband.conf",
-		  "[health]\nsnapshot_keep_hourly = 1\nsnapshot_keep_daily = 2\n");
+		  "[health]\nsnapshot_keep_hourly = 1\nsnapshot_keep_daily = 2\n"
+		  "snapshot_interval = 0\n");
 	d = world();
 	r = web_json(web_get("/v1/boards/other/snapshots"), 200);
 	ck_assert_uint_eq(json_array_size(web_member(r, "snapshots")), 0);
@@ -103,6 +105,46 @@ START_TEST(mend_snapshots)
 	ck_assert(
 		rig_exists(rig_printf("%.*s2026-01-03%s", (int)(day - copy), copy, day + 10)));
 	ck_assert(state_is("other", "healthy"));
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
+/* What is kept of board "other" takes minutes to be checked in depth: many names of one file.
+ */
+static void many_large_copies(const char *copy)
+{
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(copy, &db), SQLITE_OK);
+	ck_assert_int_eq(
+		sqlite3_exec(db,
+			     "CREATE TABLE filler (a PRIMARY KEY, b UNIQUE);"
+			     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+			     " WHERE i < 150000) INSERT INTO filler"
+			     " SELECT i * 48271 % 2147483647, i * 69621 % 2147483647 FROM n",
+			     NULL, NULL, NULL),
+		SQLITE_OK);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	for (int i = 0; i < 190; i++)
+		ck_assert_int_eq(link(copy, rig_printf("%s.%d.db", copy, i)), 0);
+}
+
+/* Nobody waits for the answer any more: the look at the copies is given up, and the next one
+ * who asks has his turn. */
+START_TEST(mend_deep_of_who_went_away)
+{
+	static const char path[] = "/v1/boards/default/snapshots";
+	struct rig_daemon *d = world();
+	int fd;
+
+	many_large_copies(web_text(web_json(web_post("/v1/boards/other/snapshot", NULL), 200),
+				   "snapshot"));
+	fd = web_open(web_socket());
+	web_send(fd, "GET /v1/boards/other/snapshots?deep=yes HTTP/1.1\r\nHost: x\r\n\r\n");
+	RIG_UNTIL(web_get(path)->status == 503, 10000);
+	(void)web_problem(web_get(path), 503, "busy");
+	ck_assert_int_eq(close(fd), 0);
+	RIG_UNTIL(web_get(path)->status == 200, 10000);
 	ck_assert_int_eq(rig_stop(d), 0);
 }
 END_TEST
@@ -193,7 +235,7 @@ START_TEST(mend_damage_is_repaired)
 }
 END_TEST
 
-/* One owner at a time: visits and errands take turns, and neither starves the other. */
+/* One owner at a time: visits and operations take turns, and neither starves the other. */
 START_TEST(mend_takes_turns_with_visits)
 {
 	struct rig_daemon *d = world();
@@ -223,7 +265,7 @@ START_TEST(mend_takes_turns_with_visits)
 
 		for (char *p = text; (p = strstr(p, " 200 OK")); p++)
 			n++;
-		ck_assert_msg(n == 10, "%u of 10:\n%s", n, text);
+		ck_assert_msg(n == 10, "%u of 10:\n%.4000s", n, text);
 		(void)close(fds[k]);
 	}
 	rig_let_go();
@@ -293,12 +335,13 @@ START_TEST(mend_stop_in_the_midst)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *c = rig_tcase("mend", 60);
 
 	tcase_add_test(c, mend_sound);
 	tcase_add_test(c, mend_snapshots);
+	tcase_add_test(c, mend_deep_of_who_went_away);
 	tcase_add_test(c, mend_restore_a_copy);
 	tcase_add_test(c, mend_lost_is_accepted);
 	tcase_add_test(c, mend_damage_is_repaired);
@@ -306,5 +349,5 @@ int main(void)
 	tcase_add_test(c, mend_busy_board_is_shown);
 	tcase_add_test(c, mend_no_database);
 	tcase_add_test(c, mend_stop_in_the_midst);
-	return rig_main("control_mend", c, NULL);
+	return rig_suite("control_mend", c, NULL);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "../../src/control/control.h"
+#include "control/route.h"
 #include "kit/rig.h"
 #include "kit/web.h"
 
@@ -132,6 +132,8 @@ static bool match_object(json_t *v, yaml_node_t *schema, char *where, char **why
 	{
 		yaml_node_t *s = at(props, key) ? at(props, key) : others;
 
+		if (s && s == others && text_of(s) && !strcmp(text_of(s), "true"))
+			continue; /* anything */
 		if (!s)
 			return no(why, rig_printf("%s.%s is not documented", where, key));
 		if (!match(member, s, rig_printf("%s.%s", where, key), why))
@@ -207,8 +209,18 @@ static void check_answer(struct web_answer *a, yaml_node_t *op, const char *what
 		must_match(a->json, at(content, "schema"), what);
 }
 
-static const char *body_of(const char *path)
+static char *snapshot; /* of the default board, its path */
+
+static const char *body_of(const char *method, const char *path)
 {
+	if (!strcmp(path, "/v1/boards/{slug}/tasks") && !strcmp(method, "POST"))
+		return "{\"title\":\"one more\",\"at\":4102444800,\"every\":\"daily\"}";
+	if (!strcmp(path, "/v1/boards/{slug}/change"))
+		return "{\"change\":\"edit\",\"task\":\"t_2\",\"title\":\"another\"}";
+	if (!strcmp(path, "/v1/boards/{slug}/restore")) /* one that is named */
+		return rig_printf("{\"from\":\"%s\"}", snapshot);
+	if (!strcmp(path, "/v1/boards/{slug}/start"))
+		return "{\"task\":\"t_3\",\"despite\":\"blocker_auth\"}";
 	return !strcmp(path, "/v1/drain") ? "{\"wait\":false}" : NULL;
 }
 
@@ -220,13 +232,16 @@ static void world(struct rig_daemon **d)
 	rig_profile("jimmy");
 	rig_add("default", .id = "t_1");
 	rig_add("default", .id = "t_2", .assignee = "nemo");
+	rig_add("default", .id = "t_3", .last_failure_error = "quota exceeded");
 	*d = rig_start();
 	(void)rig_ran("t_1");
 	RIG_UNTIL(json_array_size(
 			  web_member(web_json(web_get("/v1/workers"), 200), "workers")) == 1,
 		  5000);
 	/* so that there is something to restore from */
-	(void)web_json(web_post("/v1/boards/default/snapshot", NULL), 200);
+	snapshot = rig_printf(
+		"%s", web_text(web_json(web_post("/v1/boards/default/snapshot", NULL), 200),
+			       "snapshot"));
 }
 
 /* ---- tests ----------------------------------------------------------------------------------
@@ -244,10 +259,11 @@ START_TEST(openapi_documented_is_served)
 	     p < paths->data.mapping.pairs.top; p++) {
 		const char *path = text_of(yaml_document_get_node(&doc, p->key));
 		yaml_node_t *methods = yaml_document_get_node(&doc, p->value);
-		const char *hole = strstr(path, "{slug}");
-		char *url =
-			hole ? rig_printf("%.*sdefault%s", (int)(hole - path), path, hole + 6)
-			     : rig_printf("%s", path);
+		const char *hole = strchr(path, '{');
+		char *url = hole ? rig_printf("%.*s%s%s", (int)(hole - path), path,
+					      hole[1] == 'i' ? "t_1" : "default",
+					      strchr(hole, '}') + 1)
+				 : rig_printf("%s", path);
 
 		if (!strcmp(path, "/v1/events"))
 			url = rig_printf("%s?follow=no", path);
@@ -257,8 +273,10 @@ START_TEST(openapi_documented_is_served)
 			yaml_node_t *op = yaml_document_get_node(&doc, m->value);
 
 			method = !strcmp(method, "get") ? "GET" : "POST";
-			check_answer(web_ask(web_socket(), method, url, body_of(path)), op,
-				     rig_printf("%s %s", method, path), true);
+			check_answer(web_ask(web_socket(), method, url, body_of(method, path)),
+				     op, rig_printf("%s %s", method, path),
+				     /* nobody waits for the root here */
+				     strcmp(path, "/v1/handover") != 0);
 			/* and a problem is one that is documented */
 			check_answer(web_ask(web_socket(), method,
 					     rig_printf("%s%cx=1", url,
@@ -396,7 +414,7 @@ START_TEST(openapi_served_is_documented)
 						 props->data.mapping.pairs.start) == n,
 			      "%s: members are documented that are not taken", r->path);
 	}
-	ck_assert_uint_eq(i, 22);
+	ck_assert_uint_eq(i, 36);
 	yaml_document_delete(&doc);
 }
 END_TEST
@@ -428,7 +446,7 @@ START_TEST(openapi_check_finds)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *c = rig_tcase("openapi", 60);
 
@@ -437,5 +455,5 @@ int main(void)
 	tcase_add_test(c, openapi_parked_notifications);
 	tcase_add_test(c, openapi_served_is_documented);
 	tcase_add_test(c, openapi_check_finds);
-	return rig_main("control_openapi", c, NULL);
+	return rig_suite("control_openapi", c, NULL);
 }

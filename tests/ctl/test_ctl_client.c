@@ -4,160 +4,31 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include <utmp.h>
 
 #include "ctl/sse.h"
+#include "kit/answers.h"
 #include "kit/ctl.h"
+#include "kit/suite.h"
 #include "util/fs.h"
 
-static pid_t server;
-static char socket_path[108];
-
-/* What the false daemon answers to a request whose first line begins with @path. */
-struct answer {
-	const char *path;   /* "GET /v1/leader" */
-	const char *status; /* "200 OK" */
-	const char *type;
-	const char *body;
-};
-
-#define SLOW    "200 OK, after a while"
-#define JSON    "application/json"
 #define PROBLEM "application/problem+json"
-
-static const struct answer leader_here = { "GET /v1/leader", "200 OK", JSON,
-					   "{\"roots\":[{\"root\":\"ROOT\",\"held\":true,"
-					   "\"pid\":7,\"kanband\":true,\"owner\":null}]}" };
-
-static void setup(void)
-{
-	world_setup();
-	(void)ok("init");
-	(void)snprintf(socket_path, sizeof(socket_path), "%.90s/k.sock", world_root);
-	server = 0;
-}
-
-static void teardown(void)
-{
-	if (server > 0) {
-		ck_assert_int_eq(kill(server, SIGKILL), 0);
-		ck_assert_int_eq(waitpid(server, NULL, 0), server);
-	}
-	world_teardown();
-}
 
 /* ---- the false daemon ---------------------------------------------------------------------
  */
 
-static void serve_one(int fd, const struct answer *answers)
-{
-	char in[65536], out[65536];
-	size_t used = 0;
-	int log;
-
-	for (;;) {
-		ssize_t n = read(fd, in + used, sizeof(in) - 1 - used);
-		const char *body, *length;
-
-		if (n <= 0)
-			return;
-		used += (size_t)n;
-		in[used] = '\0';
-		body = strstr(in, "\r\n\r\n");
-		length = strstr(in, "Content-Length: ");
-		if (!body || (length && strlen(body + 4) < strtoul(length + 16, NULL, 10)))
-			continue;
-		log = open(world_path("requests"), O_WRONLY | O_CREAT | O_APPEND, 0644);
-		dprintf(log, "%.*s %s\n", (int)strcspn(in, "\r"), in, body + 4);
-		close(log);
-		for (; answers->path; answers++)
-			if (strncmp(in, answers->path, strlen(answers->path)) == 0)
-				break;
-		if (!answers->path)
-			return;
-		if (answers->status && strcmp(answers->status, SLOW) == 0)
-			(void)usleep(2500000); /* what is tested is that waiting is shown */
-		if (answers->type)
-			(void)snprintf(
-				out, sizeof(out),
-				"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-				"Connection: close\r\n\r\n%s",
-				answers->status, answers->type, strlen(answers->body),
-				answers->body);
-		else /* as it stands */
-			(void)snprintf(out, sizeof(out), "%s", answers->body);
-		if (write(fd, out, strlen(out)) < 0)
-			return;
-		return;
-	}
-}
-
-static void serve(const struct answer *answers, uid_t uid)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
-	(void)unlink(socket_path);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	ck_assert_int_eq(chmod(socket_path, 0777), 0);
-	server = fork();
-	ck_assert_int_ge(server, 0);
-	if (server > 0) {
-		/* who listens is who called listen(2): wait for it */
-		while (access(world_path("listening"), F_OK) != 0)
-			ck_assert_int_eq(waitpid(server, NULL, WNOHANG), 0);
-		ck_assert_int_eq(unlink(world_path("listening")), 0);
-		close(fd);
-		return;
-	}
-	(void)signal(SIGTERM, SIG_DFL);
-	(void)signal(SIGPIPE, SIG_IGN);
-	close(open(world_path("requests"), O_WRONLY | O_CREAT, 0666));
-	(void)chmod(world_path("requests"), 0666);
-	(void)chmod(world_root, 0777);
-	if (setresuid(uid, uid, uid) < 0 || listen(fd, 64) < 0)
-		_exit(1);
-	close(open(world_path("listening"), O_WRONLY | O_CREAT, 0666));
-	for (;;) {
-		int client = accept(fd, NULL, NULL);
-
-		if (client < 0)
-			_exit(1);
-		serve_one(client, answers);
-		close(client);
-	}
-}
-
-#define daemon(...)                                                                            \
-	serve((const struct answer[]){ leader_here, __VA_ARGS__, { NULL, NULL, NULL, NULL } }, \
-	      geteuid())
-
-static char *requests(void)
-{
-	static char *text;
-
-	free(text);
-	text = NULL;
-	ck_assert_int_eq(fs_read_file(world_path("requests"), 1 << 20, &text, NULL), 0);
-	return text;
-}
-
-#define with(...)                kanbanctl("--socket", socket_path, __VA_ARGS__)
-#define refused(exit, word, ...) fails(exit, word, "--socket", socket_path, __VA_ARGS__)
+#define refused(exit, word, ...) fails(exit, word, "--socket", answers_socket, __VA_ARGS__)
 
 /* ---- who is asked -------------------------------------------------------------------------
  */
@@ -173,36 +44,100 @@ START_TEST(nobody)
 	refused(69, "no daemon answers", "workers");
 	refused(69, "no daemon answers", "status"); /* named: the files do not stand in */
 	fails(64, "one argument too many", "workers", "x");
-	fails(64, "board name", "tick", "../x", "--socket", socket_path);
+	fails(64, "board name", "tick", "../x", "--socket", answers_socket);
 }
 END_TEST
 
 START_TEST(stranger)
 {
-	char owner[512];
+	char owner[PATH_MAX + 512];
 
 	if (getuid() != 0)
 		return;
-	serve((const struct answer[]){ leader_here, { NULL, NULL, NULL, NULL } }, 1);
+	answers_serve((const struct answer[]){ answers_leader, { NULL, NULL, NULL, NULL } }, 1);
 	refused(77, "is neither root nor the owner", "workers");
 	/* the owner file leads there: as if there were no daemon */
 	(void)snprintf(owner, sizeof(owner),
 		       "{\"epoch\":1,\"pid\":1,\"host\":\"h\",\"boot_id\":\"b\",\"unit\":\"\","
 		       "\"version\":\"0\",\"socket\":\"%s\",\"since\":1}",
-		       socket_path);
+		       answers_socket);
 	world_put("kanban/.dispatcher.owner.json", owner, strlen(owner));
 	fails(69, "no daemon serves", "workers");
-	ck_assert_str_eq(requests(), "");
+	ck_assert_str_eq(answers_requests(), "");
 	/* it is the owner of the root: then it may */
-	ck_assert_int_eq(chown(world_root, 1, 1), 0);
-	ck_assert_int_eq(kanbanctl("leader")->exit, 0);
-	ck_assert_str_ne(requests(), "");
+	(void)snprintf(owner, sizeof(owner), "chown -R 1:1 %s", world_root);
+	ck_assert_int_eq(system(owner), 0);
+	(void)world_ok((const char *const[]){ "leader", NULL });
+	ck_assert_str_ne(answers_requests(), "");
+}
+END_TEST
+
+/* A root that nobody named: the one of the host's daemon. "ROOT" is what the daemon says. */
+START_TEST(root_of_the_host)
+{
+	static char run[300], own[300], answers[1][600];
+	const struct ctl_result *r;
+
+	(void)snprintf(run, sizeof(run), "KANBAND_RUN=%s/run", world_root);
+	ck_assert_int_eq(fs_mkdir_p(world_path("run/kanband-two"), 0755), 0);
+	world_env(run);
+	world_env("HERMES_KANBAN_HOME=");
+	(void)snprintf(answers[0], sizeof(answers[0]),
+		       "{\"roots\":[{\"root\":\"%s\",\"held\":true,\"pid\":7,\"owner\":null}]}",
+		       world_root);
+	/* nobody serves any */
+	fails(66, "name one with --root", "leader");
+	(void)snprintf(answers_socket, sizeof(answers_socket), "%.80s/run/kanband-two/k.sock",
+		       world_root);
+	(void)snprintf(answers_socket + strlen(answers_socket) - 6, 20, "control.sock");
+	answers_serve((const struct answer[]){ { "GET /v1/leader", "200 OK", JSON, answers[0] },
+					       { "GET /v1/workers", "200 OK", JSON,
+						 "{\"workers\":[]}" },
+					       { NULL, NULL, NULL, NULL } },
+		      geteuid());
+	(void)ok("workers");
+	(void)ok("--socket", answers_socket, "workers");
+	(void)ok("list"); /* and its files are found */
+	/* init makes one's own */
+	ck_assert_ptr_nonnull(strstr(ok("init"), "/.hermes/kanban.db"));
+	ck_assert_ptr_nonnull(strstr(ok("list", "--json"), "default"));
+	if (getuid() != 0)
+		return;
+	/* one that may not be asked is told as that, not as absence */
+	ck_assert_int_eq(chmod(answers_socket, 0600), 0);
+	world_env("HOME=/nonexistent");
+	world_user(65534);
+	fails(77, "you may not talk to the daemon", "workers");
+	/* a root of one's own that nobody leases: then it is none of its business */
+	ck_assert_int_eq(fs_mkdir_p(world_path("own"), 0755), 0);
+	ck_assert_int_eq(chown(world_path("own"), 65534, 65534), 0);
+	(void)snprintf(own, sizeof(own), "HERMES_KANBAN_HOME=%s", world_path("own"));
+	world_env(own);
+	(void)ok("init");
+	r = kanbanctl("status");
+	ck_assert_int_eq(r->exit, 1);
+	ck_assert_ptr_nonnull(strstr(r->out, "from the files: no daemon serves this root"));
+	ck_assert_str_eq(r->err, "");
+}
+END_TEST
+
+START_TEST(which_of_several)
+{
+	world_env("HERMES_KANBAN_HOME=");
+	world_env("HOME=/nonexistent");
+	answers_serve(
+		(const struct answer[]){
+			{ "GET /v1/leader", "200 OK", JSON,
+			  "{\"roots\":[{\"root\":\"/a\"},{\"root\":\"/b\"}]}" },
+			{ NULL, NULL, NULL, NULL } },
+		geteuid());
+	refused(64, "--root takes one of /a, /b", "workers");
 }
 END_TEST
 
 START_TEST(other_root)
 {
-	serve(
+	answers_serve(
 		(const struct answer[]){
 			{ "GET /v1/leader", "404 Not Found", PROBLEM,
 			  "{\"type\":\"urn:kanband:problem:no-root\",\"status\":404,"
@@ -263,7 +198,7 @@ START_TEST(rubbish)
 	refused(74, "500", "notify");
 	refused(74, "daemon at", "tick");
 	refused(74, "daemon at", "reload");
-	ck_assert_str_eq(ok("metrics", "--socket", socket_path), "a 1");
+	ck_assert_str_eq(ok("metrics", "--socket", answers_socket), "a 1");
 }
 END_TEST
 
@@ -277,18 +212,20 @@ START_TEST(requests_made)
 	       { "POST /v1/resume", "200 OK", JSON, "{\"resumed\":false,\"boards\":0}" },
 	       { "POST /v1/notify/retry", "200 OK", JSON, "{\"retried\":3}" });
 	ck_assert_ptr_nonnull(
-		strstr(ok("--socket", socket_path, "pause", "b"), "2 ready left"));
-	(void)ok("--socket", socket_path, "--board", "b", "tick");
-	(void)ok("--socket", socket_path, "pause");
-	ck_assert_ptr_nonnull(strstr(ok("--socket", socket_path, "resume"), "no pause"));
+		strstr(ok("--socket", answers_socket, "pause", "b"), "2 ready left"));
+	(void)ok("--socket", answers_socket, "--board", "b", "tick");
+	(void)ok("--socket", answers_socket, "pause");
+	ck_assert_ptr_nonnull(
+		strstr(ok("--socket", answers_socket, "resume"), "nothing was paused"));
 	ck_assert_int_eq(with("drain", "--timeout", "5")->exit, 1);
 	ck_assert_int_eq(with("drain", "--no-wait")->exit, 0);
 	ck_assert_ptr_nonnull(
-		strstr(ok("--socket", socket_path, "notify", "retry", "t_\"1"), "3 subscr"));
-	text = requests();
+		strstr(ok("--socket", answers_socket, "notify", "retry", "t_\"1"), "3 subscr"));
+	text = answers_requests();
 	ck_assert_ptr_nonnull(strstr(text, "POST /v1/boards/b/pause?root=%2F"));
 	ck_assert_ptr_nonnull(strstr(text, "POST /v1/boards/b/tick?root=%2F"));
-	ck_assert_ptr_nonnull(strstr(text, "/v1/drain HTTP/1.1 {\"wait\":false}"));
+	ck_assert_ptr_nonnull(
+		strstr(text, "/v1/drain HTTP/1.1 {\"wait\":false,\"pause\":true}"));
 	ck_assert_ptr_nonnull(strstr(text, "{\"wait\":true,\"timeout_s\":5}"));
 	ck_assert_ptr_nonnull(strstr(text, "{\"wait\":false,\"timeout_s\":null}"));
 	ck_assert_ptr_nonnull(strstr(text, "\"board\":null,\"task\":\"t_\\\"1\"}"));
@@ -321,8 +258,6 @@ END_TEST
 /* ---- events -------------------------------------------------------------------------------
  */
 
-#define STREAM "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-
 START_TEST(follow)
 {
 	struct world_child child;
@@ -336,11 +271,11 @@ START_TEST(follow)
 			"id: 10\ndata: {\"kind\":\"worker\",\"message\":\"two\","
 			"\"root\":\"/elsewhere\"}\n\nid: 11\ndata: {\"kind\":\"cut off\"" });
 	child = world_start(
-		(const char *const[]){ "--socket", socket_path, "events", "-f", NULL });
-	for (int i = 0; i < 1000 && !strstr(requests(), "/v1/events"); i++)
+		(const char *const[]){ "--socket", answers_socket, "events", "-f", NULL });
+	for (int i = 0; i < 1000 && !strstr(answers_requests(), "/v1/events"); i++)
 		usleep(10000);
 	for (int i = 0; i < 1000; i++) {
-		const char *first = strstr(requests(), "/v1/events");
+		const char *first = strstr(answers_requests(), "/v1/events");
 
 		if (first && strstr(first + 1, "/v1/events"))
 			break;
@@ -362,7 +297,7 @@ START_TEST(follow_closed)
 
 	daemon({ "GET /v1/events", NULL, NULL,
 		 STREAM "id: 1\ndata: {\"kind\":\"a\",\"message\":\"b\"}\n\n" });
-	child = world_start((const char *const[]){ "--socket", socket_path, "events",
+	child = world_start((const char *const[]){ "--socket", answers_socket, "events",
 						   "--follow", "--since", "bad id", NULL });
 	ck_assert_int_eq(world_wait(child)->exit, 64);
 }
@@ -422,235 +357,22 @@ START_TEST(sse_limits)
 }
 END_TEST
 
-/* ---- top ----------------------------------------------------------------------------------
- */
-
-static pid_t top_pid;
-static int top_fd;
-static struct termios top_before;
-static char top_out[1 << 18];
-static size_t top_used;
-
-/* kanbanctl @verb on a terminal of its own. */
-static void terminal_start(const char *verb)
+Suite *test_suite(void)
 {
-	struct winsize size = { .ws_col = 90, .ws_row = 20 };
-	char home[300];
-	int slave;
-
-	ck_assert_int_eq(openpty(&top_fd, &slave, NULL, NULL, &size), 0);
-	ck_assert_int_eq(tcgetattr(slave, &top_before), 0);
-	(void)snprintf(home, sizeof(home), "HERMES_KANBAN_HOME=%s", world_root);
-	top_used = 0;
-	top_pid = fork();
-	ck_assert_int_ge(top_pid, 0);
-	if (top_pid == 0) {
-		const char *const argv[] = { "kanbanctl", "--socket", socket_path, verb, NULL };
-		const char *const env[] = { home, "TERM=xterm", "TZ=UTC", NULL };
-
-		(void)signal(SIGTERM, SIG_DFL);
-		close(top_fd);
-		if (login_tty(slave) < 0)
-			_exit(126);
-		(void)execve(world_binary(), (char *const *)(uintptr_t)argv,
-			     (char *const *)(uintptr_t)env);
-		_exit(127);
-	}
-	close(slave);
-}
-
-static void top_start(void)
-{
-	terminal_start("top");
-}
-
-/* Read until @text was drawn. */
-static void top_until(const char *text)
-{
-	while (!memmem(top_out, top_used, text, strlen(text))) {
-		ssize_t n = read(top_fd, top_out + top_used, sizeof(top_out) - 1 - top_used);
-
-		ck_assert_msg(n > 0, "no \"%s\" in %.*s", text, (int)top_used, top_out);
-		top_used += (size_t)n;
-	}
-}
-
-/* It ended by itself, and the terminal is as it was. */
-static void top_over(int want)
-{
-	struct termios after;
-	int status;
-
-	top_until("\033[?1049l"); /* back on the first screen, cursor and wrap before it */
-	ck_assert_ptr_nonnull(memmem(top_out, top_used, "\033[?7h\033[?25h", 11));
-	ck_assert_int_eq(waitpid(top_pid, &status, 0), top_pid);
-	ck_assert_msg((WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status)) == want,
-		      "%x", status);
-	ck_assert_int_eq(tcgetattr(top_fd, &after), 0);
-	ck_assert_uint_eq(after.c_lflag, top_before.c_lflag);
-	close(top_fd);
-}
-
-#define TOP_STATUS                                                                             \
-	"{\"version\":\"9.9\",\"uptime_s\":90061,\"sentence\":\"all is well\","                \
-	"\"limits\":{\"in_progress\":1,\"max_in_progress\":4},\"roots\":[{\"root\":\"ROOT\","  \
-	"\"epoch\":5,\"tasks\":{\"ready\":2},\"boards\":[{\"slug\":\"bo\\u001b[2J\","          \
-	"\"state\":\"healthy\",\"tasks\":{\"ready\":2}}]}]}"
-#define TOP_WORK "{\"workers\":[{\"board\":\"b\",\"task\":\"t_77\",\"run\":1,\"pid\":9}]}"
-
-static void top_daemon(void)
-{
-	daemon({ "GET /v1/status", "200 OK", JSON, TOP_STATUS },
-	       { "GET /v1/workers", "200 OK", JSON, TOP_WORK },
-	       { "GET /v1/events?follow=no", "200 OK", JSON,
-		 "{\"last\":\"3\",\"events\":[{\"at\":1,\"kind\":\"spawned\",\"message\":"
-		 "\"long "
-		 "ago\"}]}" },
-	       { "GET /v1/events", NULL, NULL, STREAM });
-}
-
-START_TEST(top_quits)
-{
-	top_daemon();
-	top_start();
-	top_until("\033[?1049h");
-	top_until("kanband 9.9");
-	top_until("1 d 1 h");
-	top_until("in progress 1 of 4");
-	top_until("bo\\x1b[2J"); /* not the sequence itself */
-	top_until("t_77");
-	top_until("long ago");
-	ck_assert_int_eq(write(top_fd, "q", 1), 1);
-	top_over(0);
-}
-END_TEST
-
-START_TEST(top_signals)
-{
-	static const int signals[] = { SIGTERM, SIGHUP };
-
-	top_daemon();
-	for (size_t i = 0; i < 2; i++) {
-		top_start();
-		top_until("t_77");
-		ck_assert_int_eq(kill(top_pid, signals[i]), 0);
-		top_over(-signals[i]);
-	}
-	top_start();
-	top_until("t_77");
-	ck_assert_int_eq(write(top_fd, "\003", 1), 1); /* Ctrl-C */
-	top_over(128 + SIGINT);
-	/* a crash gives the terminal back too */
-	top_start();
-	top_until("t_77");
-	ck_assert_int_eq(kill(top_pid, SIGABRT), 0);
-	top_over(-SIGABRT);
-}
-END_TEST
-
-START_TEST(top_resizes)
-{
-	struct winsize narrow = { .ws_col = 30, .ws_row = 8 };
-	int status;
-
-	top_daemon();
-	top_start();
-	top_until("t_77");
-	ck_assert_int_eq(ioctl(top_fd, TIOCSWINSZ, &narrow), 0);
-	top_used = 0;
-	top_until("\033[H");
-	top_until("\033[J");
-	/* stopped and continued: the screen is given back and taken again */
-	ck_assert_int_eq(kill(top_pid, SIGTSTP), 0);
-	ck_assert_int_eq(waitpid(top_pid, &status, WUNTRACED), top_pid);
-	ck_assert(WIFSTOPPED(status));
-	top_until("\033[?1049l");
-	top_used = 0;
-	ck_assert_int_eq(kill(top_pid, SIGCONT), 0);
-	top_until("\033[?1049h");
-	top_until("kanband 9.9");
-	ck_assert_int_eq(write(top_fd, "q", 1), 1);
-	top_over(0);
-}
-END_TEST
-
-/* The daemon goes away: said, and the picture stays; it comes back. */
-START_TEST(top_waits)
-{
-	top_daemon();
-	top_start();
-	top_until("t_77");
-	ck_assert_int_eq(kill(server, SIGKILL), 0);
-	ck_assert_int_eq(waitpid(server, NULL, 0), server);
-	top_used = 0;
-	top_until("the daemon is gone");
-	top_until("t_77");
-	top_daemon();
-	top_used = 0;
-	top_until("all is well");
-	ck_assert_int_eq(write(top_fd, "q", 1), 1);
-	top_over(0);
-}
-END_TEST
-
-/* No terminal: one picture, or one JSON. */
-START_TEST(top_once)
-{
-	json_t *j;
-
-	top_daemon();
-	ck_assert_ptr_nonnull(strstr(ok("--socket", socket_path, "top"), "t_77"));
-	j = parsed(0, "--socket", socket_path, "top");
-	ck_assert_ptr_nonnull(json_object_get(j, "status"));
-	ck_assert_uint_eq(json_array_size(json_object_get(j, "workers")), 1);
-	json_decref(j);
-}
-END_TEST
-
-/* Work that takes long is shown, and the line is gone before the result. */
-START_TEST(long_work)
-{
-	const struct ctl_result *r;
-	int status;
-
-	daemon({ "POST /v1/boards/default/check", SLOW, JSON,
-		 "{\"well\":true,\"state\":\"healthy\",\"what\":\"sound\"}" });
-	terminal_start("check");
-	top_until("check … 1 s");
-	top_until("\r\033[Kdefault: healthy: sound");
-	ck_assert_int_eq(waitpid(top_pid, &status, 0), top_pid);
-	ck_assert_int_eq(status, 0);
-	close(top_fd);
-	/* not where nobody looks */
-	r = with("check");
-	ck_assert_int_eq(r->exit, 0);
-	ck_assert_str_eq(r->err, "");
-}
-END_TEST
-
-int main(void)
-{
-	const TTest *const tests[] = {
-		nobody,        stranger,      other_root,  problems,      rubbish,
-		requests_made, hostile_texts, follow,      follow_closed, sse_pieces,
-		sse_limits,    top_quits,     top_signals, top_resizes,   top_waits,
-		top_once,      long_work,
-	};
+	const TTest *const tests[] = { nobody,           stranger,         other_root,
+				       root_of_the_host, which_of_several, problems,
+				       rubbish,          requests_made,    hostile_texts,
+				       follow,           follow_closed,    sse_pieces,
+				       sse_limits };
 	Suite *s = suite_create("ctl_client");
-	SRunner *r;
-	int failed;
 
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		TCase *tc = tcase_create(tests[i]->name);
 
 		tcase_set_timeout(tc, 30);
-		tcase_add_checked_fixture(tc, setup, teardown);
+		tcase_add_checked_fixture(tc, answers_setup, answers_teardown);
 		tcase_add_test(tc, tests[i]);
 		suite_add_tcase(s, tc);
 	}
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return s;
 }

@@ -1,13 +1,13 @@
 /* doctor among planted faults: each is found, and the command that it prints removes it. */
 #include <check.h>
-#include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
+#include <pwd.h>
 #include <signal.h>
-#include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -19,6 +19,20 @@
 #include "notify/outbox.h"
 #include "recovery/health.h"
 #include "util/fs.h"
+
+/* Does a check of that name say so, whether it is well or not? */
+static bool says(const char *name, const char *text)
+{
+	json_t *j = doctor(), *check;
+	bool said = false;
+	size_t i;
+
+	json_array_foreach(json_object_get(j, "checks"), i, check) said |=
+		strcmp(member(check, "check"), name) == 0 &&
+		strstr(member(check, "text"), text) != NULL;
+	json_decref(j);
+	return said;
+}
 
 /* ---- nothing planted ----------------------------------------------------------------------
  */
@@ -37,8 +51,8 @@ START_TEST(all_well)
 	(void)snprintf(conf, sizeof(conf), "[worker]\nhermes = %s/bin/hermes\n", world_root);
 	world_put("k.conf", conf, strlen(conf));
 	use_config("k.conf");
-	put("units/kanband.service", "[Service]\nWatchdogSec=30\n");
-	put("units/multi-user.target.wants/kanband.service", "");
+	plant("units/kanband.service", "[Service]\nWatchdogSec=30\n");
+	plant("units/multi-user.target.wants/kanband.service", "");
 	j = doctor();
 	ck_assert_str_eq(member(j, "root"), world_root);
 	ck_assert(json_is_false(json_object_get(j, "daemon")));
@@ -138,6 +152,22 @@ static void gateway_ann(void)
 {
 	hold("profiles/ann/gateway.lock");
 }
+
+/* What a Hermes does beside a kanband is told where there is one. */
+START_TEST(beside_hermes)
+{
+	ck_assert(!says("gateway", "plugin hooks"));
+	owner();
+	ck_assert(!says("gateway", "plugin hooks")); /* no gateway was ever here */
+	ck_assert_int_eq(fs_mkdir_p(world_path("profiles/ann"), 0755), 0);
+	plant("profiles/ann/gateway.lock", "");
+	ck_assert(says("gateway", "gives up dispatching until it is restarted; a later release "
+				  "may wait for the lease"));
+	ck_assert(says("gateway", "plugin hooks of the dispatcher (kanban_task_claimed) do not "
+				  "fire: [hook NAME]"));
+	ck_assert(says("gateway", "hermes kanban create warns"));
+}
+END_TEST
 
 /* The same beside a kanband: the lease holds it back, which is said. */
 START_TEST(gateway_waits)
@@ -282,7 +312,9 @@ START_TEST(wal)
 		return;
 	}
 	ck_assert(!finds("sqlite", "x"));
+	ck_assert(says("sqlite", "database.journal_mode: delete"));
 	(void)world_sql("kanban/boards/x/kanban.db", "PRAGMA journal_mode=WAL");
+	ck_assert(says("sqlite", "database.journal_mode: delete"));
 	remedied("sqlite", "x", "WAL-reset bug");
 }
 END_TEST
@@ -290,7 +322,7 @@ END_TEST
 START_TEST(no_hermes)
 {
 	world_env("PATH=/nonexistent");
-	put("k.conf", "");
+	plant("k.conf", "");
 	use_config("k.conf");
 	remedied("hermes", "", "hermes is not on the PATH");
 }
@@ -315,7 +347,7 @@ START_TEST(bad_config)
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		CLEANUP(freep) char *text = NULL, *kept = NULL;
 
-		put("a 'k'.conf", t[i].before);
+		plant("a 'k'.conf", t[i].before);
 		use_config("a 'k'.conf");
 		ck_assert(finds("config", ""));
 		ck_assert_ptr_nonnull(strstr(last_remedy, "--check-config --config"));
@@ -336,16 +368,16 @@ END_TEST
 /* What is ignored is taken out where that is all there is to it; else an editor is named. */
 START_TEST(odd_config)
 {
-	put("k.conf", "");
+	plant("k.conf", "");
 	use_config("k.conf");
-	put("config.yaml", "kanban:\n  failure_limit: many\n  max_spawn: 3\n");
+	plant("config.yaml", "kanban:\n  failure_limit: many\n  max_spawn: 3\n");
 	remedied("config", "", "failure_limit");
-	put("config.yaml", "kanban:\n  dispatch_profiles:\n    - ann\n    - ../bob\n");
+	plant("config.yaml", "kanban:\n  dispatch_profiles:\n    - ann\n    - ../bob\n");
 	remedied("config", "", "dispatch_profiles");
-	put("config.yaml", "kanban: {failure_limit: many, max_spawn: 3}\n");
+	plant("config.yaml", "kanban: {failure_limit: many, max_spawn: 3}\n");
 	ck_assert(finds("config", ""));
 	ck_assert_ptr_nonnull(strstr(last_remedy, "${EDITOR:-vi} +1 "));
-	put("config.yaml", "kanban:\n\t- x: [\n");
+	plant("config.yaml", "kanban:\n\t- x: [\n");
 	ck_assert(finds("config", ""));
 	ck_assert_msg(strstr(last_remedy, "${EDITOR:-vi} +") != NULL, "%s: %s", last_text,
 		      last_remedy);
@@ -357,14 +389,32 @@ START_TEST(odd_config)
 }
 END_TEST
 
+/* "units/kanband@NAME.service" of whoever runs this */
+static const char *own_instance(void)
+{
+	static char path[300];
+	const struct passwd *pw = getpwuid(geteuid());
+
+	ck_assert_ptr_nonnull(pw);
+	(void)snprintf(path, sizeof(path), "units/kanband@%.200s.service", pw->pw_name);
+	return path;
+}
+
 START_TEST(unit)
 {
-	put("units/kanband.service", "[Service]\nExecStart=kanband\n");
+	plant("units/kanband.service", "[Service]\nExecStart=kanband\n");
 	remedied("unit", "kanband.service", "not enabled");
 	remedied("watchdog", "kanband.service", "there is none");
 	ck_assert_int_eq(access(world_path("units/kanband.service.d/watchdog.conf"), F_OK), 0);
-	put("units/kanband.service.d/zz.conf", "[Service]\nWatchdogSec=0\n");
+	plant("units/kanband.service.d/zz.conf", "[Service]\nWatchdogSec=0\n");
 	ck_assert(finds("watchdog", "kanband.service"));
+	/* that of another account's root says nothing of this one; its own does */
+	plant("units/kanband.service.d/zz.conf", "[Service]\nUser=somebody-else\n");
+	ck_assert(!finds("watchdog", "kanband.service"));
+	ck_assert(!finds("unit", "kanband.service"));
+	plant(own_instance(), "[Service]\nUser=%i\nExecStart=kanband\n");
+	ck_assert(finds("unit", strchr(own_instance(), '/') + 1));
+	ck_assert_ptr_nonnull(strstr(last_remedy, "enable"));
 }
 END_TEST
 
@@ -378,8 +428,8 @@ static bool own_var_lib(void)
 /* A unit of a person's own manager ends with the last logout. */
 START_TEST(linger)
 {
-	put(".config/systemd/user/kanband.service", "[Service]\nWatchdogSec=30\n");
-	put(".config/systemd/user/default.target.wants/kanband.service", "");
+	plant(".config/systemd/user/kanband.service", "[Service]\nWatchdogSec=30\n");
+	plant(".config/systemd/user/default.target.wants/kanband.service", "");
 	ck_assert(!finds("unit", "kanband.service"));
 	if (getuid() != 0 || !own_var_lib()) {
 		cannot(DOCTOR_LINGER_OFF, "the host's own folder would have to be changed");
@@ -502,7 +552,7 @@ START_TEST(clock_old)
 	(void)snprintf(file, sizeof(file), "HOST_CLOCK=%s/1970", world_root);
 	world_env(file);
 	ck_assert(!finds("clock", ""));
-	put("1970", "");
+	plant("1970", "");
 	(void)snprintf(sets, sizeof(sets),
 		       "#!/bin/sh\n[ \"$*\" = 'set-ntp true' ] && rm '%s/1970'\n", world_root);
 	program("timedatectl", sets);
@@ -521,327 +571,15 @@ START_TEST(clock_back)
 }
 END_TEST
 
-/* ---- boards -------------------------------------------------------------------------------
- */
-
-static void damage(const char *name)
+Suite *test_suite(void)
 {
-	char junk[100];
-	int fd = open(world_path(name), O_WRONLY | O_CLOEXEC);
+	const TTest *const tests[] = { all_well,     stopped,       stranger,
+				       gateway_owns, gateway_waits, beside_hermes,
+				       gateway_unit, unseen,        unseen_kanband,
+				       file_systems, wal,           no_hermes,
+				       bad_config,   odd_config,    unit,
+				       linger,       memory_root,   network_root,
+				       fuse_root,    clock_old,     clock_back };
 
-	memset(junk, 'x', sizeof(junk));
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(pwrite(fd, junk, sizeof(junk), 0), (ssize_t)sizeof(junk));
-	close(fd);
-}
-
-START_TEST(corrupt)
-{
-	(void)ok("add", "a task");
-	damage("kanban.db");
-	remedied("board", "default", "corrupt");
-	ck_assert_ptr_nonnull(strstr(ok("list"), "a task"));
-}
-END_TEST
-
-/* What the record says of these bytes is not looked at again. */
-START_TEST(quarantined)
-{
-	struct health h = { .state = HEALTH_QUARANTINED, .kind = "corrupt" };
-	json_t *j, *board;
-
-	(void)ok("add", "a task");
-	(void)snprintf(h.reason, sizeof(h.reason), "row 7 is missing from an index");
-	ck_assert_int_eq(health_print_take(world_path("kanban.db"), false, &h.print), 0);
-	ck_assert_int_eq(health_write(world_path("kanban.db"), &h), 0);
-	j = parsed(1, "boards");
-	board = json_array_get(json_object_get(j, "boards"), 0);
-	ck_assert_str_eq(member(board, "state"), "quarantined");
-	ck_assert_str_eq(member(board, "error"), h.reason);
-	ck_assert(json_is_null(json_object_get(board, "tasks")));
-	ck_assert_str_eq(member(j, "source"), "files");
-	json_decref(j);
-	ck_assert_ptr_nonnull(strstr(kanbanctl("status")->out, h.reason));
-	ck_assert_ptr_nonnull(strstr(kanbanctl("status")->out, "from the files"));
-	ck_assert_ptr_nonnull(strstr(kanbanctl("board")->out, h.reason));
-	remedied("board", "default", h.reason);
-	/* and one whose bytes changed since is */
-	ck_assert_int_eq(health_write(world_path("kanban.db"), &h), 0);
-	(void)world_sql("kanban.db", "UPDATE tasks SET title = 'another'");
-	ck_assert(!finds("board", "default"));
-}
-END_TEST
-
-START_TEST(lost)
-{
-	struct health h = { .state = HEALTH_LOST, .kind = "lost" };
-
-	(void)ok("add", "a task");
-	(void)ok("snapshot");
-	(void)world_sql("kanban.db", "DELETE FROM tasks");
-	ck_assert_int_eq(health_read(world_path("kanban.db"), &h), 0);
-	h.state = HEALTH_LOST;
-	h.good.tasks = 1;
-	(void)snprintf(h.reason, sizeof(h.reason), "it has no task, and had one");
-	ck_assert_int_eq(health_print_take(world_path("kanban.db"), false, &h.print), 0);
-	ck_assert_int_eq(health_write(world_path("kanban.db"), &h), 0);
-	remedied("board", "default", "it has no task");
-	ck_assert_ptr_nonnull(strstr(ok("list"), "a task"));
-}
-END_TEST
-
-/* A record that says that rows would be lost: a command that dares to is shown. */
-START_TEST(would_lose)
-{
-	struct health h = { .state = HEALTH_QUARANTINED, .kind = "corrupt" };
-
-	(void)ok("add", "a task");
-	(void)snprintf(h.reason, sizeof(h.reason), "a repair would lose 3 rows of tasks");
-	ck_assert_int_eq(health_print_take(world_path("kanban.db"), false, &h.print), 0);
-	ck_assert_int_eq(health_write(world_path("kanban.db"), &h), 0);
-	ck_assert(finds("board", "default"));
-	ck_assert_ptr_nonnull(strstr(last_remedy, "--salvage"));
-	remedied("board", "default", "would lose");
-}
-END_TEST
-
-/* A kanband that was killed while it looked, and that nobody started again. */
-START_TEST(suspect)
-{
-	struct health h = { .state = HEALTH_SUSPECT, .kind = "corrupt" };
-
-	(void)snprintf(h.reason, sizeof(h.reason), "a read failed");
-	ck_assert_int_eq(health_print_take(world_path("kanban.db"), false, &h.print), 0);
-	ck_assert_int_eq(health_write(world_path("kanban.db"), &h), 0);
-	remedied("board", "default", "a read failed");
-}
-END_TEST
-
-/* A board without a table: Hermes adds it when it opens the board. */
-START_TEST(schema)
-{
-	char hermes[2048];
-
-	(void)ok("--board", "old", "init");
-	(void)snprintf(
-		hermes, sizeof(hermes),
-		"#!/bin/sh\n[ \"$1 $2 $3 $4\" = 'kanban --board old list' ] &&\n"
-		"exec sqlite3 \"$HERMES_KANBAN_HOME/kanban/boards/old/kanban.db\" '%s'\n",
-		world_sql("kanban/boards/old/kanban.db",
-			  "SELECT replace(sql, '''', '''\"''\"''') FROM sqlite_master "
-			  "WHERE name = 'task_runs'"));
-	program("hermes", hermes);
-	(void)world_sql("kanban/boards/old/kanban.db", "DROP TABLE task_runs");
-	remedied("board", "old", "task_runs");
-}
-END_TEST
-
-START_TEST(odd_boards)
-{
-	put("kanban/boards/Upper/board.json", "{}");
-	remedied("folder", "Upper", "lower case");
-	ck_assert_int_eq(access(world_path("kanban/boards/upper"), F_OK), 0);
-	/* what a name could do to a shell */
-	put("kanban/boards/A b'$(touch x)/board.json", "{}");
-	ck_assert(!finds("folder", "A b'$(touch x)"));
-	ck_assert_int_ne(access("/x", F_OK), 0);
-	/* a folder where the database should be, and one that was moved there before */
-	ck_assert_int_eq(fs_mkdir_p(world_path("kanban/boards/odd/kanban.db"), 0755), 0);
-	put("kanban/boards/odd/kanban.db.away", "");
-	put("kanban/boards/odd/board.json", "{}");
-	remedied("board", "odd", "unreadable");
-	ck_assert_int_eq(access(world_path("kanban/boards/odd/kanban.db.away.~1~"), F_OK), 0);
-}
-END_TEST
-
-/* Somebody who copied a board as root left a file that its owner cannot open. */
-START_TEST(unreadable)
-{
-	const uid_t nobody = 65534;
-	char file[300];
-
-	if (getuid() != 0) {
-		cannot(DOCTOR_BOARD_UNREADABLE, "needs two users");
-		cannot(DOCTOR_BOARD_UNSEEN, "needs two users");
-		return;
-	}
-	(void)snprintf(file, sizeof(file), "%s", world_path("kanban.db"));
-	ck_assert_int_eq(chown(world_root, nobody, nobody), 0);
-	ck_assert_int_eq(chmod(file, 0600), 0);
-	ck_assert_int_eq(chmod(world_path("kanban"), 0755), 0);
-	world_user(nobody);
-	remedied("board", "", "Permission denied");
-	ck_assert(finds("board", "default"));
-	paste();
-	gone();
-	world_user(0);
-}
-END_TEST
-
-static void locker(void)
-{
-	sqlite3 *db;
-
-	if (sqlite3_open(world_path("kanban.db"), &db) != SQLITE_OK ||
-	    sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
-		_exit(1);
-}
-
-/* The command waits for whoever has it, and ends him only when that was in vain. */
-START_TEST(busy)
-{
-	world_env("HERMES_KANBAN_BUSY_TIMEOUT_MS=300");
-	with_child(locker);
-	ck_assert(finds("board", "default"));
-	ck_assert_ptr_nonnull(strstr(last_text, "test_ctl_doctor) has it locked"));
-	ck_assert_ptr_nonnull(strstr(last_remedy, "kill -TERM"));
-	paste();
-	child_ended();
-	gone();
-	/* he ended by himself meanwhile: nobody is ended */
-	with_child(locker);
-	ck_assert(finds("board", "default"));
-	ck_assert_int_eq(kill(child_pid(), SIGKILL), 0);
-	child_ended();
-	paste();
-	gone();
-}
-END_TEST
-
-/* More than can be told: they come when those before them are done. */
-START_TEST(many)
-{
-	json_t *j, *check;
-	size_t i, told = 0;
-
-	for (int n = 0; n < 22; n++) {
-		char slug[16], path[64];
-
-		(void)snprintf(slug, sizeof(slug), "b%02d", n);
-		(void)snprintf(path, sizeof(path), "kanban/boards/%s/kanban.db", slug);
-		(void)ok("--board", slug, "init");
-		damage(path);
-	}
-	ck_assert(finds("board", ""));
-	ck_assert_ptr_nonnull(strstr(last_text, "2 more"));
-	ck_assert_ptr_nonnull(strstr(last_remedy, " boards"));
-	j = doctor();
-	json_array_foreach(json_object_get(j, "checks"), i, check)
-	{
-		if (strcmp(member(check, "finding"), "damaged") != 0)
-			continue;
-		told++;
-		paste_text(member(check, "remedy"));
-	}
-	json_decref(j);
-	ck_assert_uint_eq(told, 20);
-	ck_assert(!finds("board", ""));
-	ck_assert(finds("board", "b21"));
-}
-END_TEST
-
-/* ---- notifications ------------------------------------------------------------------------
- */
-
-static void park(const char *task, const char *reason, bool parked)
-{
-	json_t *value = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:b, s:I, s:I, s:s, s:s, s:I}",
-		"board", "default", "task", task, "platform", "telegram", "chat", "-100",
-		"thread", "", "profile", "default", "failures", 3, "since", (json_int_t)100,
-		"retry_at", (json_int_t)0, "parked", parked, "cursor", (json_int_t)1, "row",
-		(json_int_t)1, "reason", reason, "fold_kind", "", "fold_at", (json_int_t)0);
-	struct outbox_change change = { "s1", value };
-	struct outbox *outbox;
-	struct error e = ERROR_NULL;
-
-	ck_assert_ptr_nonnull(value);
-	ck_assert_msg(outbox_open(&outbox, world_path("kanban/.kanband.outbox"), NULL, &e) == 0,
-		      "%s", e.text);
-	ck_assert_int_eq(outbox_write(outbox, &change, 1, true, &e), 0);
-	outbox_free(outbox);
-	json_decref(value);
-}
-
-START_TEST(parked)
-{
-	json_t *j;
-
-	ck_assert(!finds("notify", "t_1"));
-	park("t_1", "chat not found\033[2J", true);
-	ck_assert(finds("notify", "t_1"));
-	ck_assert_ptr_nonnull(strstr(last_text, "telegram:-100"));
-	ck_assert_ptr_nonnull(strstr(last_text, "chat not found"));
-	ck_assert_ptr_nonnull(strstr(last_remedy, "notify retry t_1"));
-	ck_assert_ptr_null(strchr(kanbanctl("doctor")->out, '\033'));
-	j = parsed(1, "notify");
-	ck_assert_str_eq(member(j, "source"), "files");
-	ck_assert_uint_eq(json_array_size(json_object_get(j, "troubles")), 1);
-	json_decref(j);
-	ck_assert_ptr_nonnull(strstr(kanbanctl("notify")->out, "parked"));
-	fails(69, "no daemon", "notify", "retry");
-	park("t_1; touch x", "no route", true);
-	ck_assert(finds("notify", "t_1; touch x"));
-	ck_assert_ptr_nonnull(strstr(last_remedy, "retry 't_1; touch x'"));
-	park("t_1", "no route", false);
-	ck_assert(!finds("notify", "t_1"));
-}
-END_TEST
-
-START_TEST(set_aside)
-{
-	put("kanban/.kanband.outbox.bad", "x");
-	remedied("outbox", "", "set aside");
-}
-END_TEST
-
-START_TEST(unreadable_outbox)
-{
-	const uid_t nobody = 65534;
-
-	/* none at all, and no way to begin one */
-	ck_assert_int_eq(fs_mkdir_p(world_path("kanban/.kanband.outbox"), 0755), 0);
-	remedied("outbox", "", "outbox");
-	ck_assert_int_eq(access(world_path("kanban/.kanband.outbox.away"), F_OK), 0);
-	if (getuid() != 0)
-		return;
-	/* of another user than the root; of our own; and one that is only not ours */
-	program("sudo", "#!/bin/sh\nexec \"$@\"\n");
-	park("t_1", "no route", false);
-	ck_assert_int_eq(chmod(world_path("kanban/.kanband.outbox"), 0600), 0);
-	ck_assert_int_eq(chown(world_root, nobody, nobody), 0);
-	ck_assert_int_eq(chmod(world_path("kanban"), 0755), 0);
-	world_user(nobody);
-	ck_assert(finds("outbox", ""));
-	ck_assert_ptr_nonnull(strstr(last_remedy, "chown --reference="));
-	remedied("outbox", "", "Permission denied");
-	ck_assert_int_eq(chmod(world_path("kanban/.kanband.outbox"), 0), 0);
-	ck_assert(finds("outbox", ""));
-	ck_assert_ptr_null(strstr(last_remedy, "chown"));
-	remedied("outbox", "", "Permission denied");
-	ck_assert_int_eq(chown(world_path("kanban/.kanband.outbox"), 65533, 65533), 0);
-	ck_assert_int_eq(chown(world_root, 65533, 65533), 0);
-	ck_assert_int_eq(chmod(world_root, 0755), 0);
-	ck_assert(finds("outbox", ""));
-	ck_assert_ptr_nonnull(strstr(last_remedy, "sudo kanbanctl --root"));
-	world_user(0);
-	ck_assert(!finds("outbox", ""));
-}
-END_TEST
-
-int main(void)
-{
-	const TTest *const tests[] = {
-		all_well,      stopped,      stranger,   gateway_owns,
-		gateway_waits, gateway_unit, unseen,     unseen_kanband,
-		file_systems,  wal,          no_hermes,  bad_config,
-		odd_config,    unit,         linger,     memory_root,
-		network_root,  fuse_root,    clock_old,  clock_back,
-		corrupt,       quarantined,  would_lose, suspect,
-		lost,          schema,       odd_boards, unreadable,
-		busy,          many,         parked,     unreadable_outbox,
-		set_aside,
-	};
-
-	return doctor_tests("ctl", tests, sizeof(tests) / sizeof(tests[0]));
+	return doctor_suite("ctl", tests, sizeof(tests) / sizeof(tests[0]));
 }

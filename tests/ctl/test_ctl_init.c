@@ -1,6 +1,7 @@
 /* kanbanctl init: roots and boards. */
 #include <check.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,21 +9,9 @@
 #include <unistd.h>
 
 #include "kit/ctl.h"
+#include "kit/suite.h"
+#include "kit/tasks.h"
 #include "util/fs.h"
-
-/* A root with the default board. */
-static void with_root(void)
-{
-	(void)ok("init");
-}
-
-static const char *text_of(const json_t *json, const char *key)
-{
-	const char *s = json_string_value(json_object_get(json, key));
-
-	ck_assert_msg(s != NULL, "no text %s", key);
-	return s;
-}
 
 /* ---- init ---------------------------------------------------------------------------------
  */
@@ -35,8 +24,8 @@ START_TEST(init_root)
 	(void)snprintf(deep, sizeof(deep), "%s/a/b/c//", world_root);
 	j = parsed(0, "init", deep);
 	ck_assert(json_is_true(json_object_get(j, "created")));
-	ck_assert_str_eq(text_of(j, "journal_mode"), "delete");
-	ck_assert_str_eq(text_of(j, "db"), world_path("a/b/c/kanban.db"));
+	ck_assert_str_eq(world_text(j, "journal_mode"), "delete");
+	ck_assert_str_eq(world_text(j, "db"), world_path("a/b/c/kanban.db"));
 	json_decref(j);
 	ck_assert_str_eq(world_sql("a/b/c/kanban.db", "PRAGMA integrity_check"), "ok");
 	ck_assert(fs_is_dir(world_path("a/b/c/kanban/logs")));
@@ -61,8 +50,8 @@ START_TEST(init_board)
 				      4096, &text, NULL),
 			 0);
 	meta = json_loads(text, 0, NULL);
-	ck_assert_str_eq(text_of(meta, "slug"), "my-first_board");
-	ck_assert_str_eq(text_of(meta, "name"), "My First Board");
+	ck_assert_str_eq(world_text(meta, "slug"), "my-first_board");
+	ck_assert_str_eq(world_text(meta, "name"), "My First Board");
 	ck_assert(json_is_false(json_object_get(meta, "archived")));
 	ck_assert(json_is_null(json_object_get(meta, "default_workdir")));
 	ck_assert_uint_eq(json_object_size(meta), 9);
@@ -82,9 +71,9 @@ START_TEST(init_leaves_alone)
 
 	/* not a database: not ours */
 	world_put("kanban.db", "something", 9);
-	with_root();
+	world_with_root();
 	before = world_sum();
-	with_root();
+	world_with_root();
 	ck_assert_uint_eq(world_sum(), before);
 	/* an empty file is a fresh board */
 	world_put("kanban/boards/b/kanban.db", "", 0);
@@ -118,7 +107,7 @@ START_TEST(init_lock_is_respected)
 	fails(75, "try again", "init");
 	ck_assert_int_ne(access(world_path("kanban.db"), F_OK), 0);
 	close(fd);
-	with_root();
+	world_with_root();
 }
 END_TEST
 
@@ -140,7 +129,7 @@ START_TEST(init_many_at_once)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const TTest *const tests[] = {
 		init_root,
@@ -151,8 +140,6 @@ int main(void)
 		init_many_at_once,
 	};
 	Suite *s = suite_create("ctl_init");
-	SRunner *r;
-	int failed;
 
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		TCase *tc = tcase_create(tests[i]->name);
@@ -162,9 +149,5 @@ int main(void)
 		tcase_add_test(tc, tests[i]);
 		suite_add_tcase(s, tc);
 	}
-	r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return s;
 }

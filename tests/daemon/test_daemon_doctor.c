@@ -20,13 +20,13 @@ static void conf(const char *more)
 	(void)snprintf(text, sizeof(text),
 		       "[worker]\nlauncher = fork\nhermes = %s/bin/hermes\n%s", world_root,
 		       more);
-	put("k.conf", text);
+	plant("k.conf", text);
 	use_config("k.conf");
 	/* sends as $root/mood says: an exit status */
 	(void)snprintf(text, sizeof(text), "#!/bin/sh\nread r <'%s/mood'\nexit \"$r\"\n",
 		       world_root);
 	program("hermes", text);
-	put("mood", "0\n");
+	plant("mood", "0\n");
 }
 
 /* What doctor prints where nobody dispatches is all that it takes. */
@@ -95,7 +95,13 @@ START_TEST(paused)
 	(void)ok("pause", "default");
 	remedied("paused", "default", "nothing new is started on this board");
 	(void)kanbanctl("drain", "--timeout", "0");
-	remedied("paused", "", "it drains");
+	remedied("paused", "", "paused or drained by the operator");
+	(void)ok("resume");
+	plant("ESTOP", "{\"reason\": \"lunch\"}");
+	found_within("paused", "", 20000);
+	ck_assert_ptr_nonnull(strstr(last_text, "ESTOP: lunch"));
+	paste();
+	gone_until(20000);
 }
 END_TEST
 
@@ -105,7 +111,7 @@ START_TEST(parked)
 	char task[16];
 
 	conf("");
-	put("mood", "2\n");
+	plant("mood", "2\n");
 	start();
 	for (int i = 0; i < 22; i++) {
 		(void)snprintf(task, sizeof(task), "t_%08d", i);
@@ -117,7 +123,7 @@ START_TEST(parked)
 		(void)usleep(50 * 1000);
 		ck_assert(finds("notify", ""));
 	}
-	put("mood", "0\n");
+	plant("mood", "0\n");
 	ck_assert(finds("notify", "t_00000000"));
 	ck_assert_ptr_nonnull(strstr(last_text, "parked, telegram:1"));
 	paste();
@@ -144,9 +150,9 @@ START_TEST(unserved)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	const TTest *const tests[] = { nobody, silent, paused, parked, unserved };
 
-	return doctor_tests("daemon", tests, sizeof(tests) / sizeof(tests[0]));
+	return doctor_suite("daemon", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -86,6 +86,13 @@ static bool quarantined(const char *slug)
 	return state && !strcmp(state, "quarantined");
 }
 
+static bool healthy(const char *slug)
+{
+	const char *state = json_string_value(json_object_get(record(slug), "state"));
+
+	return state && !strcmp(state, "healthy");
+}
+
 /* One set, and it has the damaged bytes; the board has them still. */
 static void kept_once(const char *slug)
 {
@@ -260,11 +267,37 @@ START_TEST(test_fifty_restarts)
 }
 END_TEST
 
-int main(void)
+/* A file that is written in place is judged in the middle, now and then: what comes after that
+ * is no old news. No sweep is near that would find it. */
+START_TEST(test_written_while_it_is_judged)
+{
+	struct rig_daemon *d;
+
+	rig_config("dispatch_interval_seconds: 3600");
+	rig_write("kanband.conf", "[health]\nrepair_policy = never\n");
+	fill("leaf");
+	rig_shell("cp '%s' good", rig_db("leaf"));
+	d = rig_start("--config", rig_path("kanband.conf"));
+	for (int i = 0; i < 40; i++) {
+		rig_shell("set -- '%s'; printf 'this is no database at all' | dd of=$1 "
+			  "conv=notrunc "
+			  "status=none",
+			  rig_db("leaf"));
+		RIG_UNTIL(!healthy("leaf"), 20000);
+		rig_shell("set -- '%s'; : >$1; sleep 0.%03d; cat good >$1", rig_db("leaf"),
+			  i % 8);
+		RIG_UNTIL(healthy("leaf"), 20000);
+	}
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
+Suite *test_suite(void)
 {
 	TCase *tcase = rig_tcase("quarantine", 290);
 
 	tcase_add_test(tcase, test_thousand_sweeps);
 	tcase_add_test(tcase, test_fifty_restarts);
-	return rig_main("quarantine", tcase, NULL);
+	tcase_add_test(tcase, test_written_while_it_is_judged);
+	return rig_suite("quarantine", tcase, NULL);
 }

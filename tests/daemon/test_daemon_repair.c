@@ -88,12 +88,98 @@ START_TEST(test_stop_during_a_repair)
 }
 END_TEST
 
+/* Some seconds of work: 100 MB, one page of which is none. */
+static void damaged(void)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .status = "done");
+	rig_sql(B, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < "
+		   "25000)"
+		   " INSERT INTO task_events(task_id, kind, payload, created_at)"
+		   " SELECT 't_00000001', 'note', hex(zeroblob(2000)), i FROM n");
+	rig_shell(
+		"dd if=/dev/urandom of=root/kanban.db bs=4096 count=1 seek=12000 conv=notrunc "
+		"2>/dev/null");
+}
+
+static bool repairing(void)
+{
+	const char *record = rig_read("root/kanban.db.health.json");
+
+	return record && strstr(record, "repairing");
+}
+
+/* Nobody waits for a board that cannot be counted soon. */
+START_TEST(test_others_do_not_wait)
+{
+	struct rig_daemon *d;
+
+	damaged();
+	rig_board("garden", 0);
+	rig_add("garden", .id = "t_00000002");
+	d = rig_start();
+	RIG_UNTIL(!strcmp(rig_list("garden", "SELECT status FROM tasks"), "running"), 20000);
+	ck_assert_uint_eq(errors(d, "is repaired") + errors(d, "is quarantined"), 0);
+}
+END_TEST
+
+/* A repair that only reads as yet is given up by a stop, and made at the next start. */
+START_TEST(test_a_repair_is_given_up)
+{
+	struct rig_daemon *d;
+	int64_t asked;
+
+	damaged();
+	d = rig_start();
+	RIG_UNTIL(repairing(), 60000);
+	ck_assert_int_eq(kill(d->pid, SIGTERM), 0);
+	asked = rig_mono_us();
+	RIG_UNTIL(rig_ended(d), 30000);
+	ck_assert(WIFEXITED(d->wait_status) && WEXITSTATUS(d->wait_status) == 0);
+	ck_assert_msg(strstr(rig_err(d), "is repaired") == NULL,
+		      "it was repaired in %lld ms after the stop was asked for",
+		      (long long)(rig_mono_us() - asked) / 1000);
+	ck_assert_ptr_nonnull(strstr(rig_read("root/kanban.db.health.json"), "repairing"));
+	ck_assert(!rig_exists("root/.kanban.db.repair"));
+	d = rig_start();
+	/* or quarantined, where the page had rows that nothing else has */
+	RIG_UNTIL(errors(d, "is repaired") + errors(d, "is quarantined") == 1, 100000);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
+/* What is under way hangs: a second signal waits for it a second, and no more. */
+START_TEST(test_the_second_signal)
+{
+	struct rig_daemon *d;
+
+	rig_write("bin/git", "#!/bin/sh\necho $$ >>\"$RIG_DIR/pids\"\nexec sleep 600\n");
+	rig_shell("chmod 755 bin/git; mkdir repo");
+	rig_env("PATH", rig_printf("%s:%s", rig_path("bin"), rig_env_get("PATH")));
+	rig_env("RIG_DIR", rig.dir);
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .workspace_kind = "worktree",
+		.workspace_path = rig_path("repo/.worktrees/t_00000001"));
+	d = rig_start();
+	RIG_UNTIL(rig_exists("pids"), 10000);
+	ck_assert_int_eq(kill(d->pid, SIGTERM), 0);
+	RIG_UNTIL((rig_notices(d), d->stopping), 10000);
+	ck_assert_int_eq(kill(d->pid, SIGTERM), 0);
+	RIG_UNTIL(rig_ended(d), 10000);
+	ck_assert(WIFEXITED(d->wait_status));
+	ck_assert_int_eq(WEXITSTATUS(d->wait_status), 128 + SIGTERM);
+	ck_assert_uint_eq(errors(d, "giving up what is under way"), 1);
+	rig_shell("kill $(cat pids)");
+}
+END_TEST
+
 START_TEST(test_told_once)
 {
 	struct rig_daemon *d;
 	sqlite3 *db;
 
 	rig_config("dispatch_interval_seconds: 1");
+	rig_env("HERMES_KANBAN_BUSY_TIMEOUT_MS", "300");
 	rig_write("kanband.conf", "[health]\nrepair_policy = never\n");
 	rig_board(B, 0);
 	rig_add(B, .id = "t_00000001", .status = "done");
@@ -112,11 +198,14 @@ START_TEST(test_told_once)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *tcase = rig_tcase("repair", 120);
 
 	tcase_add_test(tcase, test_stop_during_a_repair);
+	tcase_add_test(tcase, test_a_repair_is_given_up);
+	tcase_add_test(tcase, test_others_do_not_wait);
+	tcase_add_test(tcase, test_the_second_signal);
 	tcase_add_test(tcase, test_told_once);
-	return rig_main("daemon_repair", tcase, NULL);
+	return rig_suite("daemon_repair", tcase, NULL);
 }

@@ -3,8 +3,10 @@
  * is.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +89,34 @@ START_TEST(test_start_and_stop)
 	ck_assert(rig_alive((pid_t)rig_int(B, "SELECT worker_pid FROM tasks LIMIT 1")));
 }
 END_TEST
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* Until the boards are known nothing is said of their number, nor by kanbanctl. */
+START_TEST(test_status_while_scanning)
+{
+	const char *so = rig_path("host.so"), *word = "): looking for boards";
+	struct rig_daemon *d;
+
+	rig_board(B, 0);
+	add_ready(B, 1, 1);
+	ck_assert_int_eq(
+		system(rig_printf("${CC:-cc} -shared -fPIC -o '%s' tests/preload/host.c", so)),
+		0);
+	rig_env("LD_PRELOAD", so);
+	rig_env("HOST_HOLD", rig_path("hold"));
+	rig_write("hold", "");
+	d = rig_start("--socket", rig_path("k.sock"));
+	rig_env("HOST_HOLD", NULL); /* kanbanctl's own looks are not held */
+	RIG_UNTIL(rig_status_has(d, word), 5000);
+	ck_assert_msg(!strstr(d->status, "0 board"), "%s", d->status);
+	ck_assert_ptr_nonnull(strstr(rig_kanbanctl("--root", rig.root, "status")->text,
+				     "looking for boards"));
+	ck_assert_int_eq(unlink(rig_path("hold")), 0);
+	RIG_UNTIL(rig_status_has(d, "1 board, 1 running"), 5000);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+#endif
 
 START_TEST(test_interrupt_stops_too)
 {
@@ -176,6 +206,11 @@ END_TEST
 
 /* ---- reload ---------------------------------------------------------------------------- */
 
+static bool status_is(const char *slug, const char *task, const char *status)
+{
+	return !strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id=%Q", task), status);
+}
+
 static void reload(struct rig_daemon *d)
 {
 	const unsigned ready = d->ready, reloads = d->reload;
@@ -225,6 +260,84 @@ START_TEST(test_reload_of_a_bad_file_keeps_the_old)
 }
 END_TEST
 
+/* The same with config.yaml, which at the start would be but a warning: what is in force stays,
+ * and who asked for it hears why. */
+START_TEST(test_reload_of_a_bad_yaml_keeps_the_old)
+{
+	static const char *const bad[] = { "max_spawn: 1o",
+					   "dispatch_profiles:", "dispatch_profiles: [jimmy" };
+	struct rig_daemon *d;
+
+	rig_config("dispatch_interval_seconds: 1", "max_spawn: 2");
+	rig_board(B, 0);
+	add_ready(B, 1, 4);
+	d = rig_start();
+	RIG_UNTIL(running() == 2, 5000);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct rig_out *out;
+
+		rig_config("dispatch_interval_seconds: 1", bad[i]);
+		out = rig_kanbanctl("--socket", rig_path("control.1"), "reload");
+		ck_assert_int_ne(out->status, 0);
+		ck_assert_ptr_nonnull(strstr(out->err, "config.yaml:"));
+		let_sweep(1);
+		ck_assert_int_eq(running(), 2);
+		ck_assert(!rig_ended(d));
+	}
+	rig_config("dispatch_interval_seconds: 1", "max_spawn: 3");
+	ck_assert_int_eq(rig_kanbanctl("--socket", rig_path("control.1"), "reload")->status, 0);
+	RIG_UNTIL(running() == 3, 5000);
+}
+END_TEST
+
+/* Whoever can write a root would choose what root runs. */
+START_TEST(test_not_as_root_on_another_s_root)
+{
+	struct rig_out *out;
+
+	if (geteuid() != 0)
+		return; /* then there is nobody to become */
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001");
+	rig_shell("chown -R 1 root");
+	for (int once = 0; once < 2; once++) {
+		out = once ? rig_kanband("--once", "--root", rig.root)
+			   : rig_kanband("--root", rig.root);
+		ck_assert_int_eq(out->status, 78);
+		ck_assert_ptr_nonnull(strstr(out->err, "kanband@"));
+	}
+	ck_assert(!rig_exists("root/kanban/.dispatcher.lock"));
+	ck_assert(status_is(B, "t_00000001", "ready"));
+}
+END_TEST
+
+/* A board that cannot be written goes on by itself when it can, though nothing tells of that.
+ */
+START_TEST(test_a_read_only_board)
+{
+	struct rig_daemon *d;
+
+	rig_config("dispatch_interval_seconds: 2");
+	rig_board(B, 0);
+	rig_board("garden", 0);
+	rig_add("garden", .id = "t_00000001");
+	rig_add(B, .id = "t_00000002");
+	rig_write("root/kanban/boards/garden/kanban.db.init.lock", "");
+	rig_write("root/kanban/boards/garden/kanban.db.dispatch.lock", "");
+	if (geteuid() != 0 || !rig_private_mounts() ||
+	    mount(rig_db("garden"), rig_db("garden"), NULL, MS_BIND, NULL) < 0)
+		return; /* this machine does not allow it */
+	ck_assert_int_eq(
+		mount(NULL, rig_db("garden"), NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+	d = rig_start();
+	RIG_UNTIL(status_is(B, "t_00000002", "running"), 5000);
+	RIG_UNTIL(rig_status_has(d, "being retried"), 10000);
+	ck_assert_int_eq(mount(NULL, rig_db("garden"), NULL, MS_BIND | MS_REMOUNT, NULL), 0);
+	RIG_UNTIL(status_is("garden", "t_00000001", "running"), 10000);
+	ck_assert_int_eq(umount2(rig_db("garden"), MNT_DETACH), 0);
+}
+END_TEST
+
 /* ---- quiet ----------------------------------------------------------------------------- */
 
 START_TEST(test_a_healthy_idle_daemon_is_silent)
@@ -238,12 +351,73 @@ START_TEST(test_a_healthy_idle_daemon_is_silent)
 	rig_add(B, .id = "t_00000002", .last_failure_error = "quota exceeded");
 	d = rig_start();
 	let_sweep(1);
+	/* the start and the end of that of let_sweep(), of which one this quick is told first
+	 */
+	RIG_UNTIL(strstr(rig_err(d), "] started worker") != NULL &&
+			  strstr(rig_err(d), "exited with code") != NULL,
+		  5000);
 	len = strlen(rig_err(d));
 	/* Three intervals and nothing to do. */
 	for (int64_t until = rig_mono_us() + 3200000; rig_mono_us() < until;)
 		rig_pause();
 	ck_assert_msg(strlen(rig_err(d)) == len, "it talks: %s", rig_err(d) + len);
 	ck_assert_str_eq(rig_kinds(B, "t_00000002"), "respawn_guarded");
+}
+END_TEST
+
+/* How often the threads of a process went to sleep so far: a thread that is not woken does not
+ * do so again. */
+static int64_t sleeps(pid_t pid)
+{
+	static const char key[] = "voluntary_ctxt_switches:";
+	char line[256];
+	int64_t sum = 0;
+	FILE *f;
+
+	/* no file of ours for it: the daemon may watch the folder */
+	(void)snprintf(line, sizeof(line), "cat /proc/%d/task/*/status", (int)pid);
+	f = popen(line, "r");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, key, sizeof(key) - 1) == 0)
+			sum += strtoll(line + sizeof(key) - 1, NULL, 10);
+	ck_assert_int_eq(pclose(f), 0);
+	return sum;
+}
+
+/* Is it not woken at all for so long? */
+static bool sleeps_through(struct rig_daemon *d, int64_t ms)
+{
+	int64_t before;
+
+	/* what it said is read: it tries again as long as it finds no room for its STATUS= */
+	(void)rig_status_has(d, "");
+	before = sleeps(d->pid);
+	for (int64_t until = rig_mono_us() + ms * 1000; rig_mono_us() < until;)
+		rig_pause();
+	return sleeps(d->pid) == before;
+}
+
+/* Many boards, some with work that nobody can start: nothing wakes it until somebody commits,
+ * and then it starts the worker of that board. */
+START_TEST(test_many_idle_boards_do_not_wake)
+{
+	struct rig_daemon *d;
+
+	rig_config("dispatch_interval_seconds: 600");
+	rig_board(B, 0);
+	for (int i = 0; i < 150; i++) {
+		rig_board(rig_printf("m%d", i), i % 2 ? RIG_WAL : 0);
+		if (i % 10 == 0)
+			rig_add(rig_printf("m%d", i), .id = "t_00000001",
+				.assignee = "orion-cc");
+	}
+	d = rig_start();
+	RIG_UNTIL(sleeps_through(d, 3000), 40000);
+	rig_add("m77", .id = "t_00000002");
+	RIG_UNTIL(status_is("m77", "t_00000002", "running"), 5000);
+	rig_let_go();
+	ck_assert_int_eq(rig_stop(d), 0);
 }
 END_TEST
 
@@ -290,11 +464,6 @@ END_TEST
 
 /* ---- boards under the daemon's feet ---------------------------------------------------- */
 
-static bool status_is(const char *slug, const char *task, const char *status)
-{
-	return !strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id=%Q", task), status);
-}
-
 static struct rig_daemon *start_with_garden(void)
 {
 	rig_config("dispatch_interval_seconds: 1");
@@ -333,7 +502,9 @@ START_TEST(test_the_file_is_replaced)
 {
 	(void)start_with_garden();
 	rig_add("garden", .id = "t_00000001");
-	RIG_UNTIL(status_is("garden", "t_00000001", "running"), 10000);
+	/* its start is recorded: a copy from before that knows of no worker */
+	RIG_UNTIL(rig_int("garden", "SELECT count(*) FROM tasks WHERE worker_pid > 0") == 1,
+		  10000);
 	rig_shell("cd root/kanban/boards/garden && cp kanban.db copy && mv kanban.db old");
 	rig_shell("cd root/kanban/boards/garden && mv copy kanban.db");
 	rig_add("garden", .id = "t_00000002");
@@ -361,7 +532,7 @@ START_TEST(test_damaged_and_mended)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *start = rig_tcase("start and stop", 60);
 	TCase *dog = rig_tcase("watchdog", 60);
@@ -370,6 +541,9 @@ int main(void)
 	TCase *feet = rig_tcase("boards that change", 60);
 
 	tcase_add_test(start, test_start_and_stop);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	tcase_add_test(start, test_status_while_scanning);
+#endif
 	tcase_add_test(start, test_interrupt_stops_too);
 	tcase_add_test(start, test_new_work_is_found);
 	tcase_add_test(start, test_a_chain_runs_to_its_end);
@@ -378,12 +552,16 @@ int main(void)
 	tcase_add_test(dog, test_no_pings_when_nobody_asked);
 	tcase_add_test(again, test_reload);
 	tcase_add_test(again, test_reload_of_a_bad_file_keeps_the_old);
+	tcase_add_test(again, test_reload_of_a_bad_yaml_keeps_the_old);
+	tcase_add_test(again, test_not_as_root_on_another_s_root);
+	tcase_add_test(again, test_a_read_only_board);
 	tcase_add_test(quiet, test_a_healthy_idle_daemon_is_silent);
+	tcase_add_test(quiet, test_many_idle_boards_do_not_wake);
 	tcase_add_test(quiet, test_a_damaged_board_is_named_once);
 	tcase_add_test(quiet, test_a_board_is_removed);
 	tcase_add_test(feet, test_a_new_profile);
 	tcase_add_test(feet, test_archived_and_back);
 	tcase_add_test(feet, test_the_file_is_replaced);
 	tcase_add_test(feet, test_damaged_and_mended);
-	return rig_main("daemon: service", start, dog, again, quiet, feet, NULL);
+	return rig_suite("daemon: service", start, dog, again, quiet, feet, NULL);
 }

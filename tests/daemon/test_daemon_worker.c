@@ -3,8 +3,10 @@
  * long together with all they started, and finds them again after it was restarted or killed.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kit/rig.h"
@@ -23,14 +25,6 @@ static bool has_kind(const char *task, const char *kind)
 		       kind) > 0;
 }
 
-/* The task goes to nemo as soon as it was claimed: once released, it stays. */
-static void hold_after_release(void)
-{
-	rig_sql(B, "CREATE TRIGGER hold AFTER UPDATE OF worker_pid ON tasks WHEN "
-		   "new.worker_pid IS NOT NULL BEGIN UPDATE tasks SET assignee='nemo' WHERE "
-		   "id=new.id; END");
-}
-
 static struct rig_daemon *start_one(const char *script, const char *set)
 {
 	struct rig_daemon *d;
@@ -38,8 +32,9 @@ static struct rig_daemon *start_one(const char *script, const char *set)
 	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
 	rig_config("dispatch_interval_seconds: 1");
 	rig_board(B, 0);
-	hold_after_release();
-	rig_do(T, script);
+	/* it goes to nemo as soon as it runs: once released, it stays */
+	rig_do(T,
+	       rig_printf("sql UPDATE tasks SET assignee='nemo' WHERE id='%s'\n%s", T, script));
 	rig_add(B, .id = T, .set = set);
 	d = rig_start();
 	(void)rig_ran(T);
@@ -71,12 +66,17 @@ START_TEST(test_nonzero_exit)
 {
 	struct rig_daemon *d = start_one("exit 3\n", NULL);
 	const long long pid = worker_pid();
+	const char *text;
 
 	check_ended("crashed", "crashed", rig_printf("pid %lld exited with code 3", pid), 1);
 	ck_event(B, T, "crashed",
 		 "{\"pid\":%lld,\"claimer\":\"%s:%d\",\"exit_kind\":\"nonzero_exit\","
 		 "\"exit_code\":3}",
 		 pid, rig.host, (int)d->pid);
+	/* told once, and with how long it ran */
+	text = strstr(rig_err(d), "exited with code 3");
+	ck_assert(text && strncmp(text, "exited with code 3 after ", 25) == 0);
+	ck_assert_ptr_null(strstr(text + 1, "exited with code 3"));
 }
 END_TEST
 
@@ -134,6 +134,7 @@ END_TEST
 
 START_TEST(test_three_clean_exits_trip_the_breaker)
 {
+	rig_write("kanband.conf", "[kanband]\nmemory_guard = no\nretry_backoff = 0\n");
 	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
 	rig_config("dispatch_interval_seconds: 1");
 	rig_board(B, 0);
@@ -148,8 +149,39 @@ START_TEST(test_three_clean_exits_trip_the_breaker)
 }
 END_TEST
 
+/* The pause doubles, is told, and ends when somebody does something about the task. */
+START_TEST(test_a_failed_task_waits)
+{
+	int64_t first, second;
+
+	rig_write("kanband.conf",
+		  "[worker]\nretry_backoff = 2s\n[kanband]\nmemory_guard = no\n");
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_config("failure_limit: 4");
+	rig_board(B, 0);
+	rig_do(T, "exit 7\n");
+	rig_add(B, .id = T);
+	(void)rig_start();
+	RIG_UNTIL(rig_ran_count(T) == 2, 20000);
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM task_events WHERE kind='respawn_guarded'") ==
+			  2,
+		  10000);
+	first = rig_int(B, "SELECT json_extract(payload, '$.next_try') FROM task_events WHERE "
+			   "kind='respawn_guarded' ORDER BY id LIMIT 1");
+	second = rig_int(B, "SELECT json_extract(payload, '$.next_try') FROM task_events WHERE "
+			    "kind='respawn_guarded' ORDER BY id DESC LIMIT 1");
+	ck_assert_int_ge(first - rig_int(B, "SELECT min(ended_at) FROM task_runs"), 2);
+	ck_assert_int_ge(second - rig_int(B, "SELECT max(ended_at) FROM task_runs"), 4);
+	rig_sql(B, "INSERT INTO task_events(task_id, kind, created_at) VALUES('" T
+		   "', 'unblocked', 1900000000)");
+	RIG_UNTIL(rig_ran_count(T) == 3, 1500);
+	rig_invariant(B);
+}
+END_TEST
+
 START_TEST(test_crashes_trip_the_breaker)
 {
+	rig_write("kanband.conf", "[kanband]\nmemory_guard = no\nretry_backoff = 0\n");
 	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
 	rig_config("dispatch_interval_seconds: 1");
 	rig_board(B, 0);
@@ -224,6 +256,40 @@ START_TEST(test_over_time)
 }
 END_TEST
 
+/* Of a start that takes long: the run began with its claim. What the worker wrote before the
+ * start was settled is of this run, too. */
+START_TEST(test_a_start_that_takes_long)
+{
+	struct rig_daemon *d;
+	struct rig_out *out;
+	json_t *w;
+
+	/* until another second has begun than that of the claim */
+	rig_write("bin/git", "#!/bin/sh\nif mkdir \"$RIG_DIR/slow\" 2>/dev/null; then\n"
+			     "now=$(date +%s)\n"
+			     "while [ $(date +%s) = $now ]; do :; done\nfi\n"
+			     "PATH=${PATH#*:}\nexec git \"$@\"\n");
+	rig_shell("chmod 755 bin/git; git init -q -b main repo; cd repo; git -c user.name=a -c "
+		  "user.email=b commit -q --allow-empty -m first");
+	rig_env("PATH", rig_printf("%s:%s", rig_path("bin"), rig_env_get("PATH")));
+	rig_env("RIG_DIR", rig.dir);
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	rig_add(B, .id = T, .workspace_kind = "worktree",
+		.workspace_path = rig_path("repo/.worktrees/" T));
+	d = rig_start("--socket", rig_path("k.sock"));
+	(void)rig_ran(T);
+	ck_assert(rig_exists("slow"));
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM tasks WHERE worker_pid > 0") == 1, 10000);
+	out = rig_kanbanctl("--socket", rig_path("k.sock"), "--json", "workers");
+	w = json_array_get(json_object_get(rig_json(out->text), "workers"), 0);
+	ck_assert_msg(json_integer_value(json_object_get(w, "started_at")) ==
+			      rig_int(B, "SELECT started_at FROM task_runs"),
+		      "%s", out->text);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 START_TEST(test_over_time_and_deaf)
 {
 	rig_write("kanband.conf", "[kanband]\nmemory_guard = no\n[worker]\nterminate_grace = "
@@ -235,6 +301,135 @@ START_TEST(test_over_time_and_deaf)
 	ck_assert(!rig_alive((pid_t)worker_pid()));
 	RIG_UNTIL(!rig_alive(rig_child_pid(T, rig_int(B, "SELECT id FROM task_runs"), "child")),
 		  5000);
+}
+END_TEST
+
+/* ---- what cannot be ended, and many ---------------------------------------------------- */
+
+/* A group of the first version's freezer: what is frozen in it is in uninterruptible sleep,
+ * which not even SIGKILL ends. */
+static char freezer[128];
+
+/* In the process that all cases are children of: what a case leaves frozen goes, too. */
+static void freezer_name(void)
+{
+	(void)snprintf(freezer, sizeof(freezer), "/sys/fs/cgroup/freezer/kanband-test.%d",
+		       (int)getpid());
+}
+
+static void freezer_away(void)
+{
+	char command[512];
+
+	(void)snprintf(command, sizeof(command),
+		       "cd %s 2>/dev/null && echo THAWED >freezer.state && "
+		       "kill -KILL $(cat cgroup.procs) 2>/dev/null; rmdir %s 2>/dev/null",
+		       freezer, freezer);
+	(void)!system(command);
+}
+
+static void freezer_put(const char *file, const char *text)
+{
+	FILE *f = fopen(rig_printf("%s/%s", freezer, file), "we");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_ge(fputs(text, f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static bool in_deep_sleep(pid_t pid)
+{
+	FILE *f = fopen(rig_printf("/proc/%d/stat", (int)pid), "re");
+	char state = '?';
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+	(void)fclose(f);
+	return state == 'D';
+}
+
+/* Its claim holds as long as it lives; then everything is as if it had ended in time. */
+START_TEST(test_unkillable_holds_its_claim)
+{
+	pid_t pid;
+
+	if (mkdir(freezer, 0755) < 0) {
+		(void)printf("SKIP: no freezer of cgroup v1 to make a process unkillable\n");
+		return;
+	}
+	rig_write("kanband.conf", "[kanband]\nmemory_guard = no\nreclaim_defer = 1s\n[worker]\n"
+				  "terminate_grace = 100ms\n");
+	(void)start_one("wait stop\n", "max_runtime_seconds=3");
+	/* not in the middle of a commit of its own */
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM tasks WHERE assignee='nemo' AND "
+			     "worker_pid > 1") == 1,
+		  10000);
+	pid = (pid_t)worker_pid();
+	freezer_put("cgroup.procs", rig_printf("%d", (int)pid));
+	freezer_put("freezer.state", "FROZEN");
+	RIG_UNTIL(in_deep_sleep(pid), 5000);
+	/* ended again and again, in vain */
+	RIG_UNTIL(
+		rig_int(B, "SELECT count(*) FROM task_events WHERE kind='reclaim_deferred'") >=
+			2,
+		30000);
+	ck_assert(rig_alive(pid));
+	ck_sql(B, rig_printf("running|%d|1", (int)pid),
+	       "SELECT status, worker_pid, claim_lock IS NOT NULL FROM tasks");
+	ck_assert_uint_eq(rig_ran_count(T), 1);
+	ck_assert(!has_kind(T, "timed_out"));
+	freezer_put("freezer.state", "THAWED");
+	RIG_UNTIL(!rig_alive(pid), 5000);
+	RIG_UNTIL(!status_is(T, "running"), 10000);
+	ck_assert_uint_eq(rig_ran_count(T), 1);
+	RIG_UNTIL(rmdir(freezer) == 0, 5000);
+	rig_invariant(B);
+}
+END_TEST
+
+#define MANY 200
+
+/* All of them are waited for, and nothing else waits: what is ready is started meanwhile. */
+START_TEST(test_many_ends_hold_nothing_up)
+{
+	pid_t pids[MANY];
+	unsigned alive = 0;
+
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_write("kanband.conf", "[kanband]\nmemory_guard = no\nmax_in_progress = 1000\n"
+				  "failure_limit = 1\n[worker]\nterminate_grace = 8s\n");
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	rig_board("other", 0);
+	for (int i = 0; i < MANY; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "t_%08d", i);
+		rig_do(id, i > 0 ? "ignore 15\nwait stop\n" : "wait stop\n");
+		rig_add(B, .id = id);
+	}
+	(void)rig_start();
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM tasks WHERE worker_pid > 1") == MANY, 30000);
+	for (int i = 0; i < MANY; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof(id), "t_%08d", i);
+		pids[i] = (pid_t)json_integer_value(json_object_get(rig_ran(id), "pid"));
+	}
+	rig_sql(B, "UPDATE task_runs SET max_runtime_seconds=1");
+	/* the one that listens tells that they are being ended */
+	RIG_UNTIL(!rig_alive(pids[0]), 20000);
+	rig_add("other", .id = "t_meanwhile");
+	(void)rig_ran("t_meanwhile");
+	for (int i = 0; i < MANY; i++)
+		alive += rig_alive(pids[i]);
+	ck_assert_uint_eq(alive, MANY - 1);
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM task_runs WHERE outcome='timed_out'") ==
+			  MANY,
+		  40000);
+	for (int i = 0; i < MANY; i++)
+		ck_assert(!rig_alive(pids[i]));
+	rig_invariant(B);
 }
 END_TEST
 
@@ -276,6 +471,27 @@ END_TEST
 START_TEST(test_adopted_after_kill)
 {
 	check_adopted(true);
+}
+END_TEST
+
+/* What an adopted worker leaves is no child of the daemon that sees it end. */
+START_TEST(test_nothing_outlives_an_adopted_run)
+{
+	struct rig_daemon *d = start_one("child\nescape\nwait go\nexit 3\n", NULL);
+	const int64_t run = rig_int(B, "SELECT id FROM task_runs");
+	const pid_t child = rig_child_pid(T, run, "child");
+	const pid_t escaped = rig_child_pid(T, run, "escape");
+
+	RIG_UNTIL(has_kind(T, "spawned"), 5000);
+	rig_kill9(d);
+	(void)rig_start();
+	rig_add(B, .id = "t_00000002");
+	RIG_UNTIL(status_is("t_00000002", "running"), 5000);
+	ck_assert(rig_alive(child) && rig_alive(escaped));
+	rig_write("go", "");
+	RIG_UNTIL(!status_is(T, "running"), 5000);
+	RIG_UNTIL(!rig_alive(child), 5000);
+	RIG_UNTIL(!rig_alive(escaped), 5000);
 }
 END_TEST
 
@@ -341,10 +557,11 @@ START_TEST(test_three_unwatched_deaths_count)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *end = rig_tcase("how it ended", 60);
 	TCase *time = rig_tcase("too long", 60);
+	TCase *hard = rig_tcase("what cannot be ended, and many", 90);
 	TCase *restart = rig_tcase("restarts", 60);
 
 	tcase_add_test(end, test_nonzero_exit);
@@ -352,15 +569,21 @@ int main(void)
 	tcase_add_test(end, test_quota_wall);
 	tcase_add_test(end, test_clean_exit_without_a_report);
 	tcase_add_test(end, test_three_clean_exits_trip_the_breaker);
+	tcase_add_test(end, test_a_failed_task_waits);
 	tcase_add_test(end, test_crashes_trip_the_breaker);
 	tcase_add_test(end, test_done_and_then_any_exit);
 	tcase_add_test(end, test_nothing_outlives_a_run);
 	tcase_add_test(time, test_over_time);
 	tcase_add_test(time, test_over_time_and_deaf);
+	tcase_add_test(time, test_a_start_that_takes_long);
+	tcase_add_unchecked_fixture(hard, freezer_name, freezer_away);
+	tcase_add_test(hard, test_unkillable_holds_its_claim);
+	tcase_add_test(hard, test_many_ends_hold_nothing_up);
 	tcase_add_test(restart, test_adopted_after_stop);
 	tcase_add_test(restart, test_adopted_after_kill);
+	tcase_add_test(restart, test_nothing_outlives_an_adopted_run);
 	tcase_add_test(restart, test_adopted_and_completed);
 	tcase_add_test(restart, test_died_while_nobody_watched);
 	tcase_add_test(restart, test_three_unwatched_deaths_count);
-	return rig_main("daemon: workers", end, time, restart, NULL);
+	return rig_suite("daemon: workers", end, time, hard, restart, NULL);
 }

@@ -143,22 +143,33 @@ END_TEST
 
 /* ---- configuration --------------------------------------------------------------------- */
 
-static void check_yaml(const char *text)
+static void check_yaml_spawns(const char *text, const char *spawned)
 {
 	struct rig_out *out;
 
 	boards();
 	rig_write("root/config.yaml", text);
 	out = rig_once();
-	ck_assert_str_eq(rig_ids(rig_of(out, B), "spawned", false), GOOD);
+	ck_assert_str_eq(rig_ids(rig_of(out, B), "spawned", false), spawned);
 	ck_assert_msg(strstr(out->err, "config.yaml") != NULL, "no word of config.yaml: %s",
 		      out->err);
 	ck_assert_msg(lines_of(out->err) == 1, "not one line: %s", out->err);
 }
 
+static void check_yaml(const char *text)
+{
+	check_yaml_spawns(text, GOOD);
+}
+
+/* What it would limit is not known. */
+static void check_no_yaml(const char *text)
+{
+	check_yaml_spawns(text, "");
+}
+
 START_TEST(test_yaml_that_is_none)
 {
-	check_yaml("kanban: [a, {b\n\t: - }}");
+	check_no_yaml("kanban: [a, {b\n\t: - }}");
 }
 END_TEST
 
@@ -176,13 +187,13 @@ END_TEST
 
 START_TEST(test_yaml_with_bytes_that_are_no_text)
 {
-	check_yaml("kanban:\n  default_assignee: \"\xff\xfe\"\n");
+	check_no_yaml("kanban:\n  default_assignee: \"\xff\xfe\"\n");
 }
 END_TEST
 
 START_TEST(test_yaml_where_kanban_is_no_map)
 {
-	check_yaml("kanban: 7\n");
+	check_yaml_spawns("kanban: 7\n", "");
 }
 END_TEST
 
@@ -202,6 +213,16 @@ END_TEST
 START_TEST(test_usage)
 {
 	ck_assert_int_eq(rig_kanband("--no-such-option")->status, 64);
+	ck_assert_str_eq(rig_kanband("--lanucher", "fork")->err,
+			 "kanband: there is no option --lanucher; did you mean --launcher? "
+			 "See kanband --help\n");
+	ck_assert_str_eq(rig_kanband("--o=1")->err,
+			 "kanband: --once takes no value; see kanband --help\n");
+	ck_assert_str_eq(rig_kanband("-c")->err,
+			 "kanband: -c wants a value; see kanband --help\n");
+	ck_assert_str_eq(rig_kanband("--check-config", "--l")->err,
+			 "kanband: --l may be any of --launcher, --log-level; see kanband "
+			 "--help\n");
 	ck_assert_int_eq(rig_kanband("--once", "surplus")->status, 64);
 	ck_assert_int_eq(rig_kanband("--launcher", "rocket", "--once")->status, 64);
 }
@@ -441,7 +462,7 @@ START_TEST(test_huge_pids_are_not_cut)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *root = rig_tcase("roots", 60);
 	TCase *conf = rig_tcase("configuration", 30);
@@ -469,5 +490,5 @@ int main(void)
 	tcase_add_test(rows, test_rows_that_belong_to_nothing);
 	tcase_add_test(pids, test_special_pids_are_never_signalled);
 	tcase_add_test(pids, test_huge_pids_are_not_cut);
-	return rig_main("once: bad input", root, conf, rows, pids, NULL);
+	return rig_suite("once: bad input", root, conf, rows, pids, NULL);
 }

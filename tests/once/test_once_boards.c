@@ -328,7 +328,8 @@ START_TEST(test_a_later_release)
 	rig_sql(B, "ALTER TABLE tasks ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm';"
 		   "ALTER TABLE task_runs ADD COLUMN cost REAL;"
 		   "ALTER TABLE task_events ADD COLUMN actor TEXT;"
-		   "CREATE TABLE moods (mood TEXT)");
+		   "CREATE TABLE moods (mood TEXT);"
+		   "DROP INDEX idx_tasks_assignee_status");
 	rig_add(B, .id = T);
 	ck_spawned(rig_tick(B), T);
 	ck_sql(B, "running|calm", "SELECT status, mood FROM tasks");
@@ -506,7 +507,7 @@ START_TEST(test_a_pipe_for_a_database)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *find = rig_tcase("discovery", 30);
 	TCase *missing = rig_tcase("missing", 30);
@@ -545,5 +546,5 @@ int main(void)
 	tcase_add_test(damaged, test_overwritten_page);
 	tcase_add_test(damaged, test_a_folder_for_a_database);
 	tcase_add_test(damaged, test_a_pipe_for_a_database);
-	return rig_main("once: boards", find, missing, twice, one, shape, busy, damaged, NULL);
+	return rig_suite("once: boards", find, missing, twice, one, shape, busy, damaged, NULL);
 }

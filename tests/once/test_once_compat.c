@@ -239,7 +239,7 @@ START_TEST(test_legacy_before_runs)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *roots = rig_tcase("roots", 60);
 
@@ -248,5 +248,5 @@ int main(void)
 	tcase_add_test(roots, test_healthy_dry_run);
 	tcase_add_test(roots, test_legacy);
 	tcase_add_test(roots, test_legacy_before_runs);
-	return rig_main("once: compat", roots, NULL);
+	return rig_suite("once: compat", roots, NULL);
 }

@@ -41,6 +41,14 @@ static void same_count(json_t *dry, json_t *wet, const char *member)
 		      "%s differs", member);
 }
 
+static void error_says(json_t *board, const char *what)
+{
+	const char *error = json_string_value(json_object_get(board, "error"));
+
+	ck_assert_str_eq(json_string_value(json_object_get(board, "state")), "troubled");
+	ck_assert_msg(error && strstr(error, what), "%s", error);
+}
+
 START_TEST(test_dry_run_writes_nothing)
 {
 	char *before;
@@ -263,6 +271,12 @@ START_TEST(test_dispatch_lock_held_elsewhere)
 	out = rig_once();
 	ck_ids(rig_of(out, B), "spawned", "");
 	ck_ids(rig_of(out, "garden"), "spawned", "t_00000002");
+	ck_assert(json_is_true(json_object_get(rig_of(out, B), "skipped_locked")));
+	ck_assert(json_is_false(json_object_get(rig_of(out, "garden"), "skipped_locked")));
+	out = rig_kanband("--config", rig_path("kanband.conf"), "--root", rig.root,
+			  "--launcher", "fork", "--once");
+	ck_assert_msg(strstr(out->text, "skipped: another process's tick holds"), "%s",
+		      out->text);
 	ck_assert_str_eq(rig_dump(B), before);
 	rig_unlock(fd);
 	ck_spawned(rig_tick(B), "t_00000001");
@@ -276,11 +290,16 @@ START_TEST(test_text_output)
 
 	rig_board("garden", 0);
 	rig_add("garden", .id = "t_00000001");
+	/* what a row says does nothing to the terminal */
+	rig_add("garden", .id = "t_\x1b]0;x\x07\xC2\x9B\xE2\x80\xAE",
+		.assignee = "nobody-here");
 	out = rig_kanband("--config", rig_path("kanband.conf"), "--root", rig.root,
 			  "--launcher", "fork", "--once");
 	ck_assert_int_eq(out->status, 0);
 	ck_assert_ptr_nonnull(strstr(out->text, "garden"));
 	ck_assert_ptr_nonnull(strstr(out->text, "t_00000001"));
+	ck_assert_ptr_nonnull(strstr(out->text, "t_\\x1b]0;x\\x07\\x9b\\u202e"));
+	ck_assert_ptr_null(strchr(out->text, '\x1b'));
 }
 END_TEST
 
@@ -333,7 +352,30 @@ START_TEST(test_root_below_home)
 }
 END_TEST
 
-int main(void)
+/* What has no copy is told, and the other boards go on. */
+START_TEST(test_dry_run_beside_what_is_no_board)
+{
+	struct rig_out *out;
+
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001");
+	rig_mkdir("root/kanban/boards/folder/kanban.db");
+	rig_mkdir("root/kanban/boards/pipe");
+	rig_mkdir("root/kanban/boards/holes");
+	rig_shell("mkfifo root/kanban/boards/pipe/kanban.db; "
+		  "truncate -s 3G root/kanban/boards/holes/kanban.db");
+	rig.any_status = true;
+	out = rig_once("--dry-run");
+	ck_assert_int_eq(out->status, 1);
+	ck_spawned(rig_of(out, B), "t_00000001");
+	error_says(rig_of(out, "folder"), "not a regular file");
+	error_says(rig_of(out, "pipe"), "not a regular file");
+	error_says(rig_of(out, "holes"), "max_evidence_bytes");
+	ck_assert(!rig_exists("root/kanban/boards/pipe/kanban.db.dispatch.lock"));
+}
+END_TEST
+
+Suite *test_suite(void)
 {
 	TCase *dry = rig_tcase("dry run", 30);
 	TCase *lease = rig_tcase("lease", 30);
@@ -341,6 +383,7 @@ int main(void)
 
 	tcase_add_test(dry, test_dry_run_writes_nothing);
 	tcase_add_test(dry, test_dry_run_tells_what_a_tick_does);
+	tcase_add_test(dry, test_dry_run_beside_what_is_no_board);
 	tcase_add_test(dry, test_dry_run_signals_nobody);
 	tcase_add_test(dry, test_dry_run_beside_an_old_wal);
 	tcase_add_test(dry, test_dry_run_beside_a_wal_without_shm);
@@ -357,5 +400,5 @@ int main(void)
 	tcase_add_test(root, test_root_of_hermes_home);
 	tcase_add_test(root, test_root_of_kanban_home);
 	tcase_add_test(root, test_root_below_home);
-	return rig_main("once: dry run and lease", dry, lease, root, NULL);
+	return rig_suite("once: dry run and lease", dry, lease, root, NULL);
 }

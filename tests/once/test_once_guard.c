@@ -34,6 +34,13 @@ static void ready(const char *last_error)
 	rig_add(B, .id = T, .last_failure_error = last_error);
 }
 
+/* One that never ran has opened no pull request. */
+static void ran_once(const char *last_error)
+{
+	ready(last_error);
+	(void)rig_add_run(B, T, "blocked", 90000);
+}
+
 /* ---- rate limit ------------------------------------------------------------------------ */
 
 START_TEST(test_rate_limit_within_the_cooldown)
@@ -264,7 +271,7 @@ END_TEST
 
 START_TEST(test_active_pull_request)
 {
-	ready(NULL);
+	ran_once(NULL);
 	rig_add_comment(B, T, PR, 80000);
 	check_guarded("active_pr");
 }
@@ -272,7 +279,7 @@ END_TEST
 
 START_TEST(test_old_pull_request)
 {
-	ready(NULL);
+	ran_once(NULL);
 	rig_add_comment(B, T, PR, 90000);
 	check_goes_ahead();
 }
@@ -280,7 +287,7 @@ END_TEST
 
 START_TEST(test_other_addresses_are_no_pull_request)
 {
-	ready(NULL);
+	ran_once(NULL);
 	rig_add_comment(B, T, "https://github.com/acme/site/issues/17", 100);
 	rig_add_comment(B, T, "https://github.com/acme/site/pulls", 100);
 	rig_add_comment(B, T, "https://example.org/acme/site/pull/17", 100);
@@ -291,7 +298,7 @@ END_TEST
 
 static void check_pr_cleared_by(const char *kind, int64_t ago, bool cleared)
 {
-	ready(NULL);
+	ran_once(NULL);
 	rig_add_comment(B, T, PR, 5000);
 	rig_add_comment(B, T, PR, 1000);
 	rig_add_event(B, T, kind, NULL, ago);
@@ -336,13 +343,152 @@ START_TEST(test_pr_cleared_at_the_same_second)
 {
 	const int64_t at = rig_now() - 1000;
 
-	ready(NULL);
+	ran_once(NULL);
 	rig_add_comment(B, T, PR, 0);
 	rig_add_event(B, T, "unblocked", NULL, 0);
 	rig_sql(B,
 		"UPDATE task_comments SET created_at=%lld; UPDATE task_events SET "
 		"created_at=%lld",
 		at, at);
+	check_goes_ahead();
+}
+END_TEST
+
+/* … which in August makes no difference */
+START_TEST(test_pr_of_a_task_that_never_ran)
+{
+	ready(NULL);
+	rig_add_comment(B, T, PR, 1000);
+	if (rig.age)
+		check_guarded("active_pr");
+	else
+		check_goes_ahead();
+}
+END_TEST
+
+static void check_pr_after(const char *kind, const char *payload, bool cleared)
+{
+	ran_once(NULL);
+	rig_add_comment(B, T, PR, 1000);
+	rig_add_event(B, T, kind, payload, 500);
+	if (cleared)
+		check_goes_ahead();
+	else
+		check_guarded("active_pr");
+}
+
+START_TEST(test_pr_cleared_by_changes_requested)
+{
+	check_pr_after("changes_requested", "{\"reason\": \"x\"}", true);
+}
+END_TEST
+
+START_TEST(test_pr_cleared_by_a_hand_over)
+{
+	check_pr_after("assigned", "{\"assignee\": \"jimmy\", \"from\": \"franky\"}", true);
+}
+END_TEST
+
+static const char *const no_hand_over[] = {
+	"{\"assignee\": \"jimmy\", \"from\": \"jimmy\"}",
+	"{\"assignee\": \"jimmy\"}",
+	"{\"assignee\": \"jimmy\", \"from\": null}",
+	"{\"assignee\": \"jimmy\", \"from\": \"x\", \"source\": \"kanban.default_assignee\"}",
+	"no JSON",
+};
+
+START_TEST(test_pr_not_cleared_by_other_assignments)
+{
+	check_pr_after("assigned", no_hand_over[_i], false);
+}
+END_TEST
+
+static void grant(const char *url, int64_t floor)
+{
+	rig_add_event(B, T, "existing_pr_authorized",
+		      rig_printf("{\"task_id\": \"" T "\", \"pr_url\": \"%s\", \"operator\": "
+				 "\"ann\", \"run_id_floor\": %lld}",
+				 url, (long long)floor),
+		      500);
+}
+
+#define PR_URL "https://github.com/acme/site/pull/17"
+
+/* Good for one start. */
+START_TEST(test_pr_grant_is_consumed)
+{
+	ran_once(NULL);
+	rig_add_comment(B, T, "see " PR_URL, 1000);
+	grant(PR_URL, 1);
+	check_goes_ahead();
+	ck_event(B, T, "existing_pr_authorization_consumed",
+		 "{\"pr_url\":\"" PR_URL "\",\"operator\":\"ann\"}");
+	ck_assert_int_eq(rig_event_run(B, T, "existing_pr_authorization_consumed"), 2);
+	rig_let_go();
+	rig_sql(B, "UPDATE tasks SET status='ready', claim_lock=NULL, claim_expires=NULL,"
+		   " worker_pid=NULL, current_run_id=NULL;"
+		   " UPDATE task_runs SET ended_at=1, outcome='blocked', worker_pid=NULL");
+	check_guarded("active_pr");
+}
+END_TEST
+
+START_TEST(test_pr_grant_for_another_pull_request)
+{
+	ran_once(NULL);
+	rig_add_comment(B, T, "see " PR_URL, 1000);
+	grant("https://github.com/acme/site/pull/18", 1);
+	check_guarded("active_pr");
+}
+END_TEST
+
+START_TEST(test_pr_grant_with_several_pull_requests)
+{
+	ran_once(NULL);
+	rig_add_comment(B, T, "https://github.com/acme/site/pull/16 and " PR_URL, 1000);
+	grant(PR_URL, 1);
+	check_guarded("active_pr");
+}
+END_TEST
+
+START_TEST(test_pr_grant_below_a_run)
+{
+	ran_once(NULL);
+	rig_add_comment(B, T, "see " PR_URL, 1000);
+	grant(PR_URL, 0);
+	check_guarded("active_pr");
+}
+END_TEST
+
+/* ---- the host's fault ------------------------------------------------------------------- */
+
+START_TEST(test_infrastructure_cools_down)
+{
+	ready("quota exceeded");
+	(void)rig_add_run(B, T, "spawn_failed", 200);
+	rig_sql(B, "UPDATE task_runs SET metadata='{\"infrastructure\": true}'");
+	check_guarded("infrastructure_cooldown");
+	rig_sql(B, "UPDATE task_runs SET ended_at=ended_at-200");
+	check_guarded("blocker_auth");
+}
+END_TEST
+
+START_TEST(test_other_spawn_failures_do_not)
+{
+	ready(NULL);
+	(void)rig_add_run(B, T, "spawn_failed", 200);
+	rig_sql(B, "UPDATE task_runs SET metadata='{\"failures\": 1}'");
+	check_goes_ahead();
+}
+END_TEST
+
+/* ---- a clock that was set back ---------------------------------------------------------- */
+
+START_TEST(test_times_ahead_hold_nothing)
+{
+	ran_once(NULL);
+	(void)rig_add_run(B, T, "completed", -5000);
+	rig_add_comment(B, T, PR, -5000);
+	(void)rig_add_run(B, T, "rate_limited", -9000);
 	check_goes_ahead();
 }
 END_TEST
@@ -360,7 +506,7 @@ START_TEST(test_first_match_wins)
 	check_guarded("blocker_auth");
 	rig_sql(B, "UPDATE tasks SET last_failure_error=NULL");
 	check_guarded("recent_success");
-	rig_sql(B, "DELETE FROM task_runs");
+	rig_sql(B, "UPDATE task_runs SET outcome='blocked'");
 	check_guarded("active_pr");
 	ck_assert_str_eq(rig_kinds(B, T), "respawn_guarded,respawn_guarded,respawn_guarded,"
 					  "respawn_guarded");
@@ -380,41 +526,55 @@ START_TEST(test_the_same_reason_is_written_once_an_hour)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
-	TCase *rate = rig_tcase("rate limit", 30);
-	TCase *word = rig_tcase("words", 60);
-	TCase *success = rig_tcase("recent success", 30);
-	TCase *pr = rig_tcase("pull request", 30);
-	TCase *order = rig_tcase("order", 30);
+	struct rig_ages rate = rig_ages("rate limit", 30);
+	struct rig_ages word = rig_ages("words", 60);
+	struct rig_ages success = rig_ages("recent success", 30);
+	struct rig_ages pr = rig_ages("pull request", 30);
+	struct rig_ages order = rig_ages("order", 30);
 
-	tcase_add_test(rate, test_rate_limit_within_the_cooldown);
-	tcase_add_test(rate, test_rate_limit_after_the_cooldown);
-	tcase_add_test(rate, test_rate_limit_cooldown_of_the_environment);
-	tcase_add_test(rate, test_rate_limit_cooldown_zero);
-	tcase_add_test(rate, test_only_the_newest_ended_run_counts);
-	tcase_add_test(word, test_words);
-	tcase_add_test(word, test_words_after_a_crash_do_not_count);
-	tcase_add_test(word, test_words_after_another_outcome_count);
-	tcase_add_test(success, test_recent_success);
-	tcase_add_test(success, test_success_of_long_ago);
-	tcase_add_test(success, test_recent_success_and_a_later_failure);
-	tcase_add_test(success, test_success_cleared_by_status);
-	tcase_add_test(success, test_success_cleared_by_promoted);
-	tcase_add_test(success, test_success_cleared_by_unblocked);
-	tcase_add_test(success, test_success_cleared_by_reclaimed);
-	tcase_add_test(success, test_success_not_cleared_by_what_was_before);
-	tcase_add_test(success, test_success_not_cleared_by_other_kinds);
-	tcase_add_test(pr, test_active_pull_request);
-	tcase_add_test(pr, test_old_pull_request);
-	tcase_add_test(pr, test_other_addresses_are_no_pull_request);
-	tcase_add_test(pr, test_pr_cleared_by_unblocked);
-	tcase_add_test(pr, test_pr_cleared_by_review_reopened);
-	tcase_add_test(pr, test_pr_cleared_by_guard_cleared);
-	tcase_add_test(pr, test_pr_not_cleared_before_the_newest_comment);
-	tcase_add_test(pr, test_pr_not_cleared_by_promoted);
-	tcase_add_test(pr, test_pr_cleared_at_the_same_second);
-	tcase_add_test(order, test_first_match_wins);
-	tcase_add_test(order, test_the_same_reason_is_written_once_an_hour);
-	return rig_main("once: guard", rate, word, success, pr, order, NULL);
+	rig_ages_test(&rate, test_rate_limit_within_the_cooldown);
+	rig_ages_test(&rate, test_rate_limit_after_the_cooldown);
+	rig_ages_test(&rate, test_rate_limit_cooldown_of_the_environment);
+	rig_ages_test(&rate, test_rate_limit_cooldown_zero);
+	rig_ages_test(&rate, test_only_the_newest_ended_run_counts);
+	rig_ages_test(&word, test_words);
+	rig_ages_test(&word, test_words_after_a_crash_do_not_count);
+	rig_ages_test(&word, test_words_after_another_outcome_count);
+	rig_ages_test(&success, test_recent_success);
+	rig_ages_test(&success, test_success_of_long_ago);
+	rig_ages_test(&success, test_recent_success_and_a_later_failure);
+	rig_ages_test(&success, test_success_cleared_by_status);
+	rig_ages_test(&success, test_success_cleared_by_promoted);
+	rig_ages_test(&success, test_success_cleared_by_unblocked);
+	rig_ages_test(&success, test_success_cleared_by_reclaimed);
+	rig_ages_test(&success, test_success_not_cleared_by_what_was_before);
+	rig_ages_test(&success, test_success_not_cleared_by_other_kinds);
+	rig_ages_test(&pr, test_active_pull_request);
+	rig_ages_test(&pr, test_old_pull_request);
+	rig_ages_test(&pr, test_other_addresses_are_no_pull_request);
+	rig_ages_test(&pr, test_pr_cleared_by_unblocked);
+	rig_ages_test(&pr, test_pr_cleared_by_review_reopened);
+	rig_ages_test(&pr, test_pr_cleared_by_guard_cleared);
+	rig_ages_test(&pr, test_pr_not_cleared_before_the_newest_comment);
+	rig_ages_test(&pr, test_pr_not_cleared_by_promoted);
+	rig_ages_test(&pr, test_pr_cleared_at_the_same_second);
+	rig_ages_test(&pr, test_pr_of_a_task_that_never_ran);
+	rig_ages_test(&pr, test_pr_cleared_by_changes_requested);
+	rig_ages_test(&pr, test_pr_cleared_by_a_hand_over);
+	tcase_add_loop_test(pr.newer, test_pr_not_cleared_by_other_assignments, 0, 5);
+	tcase_add_loop_test(pr.august, test_pr_not_cleared_by_other_assignments, 0, 5);
+	rig_ages_test(&pr, test_pr_grant_is_consumed);
+	rig_ages_test(&pr, test_pr_grant_for_another_pull_request);
+	rig_ages_test(&pr, test_pr_grant_with_several_pull_requests);
+	rig_ages_test(&pr, test_pr_grant_below_a_run);
+	rig_ages_test(&order, test_infrastructure_cools_down);
+	rig_ages_test(&order, test_other_spawn_failures_do_not);
+	rig_ages_test(&order, test_times_ahead_hold_nothing);
+	rig_ages_test(&order, test_first_match_wins);
+	rig_ages_test(&order, test_the_same_reason_is_written_once_an_hour);
+	return rig_suite("once: guard", rate.newer, rate.august, word.newer, word.august,
+			 success.newer, success.august, pr.newer, pr.august, order.newer,
+			 order.august, NULL);
 }

@@ -55,6 +55,27 @@ START_TEST(test_scheduled_at)
 }
 END_TEST
 
+START_TEST(test_scheduled)
+{
+	json_t *board;
+
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .status = "scheduled");
+	rig_add(B, .id = "t_00000002", .status = "scheduled");
+	rig_add(B, .id = "t_00000003", .status = "scheduled");
+	rig_sql(B, "INSERT INTO task_events (task_id, kind, payload, created_at) VALUES"
+		   " ('t_00000001', 'scheduled', '{\"at\": 1700000000}', 1),"
+		   " ('t_00000002', 'scheduled', '{\"at\": 4102444800}', 1),"
+		   " ('t_00000003', 'scheduled', '{\"reason\": \"x\"}', 1)");
+	board = rig_tick(B);
+	ck_spawned(board, "t_00000001");
+	ck_assert_str_eq(rig_kinds(B, "t_00000001"),
+			 "scheduled,unblocked,claimed,tip_scratch_workspace,spawned");
+	ck_assert_str_eq(rig_kinds(B, "t_00000002"), "scheduled");
+	ck_assert_str_eq(rig_kinds(B, "t_00000003"), "scheduled");
+}
+END_TEST
+
 /* ---- assignees ------------------------------------------------------------------------- */
 
 START_TEST(test_unassigned_is_skipped)
@@ -110,13 +131,19 @@ START_TEST(test_assignee_without_profile_is_somebody_elses_lane)
 	json_t *board;
 	char *before;
 
-	rig_board(B, 0);
+	rig_board(B, RIG_AUGUST);
 	rig_add(B, .id = "t_00000001", .assignee = "orion-cc");
 	before = rig_dump(B);
 	board = rig_tick(B);
 	ck_spawned(board, "");
 	ck_ids(board, "skipped.nonspawnable", "t_00000001");
 	ck_assert_str_eq(rig_dump(B), before);
+	/* newer boards say it, once */
+	rig_board("garden", 0);
+	rig_add("garden", .id = "t_00000002", .assignee = "orion-cc");
+	for (int i = 0; i < 2; i++)
+		ck_spawned(rig_tick("garden"), "");
+	ck_assert_str_eq(rig_kinds("garden", "t_00000002"), "skipped_nonspawnable");
 }
 END_TEST
 
@@ -471,7 +498,7 @@ START_TEST(test_review_takes_what_ready_leaves)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *order = rig_tcase("order", 30);
 	TCase *who = rig_tcase("assignees", 30);
@@ -482,6 +509,7 @@ int main(void)
 	tcase_add_test(order, test_order_is_priority_age_rowid);
 	tcase_add_test(order, test_ready_with_a_lock_is_not_claimed);
 	tcase_add_test(order, test_scheduled_at);
+	tcase_add_test(order, test_scheduled);
 	tcase_add_test(who, test_unassigned_is_skipped);
 	tcase_add_test(who, test_default_assignee);
 	tcase_add_test(who, test_default_assignee_must_exist);
@@ -508,5 +536,5 @@ int main(void)
 	tcase_add_test(review, test_one_slot_is_kept_for_review);
 	tcase_add_test(review, test_no_slot_is_kept_for_reviews_that_cannot_start);
 	tcase_add_test(review, test_review_takes_what_ready_leaves);
-	return rig_main("once: lanes", order, who, budget, profile, review, NULL);
+	return rig_suite("once: lanes", order, who, budget, profile, review, NULL);
 }

@@ -21,7 +21,8 @@ START_TEST(test_todo_without_parents)
 	add_child(T, "todo");
 	ck_count(rig_tick(B), "promoted", 1);
 	ck_assert_str_eq(status_of(T), "ready");
-	ck_sql(B, "promoted|-|-", "SELECT kind, payload, run_id FROM task_events");
+	ck_sql(B, "promoted|-|-",
+	       "SELECT kind, payload, run_id FROM task_events WHERE kind = 'promoted'");
 	ck_assert_int_ge(rig_int(B, "SELECT created_at FROM task_events"), rig_now() - 10);
 }
 END_TEST
@@ -259,25 +260,26 @@ START_TEST(test_promotion_changes_the_status_only)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
-	TCase *todo = rig_tcase("todo", 30);
-	TCase *blocked = rig_tcase("blocked", 30);
+	struct rig_ages todo = rig_ages("todo", 30);
+	struct rig_ages blocked = rig_ages("blocked", 30);
 
-	tcase_add_test(todo, test_todo_without_parents);
-	tcase_add_test(todo, test_todo_with_done_and_archived_parents);
-	tcase_add_test(todo, test_one_unfinished_parent_holds);
-	tcase_add_test(todo, test_a_chain_moves_one_link);
-	tcase_add_test(todo, test_a_ring_stays);
-	tcase_add_test(todo, test_other_states_are_not_promoted);
-	tcase_add_test(todo, test_many_waiting_tasks);
-	tcase_add_test(todo, test_promoted_starts_at_once);
-	tcase_add_test(todo, test_promotion_changes_the_status_only);
-	tcase_add_test(blocked, test_blocked_by_its_worker_is_sticky);
-	tcase_add_test(blocked, test_unblocked_is_not_sticky);
-	tcase_add_test(blocked, test_newest_is_the_last_written);
-	tcase_add_test(blocked, test_blocked_by_the_breaker);
-	tcase_add_test(blocked, test_blocked_limit_is_configured);
-	tcase_add_test(blocked, test_blocked_waits_for_its_parents_too);
-	return rig_main("once: promote", todo, blocked, NULL);
+	rig_ages_test(&todo, test_todo_without_parents);
+	rig_ages_test(&todo, test_todo_with_done_and_archived_parents);
+	rig_ages_test(&todo, test_one_unfinished_parent_holds);
+	rig_ages_test(&todo, test_a_chain_moves_one_link);
+	rig_ages_test(&todo, test_a_ring_stays);
+	rig_ages_test(&todo, test_other_states_are_not_promoted);
+	rig_ages_test(&todo, test_many_waiting_tasks);
+	rig_ages_test(&todo, test_promoted_starts_at_once);
+	rig_ages_test(&todo, test_promotion_changes_the_status_only);
+	rig_ages_test(&blocked, test_blocked_by_its_worker_is_sticky);
+	rig_ages_test(&blocked, test_unblocked_is_not_sticky);
+	rig_ages_test(&blocked, test_newest_is_the_last_written);
+	rig_ages_test(&blocked, test_blocked_by_the_breaker);
+	rig_ages_test(&blocked, test_blocked_limit_is_configured);
+	rig_ages_test(&blocked, test_blocked_waits_for_its_parents_too);
+	return rig_suite("once: promote", todo.newer, todo.august, blocked.newer,
+			 blocked.august, NULL);
 }

@@ -43,7 +43,8 @@ START_TEST(test_stale_without_any_heartbeat)
 	ck_count(board, "stale", 1);
 	ck_count(board, "reclaimed", 0);
 	TASK("ready|-|-|-|-|-|0");
-	ck_assert_str_eq(rig_kinds(B, T), "claimed,stale");
+	ck_assert_str_eq(rig_kinds(B, T),
+			 rig_by_age("claimed,stale,skipped_nonspawnable", "claimed,stale"));
 	ck_event(B, T, "stale",
 		 "{\"elapsed_seconds\":\"INT\",\"last_heartbeat_at\":null,"
 		 "\"heartbeat_age_seconds\":null,\"timeout_seconds\":7200,\"pid\":%d,"
@@ -51,8 +52,11 @@ START_TEST(test_stale_without_any_heartbeat)
 		 "\"terminated\":true,\"sigkill\":false}",
 		 (int)pid, (int)pid);
 	ck_assert_int_eq(rig_event_run(B, T, "stale"), run);
-	ck_sql(B, "stale|stale|-|-|-",
-	       "SELECT status, outcome, claim_lock, claim_expires, worker_pid FROM task_runs");
+	ck_sql(B,
+	       rig_printf("stale|stale|%s",
+			  rig_by_age(rig_printf("%s:123|-|1", rig.host), "-|-|-")),
+	       "SELECT status, outcome, claim_lock, claim_expires, worker_pid>4194304 FROM "
+	       "task_runs");
 	rig_json_is(rig_json(rig_list(B, "SELECT metadata FROM task_runs")),
 		    rig_json_text(rig_event(B, T, "stale")), "metadata");
 	error = rig_list(B, "SELECT error FROM task_runs");
@@ -190,13 +194,14 @@ START_TEST(test_over_time_is_ended_and_counted)
 	ck_assert(!rig_alive(pid));
 	RIG_UNTIL(!rig_alive(child), 3000);
 	RIG_UNTIL(!rig_alive(escaped), 3000);
-	ck_assert_str_eq(rig_kinds(B, T), "claimed,timed_out");
+	ck_assert_str_eq(rig_kinds(B, T), rig_by_age("claimed,timed_out,skipped_nonspawnable",
+						     "claimed,timed_out"));
 	ck_event(B, T, "timed_out",
 		 "{\"pid\":%d,\"elapsed_seconds\":\"INT\",\"limit_seconds\":600,"
 		 "\"sigkill\":false}",
 		 (int)pid);
 	ck_assert_int_eq(rig_event_run(B, T, "timed_out"), run);
-	ck_sql(B, "timed_out|timed_out|-|-|-",
+	ck_sql(B, rig_printf("timed_out|timed_out|%s", rig_closed(pid)),
 	       "SELECT status, outcome, claim_lock, claim_expires, worker_pid FROM task_runs");
 	rig_json_is(rig_json(rig_list(B, "SELECT metadata FROM task_runs")),
 		    rig_json_text(rig_event(B, T, "timed_out")), "metadata");
@@ -240,9 +245,10 @@ START_TEST(test_over_time_and_sigterm_ignored)
 	pid_t pid;
 
 	rig_board(B, 0);
-	rig_do(T, "ignore 15\nwait stop\n");
+	rig_do(T, "ignore 15\ntouch deaf\nwait stop\n");
 	run = rig_running(B, .id = T, .age = 700, .max_runtime = 600);
 	pid = rig_worker_row(B, T, run);
+	RIG_UNTIL(rig_exists("deaf"), 10000);
 	ck_ids(rig_tick(B), "timed_out", T);
 	ck_assert(!rig_alive(pid));
 	rig_json_is(json_object_get(rig_event(B, T, "timed_out"), "sigkill"), "true",
@@ -316,27 +322,28 @@ START_TEST(test_dead_over_time_is_a_crash)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
-	TCase *stale = rig_tcase("no heartbeat", 30);
-	TCase *runtime = rig_tcase("max runtime", 30);
+	struct rig_ages stale = rig_ages("no heartbeat", 30);
+	struct rig_ages runtime = rig_ages("max runtime", 30);
 
-	tcase_add_test(stale, test_stale_without_any_heartbeat);
-	tcase_add_test(stale, test_stale_with_old_heartbeat);
-	tcase_add_test(stale, test_young_heartbeat_is_not_stale);
-	tcase_add_test(stale, test_young_run_is_not_stale);
-	tcase_add_test(stale, test_timeout_zero_is_off);
-	tcase_add_test(stale, test_default_timeout_is_four_hours);
-	tcase_add_test(stale, test_stale_releases_other_hosts_too_without_a_signal);
-	tcase_add_test(stale, test_stale_ends_a_live_worker);
-	tcase_add_test(stale, test_stale_claim_from_review_goes_back_to_review);
-	tcase_add_test(runtime, test_over_time_is_ended_and_counted);
-	tcase_add_test(runtime, test_over_time_at_the_limit_gives_up);
-	tcase_add_test(runtime, test_over_time_and_sigterm_ignored);
-	tcase_add_test(runtime, test_runtime_counts_from_the_run);
-	tcase_add_test(runtime, test_within_time_is_left_alone);
-	tcase_add_test(runtime, test_over_time_elsewhere_is_left_alone);
-	tcase_add_test(runtime, test_over_time_in_review_goes_back_to_review);
-	tcase_add_test(runtime, test_dead_over_time_is_a_crash);
-	return rig_main("once: stale", stale, runtime, NULL);
+	rig_ages_test(&stale, test_stale_without_any_heartbeat);
+	rig_ages_test(&stale, test_stale_with_old_heartbeat);
+	rig_ages_test(&stale, test_young_heartbeat_is_not_stale);
+	rig_ages_test(&stale, test_young_run_is_not_stale);
+	rig_ages_test(&stale, test_timeout_zero_is_off);
+	rig_ages_test(&stale, test_default_timeout_is_four_hours);
+	rig_ages_test(&stale, test_stale_releases_other_hosts_too_without_a_signal);
+	rig_ages_test(&stale, test_stale_ends_a_live_worker);
+	rig_ages_test(&stale, test_stale_claim_from_review_goes_back_to_review);
+	rig_ages_test(&runtime, test_over_time_is_ended_and_counted);
+	rig_ages_test(&runtime, test_over_time_at_the_limit_gives_up);
+	rig_ages_test(&runtime, test_over_time_and_sigterm_ignored);
+	rig_ages_test(&runtime, test_runtime_counts_from_the_run);
+	rig_ages_test(&runtime, test_within_time_is_left_alone);
+	rig_ages_test(&runtime, test_over_time_elsewhere_is_left_alone);
+	rig_ages_test(&runtime, test_over_time_in_review_goes_back_to_review);
+	rig_ages_test(&runtime, test_dead_over_time_is_a_crash);
+	return rig_suite("once: stale", stale.newer, stale.august, runtime.newer,
+			 runtime.august, NULL);
 }

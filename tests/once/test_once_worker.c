@@ -89,18 +89,47 @@ START_TEST(test_provider_only_with_a_model)
 }
 END_TEST
 
+/* The tools that the profile chose; more of it in test_toolsets. */
+static void toolsets(const char *slug, unsigned flags)
+{
+	rig_write("root/profiles/jimmy/config.yaml",
+		  "platform_toolsets: {cli: [web, file]}\nmcp_servers: {docs: {}}\n");
+	rig_write("root/config.yaml", "platform_toolsets: {cli: [terminal]}\n");
+	rig_board(slug, flags);
+	rig_add(slug, .id = T, .set = "skills='[\"a\"]', model_override='m'");
+	ck_spawned(rig_tick(slug), T);
+	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks --skills a "
+				      "--toolsets docs,file,kanban,web -m m " WORK);
+}
+
+START_TEST(test_toolsets)
+{
+	toolsets(B, 0);
+}
+END_TEST
+
+START_TEST(test_toolsets_in_august)
+{
+	toolsets(B, RIG_AUGUST);
+}
+END_TEST
+
 START_TEST(test_goal_mode)
 {
-	char *argv;
-
 	start("goal_mode=1, goal_max_turns=12");
-	argv = rig_argv(T);
-	/* The older release adds -Q at the end; both are fine. */
-	ck_assert_int_eq(strncmp(argv, "-p jimmy --cli --accept-hooks " WORK,
-				 strlen("-p jimmy --cli --accept-hooks " WORK)),
-			 0);
+	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks " WORK);
 	var_is("HERMES_KANBAN_GOAL_MODE", "1");
 	var_is("HERMES_KANBAN_GOAL_MAX_TURNS", "12");
+}
+END_TEST
+
+/* Its goal loop runs in quiet mode only. */
+START_TEST(test_goal_mode_in_august)
+{
+	rig_board(B, RIG_AUGUST);
+	rig_add(B, .id = T, .set = "goal_mode=1");
+	ck_spawned(rig_tick(B), T);
+	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks " WORK " -Q");
 }
 END_TEST
 
@@ -199,18 +228,19 @@ START_TEST(test_session_variables_are_removed)
 		"HERMES_CRON_AUTO_DELIVER_PLATFORM",
 		"HERMES_CRON_AUTO_DELIVER_CHAT_ID",
 		"HERMES_CRON_AUTO_DELIVER_THREAD_ID",
+		"HERMES_SESSION_OTHER",
+		"HERMES_BROWSER_CONTROL_PORT",
+		"HERMES_TURN_AUTHOR",
 	};
 	const size_t count = sizeof(gone) / sizeof(gone[0]);
 
 	for (size_t i = 0; i < count; i++)
 		rig_env(gone[i], "left over");
 	rig_env("HERMES_SESSION_SOURCE", "left over");
-	rig_env("HERMES_SESSION_OTHER", "stays");
 	start(NULL);
 	for (size_t i = 0; i < count; i++)
 		var_is(gone[i], NULL);
 	var_is("HERMES_SESSION_SOURCE", "kanban");
-	var_is("HERMES_SESSION_OTHER", "stays");
 }
 END_TEST
 
@@ -405,7 +435,7 @@ START_TEST(test_log_comes_before_the_worker)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *argv = rig_tcase("arguments", 30);
 	TCase *env = rig_tcase("environment", 30);
@@ -419,7 +449,10 @@ int main(void)
 	tcase_add_test(argv, test_skills_that_are_no_json);
 	tcase_add_test(argv, test_model_provider_reasoning);
 	tcase_add_test(argv, test_provider_only_with_a_model);
+	tcase_add_test(argv, test_toolsets);
+	tcase_add_test(argv, test_toolsets_in_august);
 	tcase_add_test(argv, test_goal_mode);
+	tcase_add_test(argv, test_goal_mode_in_august);
 	tcase_add_test(argv, test_goal_mode_without_turns);
 	tcase_add_test(argv, test_no_goal_mode);
 	tcase_add_test(argv, test_hostile_values_stay_one_word);
@@ -441,5 +474,5 @@ int main(void)
 	tcase_add_test(log, test_log_without_backups_is_deleted);
 	tcase_add_test(log, test_small_log_is_not_rotated);
 	tcase_add_test(log, test_log_comes_before_the_worker);
-	return rig_main("once: worker", argv, env, process, log, NULL);
+	return rig_suite("once: worker", argv, env, process, log, NULL);
 }

@@ -429,7 +429,7 @@ START_TEST(test_long_errors_are_cut)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *plain = rig_tcase("scratch and dir", 30);
 	TCase *tree = rig_tcase("worktree", 60);
@@ -464,5 +464,5 @@ int main(void)
 	tcase_add_test(spawn, test_not_executable);
 	tcase_add_test(spawn, test_hermes_on_the_path);
 	tcase_add_test(spawn, test_long_errors_are_cut);
-	return rig_main("once: workspace", plain, tree, spawn, NULL);
+	return rig_suite("once: workspace", plain, tree, spawn, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "board/board.h"
 #include "kit/faultboard.h"
+#include "kit/suite.h"
 #include "util/clock.h"
 
 /* No power is cut here: what is written is written. */
@@ -166,7 +167,7 @@ START_TEST(test_repair_by_visit)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("fault");
 	TCase *tcase = tcase_create("visit");
@@ -176,5 +177,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_visit, 0, 2);
 	tcase_add_loop_test(tcase, test_repair_by_visit, 0, 2 * FAULT_HARMS);
 	suite_add_tcase(suite, tcase);
-	return suite_main(suite);
+	return suite;
 }

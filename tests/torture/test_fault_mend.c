@@ -13,6 +13,7 @@
 
 #include "board/mend.h"
 #include "kit/faultboard.h"
+#include "kit/suite.h"
 
 /* No power is cut here: what is written is written. */
 int fsync(int fd)
@@ -106,7 +107,9 @@ static int restore(void)
 	struct health_good found;
 
 	kit.e = (struct error)ERROR_NULL;
-	return mend_restore(place(), NULL, false, used, &found, &kit.e);
+	/* from that copy, and no other */
+	return mend_restore(place(), kit_printf("%s/snapshots/2026-01-01T000000Z.db", kit.dir),
+			    0, false, used, &found, &kit.e);
 }
 
 static void restore_judge(const struct sweep_fault *f, int r)
@@ -150,7 +153,7 @@ START_TEST(test_restore)
 }
 END_TEST
 
-int main(void)
+Suite *test_suite(void)
 {
 	Suite *suite = suite_create("fault_mend");
 	TCase *tcase = tcase_create("mend");
@@ -161,5 +164,5 @@ int main(void)
 	tcase_add_loop_test(tcase, test_snapshot, 0, 2);
 	tcase_add_loop_test(tcase, test_restore, 0, 2);
 	suite_add_tcase(suite, tcase);
-	return suite_main(suite);
+	return suite;
 }

@@ -104,29 +104,11 @@ static void overwrite(int64_t page, size_t len)
 	ck_assert_int_eq(close(fd), 0);
 }
 
-static void desync(void)
-{
-	char *sql = rig_list(B, "SELECT sql FROM sqlite_schema WHERE name='idx_runs_task'");
-	int64_t root =
-		rig_int(B, "SELECT rootpage FROM sqlite_schema WHERE name='idx_runs_task'");
-
-	rig_sql(B, "PRAGMA writable_schema=ON;"
-		   "DELETE FROM sqlite_schema WHERE name='idx_runs_task'");
-	rig_sql(B, "INSERT INTO task_runs(task_id, status, outcome, started_at, ended_at)"
-		   " SELECT id, 'done', 'completed', created_at+9, created_at+10 FROM tasks"
-		   " WHERE rowid<=3");
-	rig_sql(B,
-		"PRAGMA writable_schema=ON;"
-		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
-		" VALUES('index', 'idx_runs_task', 'task_runs', %lld, %Q)",
-		(long long)root, sql);
-}
-
 static void harm(enum harm kind)
 {
 	switch (kind) {
 	case INDEX:
-		desync();
+		rig_desync(B);
 		break;
 	case LEAF:
 		overwrite(rig_int(B, "SELECT pageno FROM dbstat WHERE name='tasks' AND "
@@ -404,13 +386,11 @@ static void setup(void)
 	state = seed;
 }
 
-int main(void)
+Suite *test_suite(void)
 {
 	TCase *tcase = tcase_create("torture"), *on = tcase_create("go on");
 	const char *given = getenv("KANBAND_SEED");
 	Suite *suite = suite_create("torture");
-	SRunner *runner;
-	int failed;
 
 	seed = given ? strtoull(given, NULL, 10)
 		     : (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
@@ -424,9 +404,5 @@ int main(void)
 	tcase_add_loop_test(on, test_go_on, 0, 8);
 	suite_add_tcase(suite, on);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite;
 }

@@ -1,0 +1,90 @@
+/*
+ * Boards whose schema or rows would keep whoever reads them busy for ever, beside one that is
+ * sound: that one is dispatched, status answers, the watchdog is fed, and SIGTERM ends the
+ * daemon in its time.
+ */
+#include <signal.h>
+#include <string.h>
+
+#include "kit/rig.h"
+
+#define B "default"
+#define T "t_00000001"
+
+static const char *const traps[] = {
+	/* a transaction that never ends */
+	"CREATE TRIGGER z AFTER UPDATE ON tasks BEGIN INSERT INTO task_comments(task_id, "
+	"author,"
+	" body, created_at) WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r)"
+	" SELECT 'x', 'y', 'z', n FROM r WHERE n < 0; END",
+	/* a table that never ends */
+	"ALTER TABLE task_links RENAME TO l; CREATE VIEW task_links AS WITH RECURSIVE r(n) AS"
+	" (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT 'a' AS parent_id, 'b' AS child_id"
+	" FROM r WHERE n < 0",
+	/* a value that is larger than any other */
+	"UPDATE tasks SET body = zeroblob(80000000)",
+	/* functions that take long, or as good as for ever, at each row that is written */
+	"CREATE INDEX z ON tasks(instr(title, 'x'))",
+	"CREATE INDEX z ON tasks(hex(zeroblob(4000000)) LIKE "
+	"'%0000000000000000000000000000001')",
+	/* so many members that to compare them takes an hour; while they are empty it is
+	   nothing */
+	"UPDATE tasks SET title = '{}', body = '{}'; CREATE INDEX z ON tasks(json_patch(title, "
+	"body))",
+};
+
+#define TRAPS (sizeof(traps) / sizeof(traps[0]))
+
+static bool running(const char *slug)
+{
+	return !strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id=%Q", T), "running");
+}
+
+static unsigned pings(struct rig_daemon *d)
+{
+	unsigned n = 0;
+
+	rig_notices(d);
+	for (const char *p = d->all; p && (p = strstr(p, "WATCHDOG=1")); p++)
+		n++;
+	return n;
+}
+
+START_TEST(test_traps)
+{
+	struct rig_daemon *d;
+	unsigned before;
+	int64_t begun;
+
+	rig_env("WATCHDOG_USEC", "2000000");
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	for (size_t i = 0; i < TRAPS; i++) {
+		const char *slug = rig_printf("trap%d", (int)i);
+
+		rig_board(slug, i % 2 ? RIG_WAL : 0);
+		rig_add(slug, .id = T);
+		rig_sql(slug, "%s", traps[i]);
+	}
+	d = rig_start();
+	rig_add(B, .id = T);
+	RIG_UNTIL(running(B), 20000);
+	before = pings(d);
+	RIG_UNTIL(pings(d) >= before + 3, 20000);
+	/* what does no harm is worked on */
+	RIG_UNTIL(running("trap0"), 20000);
+	ck_assert(!running("trap1") && !running("trap3") && !running("trap5"));
+	begun = rig_mono_us();
+	ck_assert_int_eq(rig_stop(d), 0);
+	ck_assert_msg(rig_mono_us() - begun < 20000000, "it took %lld ms to stop",
+		      (long long)(rig_mono_us() - begun) / 1000);
+}
+END_TEST
+
+Suite *test_suite(void)
+{
+	TCase *tc = rig_tcase("hostile", 120);
+
+	tcase_add_test(tc, test_traps);
+	return rig_suite("daemon_hostile", tc, NULL);
+}
