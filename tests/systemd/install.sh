@@ -36,6 +36,7 @@ wanted() {
 		conf/completions/*.bash) echo share/bash-completion/completions/kanbanctl ;;
 		conf/completions/*.zsh) echo share/zsh/site-functions/_kanbanctl ;;
 		conf/completions/*.fish) echo "share/fish/vendor_completions.d/$name" ;;
+		conf/grafana/* | conf/prometheus/*) echo "share/doc/kanband/${f#conf/}" ;;
 		conf/openapi.yaml) echo share/doc/kanband/openapi.yaml ;;
 		esac
 	done

@@ -10,7 +10,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
 if [[ -z ${WITH_SYSTEMD-} ]]; then
 	cd "$top"
-	exec "$here/with-systemd" --seconds 280 bash "$here/$(basename "$0")" "$@"
+	limit=$(sed -nE "s/^# test-timeout: ([0-9]+).*/\1/p" "$0")
+	within=with-systemd
+	[[ -z ${KANBAND_VM-} ]] || within=with-vm # make check-vm
+	exec "$here/$within" --seconds $((${limit:-120} * ${KANBAND_PATIENCE:-1} - 10)) bash "$here/$(basename "$0")" "$@"
 fi
 
 unit=kanband.service
@@ -32,7 +35,7 @@ trap 'echo "not ok - $0 line $LINENO: $BASH_COMMAND"' ERR
 
 # wait_for SECONDS WHAT COMMAND… : until COMMAND is true; what is not in time, fails
 wait_for() {
-	local deadline=$((SECONDS + $1 + 1)) what=$2
+	local deadline=$((SECONDS + $1 * ${KANBAND_PATIENCE:-1} + 1)) what=$2
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < deadline)) || fail "$what"

@@ -125,6 +125,13 @@ rm "$home/release"
 task=$(add "through the removal")
 wait_for 60 "no worker after the upgrade" has_worker "$task"
 worker=$(worker_of "$task")
+# Drop-ins of gateways: the host's, a person's in place of an older one, and one that is not ours.
+dropins=/home/tester/.config/systemd/user
+install -d -o tester -g tester "$dropins" "$dropins"/{hermes-gateway,mine}.service.d
+cp /etc/systemd/system/hermes-gateway.service.d/kanband.conf "$dropins/hermes-gateway.service.d/"
+printf '[Service]\nNice=5\n' | tee "$dropins/mine.service.d/kanband.conf" \
+	>"$dropins/hermes-gateway.service.d/kanband.conf.old"
+chown -R tester: /home/tester/.config
 package --remove kanband
 for u in "$unit" kanband@tester.service; do
 	[[ $(property ActiveState "$u") == inactive ]] || fail "$u is $(property ActiveState "$u") after the removal"
@@ -133,6 +140,17 @@ wait_for 60 "the user unit goes on" test "$(user show --value -p MainPID kanband
 alive "$worker" || fail "the removal ended a worker"
 grep -qx '# mine' /etc/kanband/kanband.conf || fail "the removal took the configuration"
 [[ $(db 'pragma integrity_check') == ok ]] || fail "integrity"
+[[ ! -e /etc/systemd/system/hermes-gateway.service.d ]] || fail "the host's gateway stays mute"
+for unit_ in hermes-gateway mine; do
+	[[ $(cat "$dropins/$unit_.service.d/kanband.conf") == *Nice=5* ]] || fail "$unit_ of tester's is not as it was"
+done
+[[ ! -e $dropins/hermes-gateway.service.d/kanband.conf.old ]] || fail "what was there before lies beside it"
+[[ $(grep -c 'restart that gateway' /tmp/dpkg.log) == 2 ]] || fail "not told: $(cat /tmp/dpkg.log)"
+systemctl daemon-reload
+systemctl restart hermes-gateway.service
+[[ $(property Environment hermes-gateway.service) != *HERMES_KANBAN_DISPATCH_IN_GATEWAY* ]] ||
+	fail "the gateway is mute: $(property Environment hermes-gateway.service)"
+ok "a removal lets the gateways dispatch again, the host's and people's, and says so"
 ok "a removal stops the daemons and leaves workers, boards and configuration"
 
 # ── purge ──

@@ -12,9 +12,13 @@ order=$(journalctl --no-pager -b -o cat _PID=1 + _COMM=kanband | grep -oE '^(Sta
 [[ $order == 'owner of Started kanband '* ]] || fail "started before it had a role: $order"
 ok "systemctl start returns when the daemon is ready"
 
-[[ $(property StatusText) ]] || fail "no STATUS="
-systemctl status --no-pager "$unit" | grep -q "Status: \"$(property StatusText)\"" ||
-	fail "status does not show: $(property StatusText)"
+# it says at first that it is looking for boards
+status_shown() {
+	local text
+	text=$(property StatusText)
+	[[ $text && $text != *"looking for boards"* ]] && systemctl status --no-pager "$unit" | grep -qF "Status: \"$text\""
+}
+wait_for 60 "status does not show: $(property StatusText)" status_shown
 ok "systemctl status tells: $(property StatusText)"
 
 pid=$(main_pid)

@@ -42,12 +42,30 @@ wait_for 60 "the adopted worker does not end" dead "$worker"
 	fail "its run ended as $(db "select outcome from task_runs where task_id = '$task'")"
 ok "the adopted worker finishes its only run"
 
-# One that ends while nobody watches is not a crash of the task.
+# The first was adopted, the second was a child; each end is told once, with an explanation.
+for t in "$task" "$other"; do
+	wait_for 60 "the end of $t is not in the journal" logged 'worker [0-9]+ .* after .*; last line: ' "KANBAN_TASK=$t"
+	[[ $(journalctl --no-pager -b -o cat "KANBAN_TASK=$t" | grep -c 'worker .* after ') == 1 ]] || fail "the end of $t is told more than once"
+done
+[[ $(journalctl --no-pager -b -x "KANBAN_TASK=$other") == *"Subject: The worker of $other ended"*"kanbanctl --board default logs TASK"* ]] ||
+	fail "no explanation: $(journalctl --no-pager -b -x "KANBAN_TASK=$other")"
+ok "the journal tells each end once, with status, duration and last line, and explains it"
+
+# As children of the dispatcher, in the unit that is opened for them. One that ends while nobody
+# watches leaves nothing behind that tells how: it is no crash of the task.
 rm "$home/release"
+timeout 120 systemctl stop "$unit"
+mkdir -p "/run/systemd/system/$unit.d"
+cp "$top/systemd/kanband.service.d/fork.conf" "/run/systemd/system/$unit.d/"
+systemctl daemon-reload
+printf '[worker]\nlauncher = fork\n' >/etc/kanband/kanband.conf.d/50-fork.conf
+systemctl start "$unit" || fail "start with launcher = fork"
 task=$(add "dies unseen")
 wait_for 60 "no third worker" has_worker "$task"
 worker=$(worker_of "$task")
+grep -q "/kanban.slice/kanband.service" "/proc/$worker/cgroup" || fail "no child: $(cat "/proc/$worker/cgroup")"
 timeout 120 systemctl stop "$unit" || fail "second stop"
+alive "$worker" || fail "the stop ended a child"
 kill -KILL "$worker"
 systemctl start "$unit" || fail "third start"
 runs() { [[ $(db "select count(*) from task_runs where task_id = '$task'") == "$1" ]]; }
