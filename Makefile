@@ -18,7 +18,7 @@ MODE     ?= release
 OUT      := $(BUILD)/$(MODE)
 
 CC       ?= cc
-PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih libmd libmicrohttpd libcurl
+PKGS     := sqlite3 libsystemd libuv jansson yaml-0.1 inih libmd libmicrohttpd libcurl smartcols ncursesw
 PKG_CONFIG ?= pkg-config
 
 # Warnings are errors: a warning that nobody has to fix is not read.
@@ -51,6 +51,7 @@ endif
 
 # Only asked when something is built, so that `make deps` works on a bare machine.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
+CHECK_LIBS = $(eval CHECK_LIBS := $$(shell $(PKG_CONFIG) --libs check))$(CHECK_LIBS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
 
 ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
@@ -63,7 +64,8 @@ LIB   := $(OUT)/libkanband.a
 PROGS := $(OUT)/kanband $(OUT)/kanbanctl
 
 TEST_SRCS := $(sort $(wildcard tests/*/test_*.c))
-TEST_LIB  := $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard tests/kit/*.c)))
+TEST_KIT  := $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard tests/kit/*.c)))
+TEST_LIB  := $(OUT)/tests/libkit.a
 TESTS     := $(addprefix $(OUT)/tests/,$(basename $(notdir $(TEST_SRCS))))
 
 .PHONY: all
@@ -79,6 +81,9 @@ $(OUT)/%.o: %.c
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The page is in the program as it is in its folder.
+$(OUT)/src/control/web_page.o: $(wildcard src/control/page/*)
+
 $(LIB): $(OBJS)
 	@rm -f $@
 	$(call say,AR)
@@ -91,15 +96,21 @@ $(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
+# An archive, too: a program takes of the kits what it uses, and the main().
+$(TEST_LIB): $(TEST_KIT)
+	@rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
+
 # A program stands beside the others whatever the folder of its source, so that its name alone tells it.
 define test_program
 $(OUT)/tests/$(basename $(notdir $(1))): $(OUT)/$(1:.c=.o) $(TEST_LIB) $(LIB)
 	$$(call say,LD)
-	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(shell $$(PKG_CONFIG) --libs check) $$(PKG_LIBS) -lpthread
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(CHECK_LIBS) $$(PKG_LIBS) -lpthread
 endef
 $(foreach source,$(TEST_SRCS),$(eval $(call test_program,$(source))))
 
--include $(OBJS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(TEST_LIB:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
+-include $(OBJS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(TEST_KIT:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
 
 .PHONY: tests
 tests: $(TESTS) ## build the unit tests
@@ -112,4 +123,4 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
-include tests/targets.mk tests/house.mk tests/bench.mk tests/demo.mk systemd/install.mk
+include tests/targets.mk tests/house.mk tests/fuzz.mk tests/bench.mk tests/demo.mk systemd/install.mk

@@ -1,8 +1,8 @@
-# make demo: install what is missing, build, and show boards moving to done. Under 30 s after the
-# build; exit 0 only if every task ended as it must.
+# make demo: install what is missing, build, and show what no queue has. Under 30 s after the
+# build; exit 0 only if all of it was seen.
 
 .PHONY: demo
-demo: ## two boards from ready to done, before your eyes
+demo: ## fair turns, a takeover, a repair, before your eyes
 	@+$(MAKE) --no-print-directory deps
 	@+$(MAKE) --no-print-directory all
 	@tests/demo/demo $(OUT)

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct bench bench;
+struct bench bench = { .launcher = "fork" };
 
 static struct bench_row rows[64];
 static size_t row_count;
@@ -111,6 +111,12 @@ void bench_add(const struct bench_row *row)
 		bench_die("too many rows");
 	rows[row_count] = *row;
 	rows[row_count++].target = target;
+	if (getenv("BENCH_RAW")) {
+		(void)printf("ROW %s\t%s\t%s\t%f\t%f\t%f\t%f\t%d\n", row->name, row->what,
+			     row->unit, row->value, row->worst, row->limit, row->target,
+			     row->more_is_good);
+		return;
+	}
 	if (known && pace > 1)
 		(void)snprintf(note, sizeof(note),
 			       " (target %s on a machine %.1f times as fast)",
@@ -219,10 +225,20 @@ int main(int argc, char **argv)
 		bench_rows_tick();
 	if (wanted("sweep"))
 		bench_rows_sweep();
+	if (wanted("ready"))
+		bench_rows_ready();
+	if (wanted("host"))
+		bench_rows_host();
+	if (wanted("boards"))
+		bench_rows_boards();
 	if (wanted("spawn"))
 		bench_rows_spawn();
 	if (wanted("takeover"))
 		bench_rows_takeover();
+	if (wanted("launch"))
+		bench_rows_launch();
+	if (getenv("BENCH_RAW"))
+		bench_rows_units();
 	if (argc > 2)
 		bench_json(argv[2]);
 	if (!getenv("BENCH_KEEP"))

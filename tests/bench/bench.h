@@ -15,10 +15,11 @@
 
 /* Where things are; set once by main(). */
 struct bench {
-	const char *bin;  /* folder of kanband */
-	const char *self; /* this program */
-	char dir[96];     /* temporary folder */
-	int notify;       /* the socket that stands in for the service manager */
+	const char *bin;      /* folder of kanband */
+	const char *self;     /* this program */
+	char dir[96];         /* temporary folder */
+	const char *launcher; /* of daemons that are started */
+	int notify;           /* the socket that stands in for the service manager */
 };
 
 /* One line of the result. */
@@ -80,6 +81,11 @@ void bench_rows_tick(void);
 void bench_rows_sweep(void);
 void bench_rows_spawn(void);
 void bench_rows_takeover(void);
+void bench_rows_ready(void);  /* one commit → its worker, in each journal mode */
+void bench_rows_host(void);   /* hermes was away */
+void bench_rows_launch(void); /* each launcher beside the bare call */
+void bench_rows_units(void);  /* … systemd alone, for itself: see bench_launch.c */
+void bench_rows_boards(void); /* as bench_rows_ready(), with 10,000 boards */
 
 /** bench_role() - this program as something else ("bare", "ready", "hold"): what a limit is
  * measured with. Return: exit status, or -1 if there is no such role. */

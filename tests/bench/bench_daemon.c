@@ -106,7 +106,7 @@ pid_t bench_daemon(const char *root, double *ready_ms)
 				       (char[]){ "--root" },
 				       strdup(bench_path("%s", root)),
 				       (char[]){ "--launcher" },
-				       (char[]){ "fork" },
+				       (char *)(uintptr_t)bench.launcher,
 				       (char[]){ "--log-level" },
 				       (char[]){ "error" },
 				       NULL };

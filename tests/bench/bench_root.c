@@ -29,7 +29,8 @@ void bench_root(const char *name, unsigned interval_s)
 	bench_run("printf 'kanban:\\n  dispatch_interval_seconds: %u\\n  max_in_progress: "
 		  "100000\\n' > '%s'",
 		  interval_s, bench_path("%s/config.yaml", name));
-	bench_run("printf '[kanband]\\nmemory_guard = no\\n' > '%s'",
+	bench_run("printf '[kanband]\\nmemory_guard = no\\n[worker]\\ncommand = /usr/bin/env "
+		  "--\\n' > '%s'",
 		  bench_path("kanband.conf"));
 }
 
@@ -79,7 +80,7 @@ void bench_board(const char *root, const char *slug, unsigned tasks, bool wal)
 	bench_exec(db, wal ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
 	bench_exec(db, "PRAGMA synchronous=OFF");
 	bench_exec(db, "BEGIN");
-	bench_exec(db, board_schema_sql);
+	bench_exec(db, schema_board_sql);
 	if (tasks) {
 		(void)snprintf(sql, sizeof(sql), sql_chain, tasks);
 		bench_exec(db, sql);

@@ -286,8 +286,6 @@ void bench_rows_spawn(void)
 {
 	row_spawn(false);
 	row_spawn(true);
-	bench_row_ready(false);
-	bench_row_ready(true);
 }
 
 /* ---- takeover -------------------------------------------------------------------------- */

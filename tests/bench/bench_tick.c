@@ -15,46 +15,45 @@
 
 #define TICKS 25
 
-static bool outside_alive(void *arg, const struct tick_worker *worker)
+static bool host_alive(void *arg, const struct tick_worker *worker)
 {
 	(void)arg;
 	(void)worker;
 	return false;
 }
 
-static bool outside_profile(void *arg, const char *canonical)
+static bool host_profile(void *arg, const char *canonical)
 {
 	(void)arg;
 	return !strcmp(canonical, "jimmy");
 }
 
-static bool outside_owner(void *arg, struct error *why)
+static bool host_owner(void *arg, struct error *why)
 {
 	(void)arg;
 	(void)why;
 	return true;
 }
 
-static int64_t outside_find(void *arg, const char *db, const char *task, int64_t run)
+static int64_t host_find(void *arg, const struct tick_worker *worker, bool ended)
 {
 	(void)arg;
-	(void)db;
-	(void)task;
-	(void)run;
+	(void)worker;
+	(void)ended;
 	return 0;
 }
 
-static bool outside_first_scratch(void *arg)
+static bool host_first_scratch(void *arg)
 {
 	(void)arg;
 	return false;
 }
 
-static const struct tick_outside outside = { .alive = outside_alive,
-					     .profile = outside_profile,
-					     .owner = outside_owner,
-					     .find = outside_find,
-					     .first_scratch = outside_first_scratch };
+static const struct tick_host host = { .alive = host_alive,
+				       .profile = host_profile,
+				       .owner = host_owner,
+				       .find = host_find,
+				       .first_scratch = host_first_scratch };
 
 /* Nothing to do is part of what is measured: a tick that wrote something was another tick. */
 static double tick_ms(struct db *db, const struct tick_request *rq)
@@ -110,17 +109,17 @@ static void measure(const char *path, double *full, double *after)
 				      .crash_grace_s = 30,
 				      .rate_limit_cooldown_s = 300,
 				      .busy_timeout_ms = 60000 };
-	int64_t mine = 0;
+	struct turns_board turn = { 0 };
 	struct caps caps;
 	struct tick_request rq = { .steps = TICK_ALL,
 				   .now = (int64_t)time(NULL),
-				   .host = "bench",
+				   .hostname = "bench",
 				   .db = path,
 				   .claim_lock = "bench:1",
 				   .set = &set,
-				   .outside = &outside,
+				   .host = &host,
 				   .caps = &caps,
-				   .caps_mine = &mine };
+				   .turn = &turn };
 	struct error e = ERROR_NULL;
 	struct db *db = NULL;
 	sqlite3 *other = NULL;

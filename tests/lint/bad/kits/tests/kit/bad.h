@@ -1,0 +1,6 @@
+#pragma once
+
+static inline int bad(void)
+{
+	return 0;
+}

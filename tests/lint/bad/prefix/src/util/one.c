@@ -1,0 +1,5 @@
+int other_next(int n);
+int other_next(int n)
+{
+	return n;
+}

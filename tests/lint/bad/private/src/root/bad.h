@@ -1,0 +1,4 @@
+/* Of one source only. */
+#pragma once
+
+int bad_single(void);
