@@ -23,7 +23,24 @@ static bool status_is(const char *slug, const char *task, const char *status)
 	return !strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id=%Q", task), status);
 }
 
-/* At least one sweep is over: its first task runs. */
+static void ck_recorded(const char *slug, const char *task, const char *kinds)
+{
+	const int64_t until = rig_mono_us() + SOON * 1000;
+
+	while (strcmp(rig_kinds(slug, task), kinds) != 0) {
+		ck_assert_msg(rig_mono_us() < until, "board %s, %s: %s", slug, task,
+			      rig_kinds(slug, task));
+		rig_pause();
+	}
+}
+
+/* Its start is recorded. */
+static void ck_settled(const char *slug, const char *task)
+{
+	ck_recorded(slug, task, "claimed,spawned");
+}
+
+/* At least one sweep is over: its first task runs, and has had the tip that a root gives once. */
 static struct rig_daemon *start(void)
 {
 	struct rig_daemon *d;
@@ -34,7 +51,7 @@ static struct rig_daemon *start(void)
 	rig_board(B, 0);
 	rig_add(B, .id = "t_0000000f");
 	d = rig_start();
-	RIG_UNTIL(status_is(B, "t_0000000f", "running"), 10000);
+	ck_recorded(B, "t_0000000f", "claimed,tip_scratch_workspace,spawned");
 	return d;
 }
 
@@ -45,18 +62,6 @@ static void ck_woken(const char *slug, const char *task)
 	rig_add(slug, .id = task);
 	while (!status_is(slug, task, "running")) {
 		ck_assert_msg(rig_mono_us() < until, "board %s, %s", slug, task);
-		rig_pause();
-	}
-}
-
-/* Its start is recorded. */
-static void ck_settled(const char *slug, const char *task)
-{
-	const int64_t until = rig_mono_us() + SOON * 1000;
-
-	while (strcmp(rig_kinds(slug, task), "claimed,spawned") != 0) {
-		ck_assert_msg(rig_mono_us() < until, "board %s, %s: %s", slug, task,
-			      rig_kinds(slug, task));
 		rig_pause();
 	}
 }
