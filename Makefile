@@ -1,8 +1,8 @@
 # kanband: one Makefile. `make help` lists the targets.
 #
 # Every build mode has a folder of its own under BUILD (build/release, build/asan, …), so that
-# switching modes never mixes objects. All sources but the two mains go into one archive,
-# which the two programs and every test link.
+# switching modes never mixes objects. All sources but the two mains go into one archive, which
+# the two programs and every test link, and the verbs of kanbanctl, which it gathers by itself.
 
 VERSION  := 0.1.0
 prefix   ?= /usr/local
@@ -58,7 +58,8 @@ ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDHARDEN) $(LDOPT) $(LDFLAGS)
 
 MAINS := src/daemon/kanband.c src/ctl/kanbanctl.c
-SRCS  := $(filter-out $(MAINS),$(sort $(wildcard src/*/*.c)))
+VERBS := $(sort $(wildcard src/ctl/verb_*.c))
+SRCS  := $(filter-out $(MAINS) $(VERBS),$(sort $(wildcard src/*/*.c)))
 OBJS  := $(SRCS:%.c=$(OUT)/%.o)
 LIB   := $(OUT)/libkanband.a
 PROGS := $(OUT)/kanband $(OUT)/kanbanctl
@@ -92,7 +93,7 @@ $(LIB): $(OBJS)
 $(OUT)/kanband: $(OUT)/src/daemon/kanband.o $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
-$(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(LIB)
+$(OUT)/kanbanctl: $(OUT)/src/ctl/kanbanctl.o $(VERBS:%.c=$(OUT)/%.o) $(LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lpthread
 
@@ -110,7 +111,7 @@ $(OUT)/tests/$(basename $(notdir $(1))): $(OUT)/$(1:.c=.o) $(TEST_LIB) $(LIB)
 endef
 $(foreach source,$(TEST_SRCS),$(eval $(call test_program,$(source))))
 
--include $(OBJS:.o=.d) $(MAINS:%.c=$(OUT)/%.d) $(TEST_KIT:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
+-include $(OBJS:.o=.d) $(patsubst %.c,$(OUT)/%.d,$(MAINS) $(VERBS)) $(TEST_KIT:.o=.d) $(TEST_SRCS:%.c=$(OUT)/%.d)
 
 .PHONY: tests
 tests: $(TESTS) ## build the unit tests

@@ -42,7 +42,8 @@ struct ctl {
 	const char *no_daemon;               /* why none is asked; NULL: there is none */
 	bool daemon_hangs;                   /* … because it does not answer */
 	const struct ctl_verb *verb;         /* NULL before one is known */
-	const struct ctl_verb *const *verbs; /* all of them, NULL-terminated */
+	const struct ctl_verb *const *verbs; /* ctl_verbs() */
+	size_t n_verbs;
 	bool describe;        /* only tell the options, for completion, see ctl_args() */
 	FILE *out;            /* stdout */
 	struct screen screen; /* what stdout is */
@@ -67,89 +68,50 @@ enum ctl_verb_flags {
 };
 
 /*
- * A verb is one file, verb_NAME.c, with a `const struct ctl_verb verb_NAME` at its end, and a
- * row in CTL_VERBS below. Help, completion and the manual's checks are made from it.
+ * A verb is one file, verb_NAME.c, with its entry and a CTL_VERB() of it at its end. Help,
+ * completion and the manual's checks are made from it.
  */
 struct ctl_verb {
 	const char *name;
 	const char *args; /* for the usage line, "" for none */
 	const char *what; /* one line for --help */
 	enum ctl_group group;
+	int rank;             /* in the order of the help text within the group */
 	unsigned flags;       /* enum ctl_verb_flags */
 	const char *complete; /* words of the arguments, one for each; NULL: those of args */
 	int (*run)(struct ctl *ctl, int argc, char **argv); /* argv[0]: the verb; exit code */
 };
 
-/* In the order of the help text within their groups. */
-/* clang-format off */
-#define CTL_VERBS(X) \
-	X(init) \
-	X(add) \
-	X(list) \
-	X(show) \
-	X(why) \
-	X(complete) \
-	X(block) \
-	X(unblock) \
-	X(heartbeat) \
-	X(comment) \
-	X(edit) \
-	X(assign) \
-	X(link) \
-	X(unlink) \
-	X(schedule) \
-	X(retry) \
-	X(start) \
-	X(kill) \
-	X(cancel) \
-	X(archive) \
-	X(subscribe) \
-	X(status) \
-	X(boards) \
-	X(board) \
-	X(leader) \
-	X(workers) \
-	X(logs) \
-	X(events) \
-	X(top) \
-	X(web) \
-	X(metrics) \
-	X(check) \
-	X(repair) \
-	X(snapshot) \
-	X(snapshots) \
-	X(restore) \
-	X(accept) \
-	X(gc) \
-	X(tick) \
-	X(pause) \
-	X(resume) \
-	X(drain) \
-	X(handover) \
-	X(notify) \
-	X(reload) \
-	X(doctor) \
-	X(gateways) \
-	X(help) \
-	X(words)
-/* clang-format on */
-
-#define CTL_COUNT(name) +1
-enum { CTL_VERBS_N = CTL_VERBS(CTL_COUNT) };
-#undef CTL_COUNT
-
-#define CTL_EXTERN(name) extern const struct ctl_verb verb_##name;
-CTL_VERBS(CTL_EXTERN)
-#undef CTL_EXTERN
-
-/** ctl_no_verb() - say that there is no such verb, and which may be meant. Return: CTL_USAGE */
-int ctl_no_verb(const struct ctl *ctl, const char *word);
+/*
+ * Names an entry at the end of its file. Its address goes into a section of its own, which the
+ * linker makes one array of, so that no list of verbs has to be kept; the files of verbs are
+ * therefore linked by name and not out of the archive.
+ */
+#if __has_attribute(retain) /* --gc-sections of lld */
+#define CTL_GATHERED __attribute__((used, retain, section("ctl_verbs")))
+#else
+#define CTL_GATHERED __attribute__((used, section("ctl_verbs")))
+#endif
+#define CTL_VERB(verb) static const struct ctl_verb *const verb##_entry CTL_GATHERED = &(verb)
 
 /** ctl_no_daemon() - why the files are read and no daemon is asked, as a sentence part */
 const char *ctl_no_daemon(const struct ctl *ctl);
 
 /** ctl_main() - kanbanctl, but for the process: returns the exit code */
 int ctl_main(int argc, char **argv, char *const *env);
+
+/* ---- which verbs there are: ctl_verbs.c ---- */
+
+/** ctl_verbs() - all of them in the order of the help text, NULL-terminated; malloc'd, NULL:
+ * out of memory */
+MUST_CHECK const struct ctl_verb **ctl_verbs(size_t *n);
+
+/** ctl_verb_find() - the one called @name, or NULL */
+const struct ctl_verb *ctl_verb_find(const struct ctl *ctl, const char *name);
+
+/** ctl_verb_none() - say that none is called @word, and which may be meant.
+ * Return: CTL_USAGE */
+int ctl_verb_none(const struct ctl *ctl, const char *word);
 
 /* ---- what is said: ctl_say.c ---- */
 

@@ -9,18 +9,6 @@
 #include "ctl.h"
 #include "util/text.h"
 
-#define CTL_ROW(name) &verb_##name,
-static const struct ctl_verb *const ctl_verbs[] = { CTL_VERBS(CTL_ROW) NULL };
-#undef CTL_ROW
-
-static const struct ctl_verb *ctl_find(const char *name)
-{
-	for (const struct ctl_verb *const *v = ctl_verbs; *v; v++)
-		if (strcmp((*v)->name, name) == 0)
-			return *v;
-	return NULL;
-}
-
 /* With a descriptor of 0 to 2 closed, a database or a lock could get its number. */
 static bool ctl_std_fds(void)
 {
@@ -51,16 +39,16 @@ static int ctl_run(struct ctl *ctl, int argc, char **argv)
 		(void)fprintf(ctl->out, "kanbanctl %s\n", KANBAND_VERSION);
 		return CTL_OK;
 	}
+	verb = ctl_verb_find(ctl, help || !words[0] ? "help" : words[0]);
+	if (!verb)
+		return ctl_verb_none(ctl, words[0]);
 	if (help)
-		return verb_help.run(ctl, 1, argv);
+		return verb->run(ctl, 1, argv);
 	if (!words[0]) {
 		ctl->out = stderr;
-		(void)verb_help.run(ctl, 1, argv); /* what it says goes where mistakes go */
+		(void)verb->run(ctl, 1, argv); /* what it says goes where mistakes go */
 		return CTL_USAGE;
 	}
-	verb = ctl_find(words[0]);
-	if (!verb)
-		return ctl_no_verb(ctl, words[0]);
 	ctl->verb = verb;
 	return verb->run(ctl, argc - (int)(words - argv), words);
 }
@@ -75,11 +63,15 @@ static bool ctl_reader_gone(void)
 
 int ctl_main(int argc, char **argv, char *const *env)
 {
-	struct ctl ctl = { .env = env, .verbs = ctl_verbs, .out = stdout };
+	CLEANUP(freep) const struct ctl_verb **verbs = NULL;
+	struct ctl ctl = { .env = env, .out = stdout };
 	int exit, error;
 
 	if (!ctl_std_fds())
 		return CTL_IO;
+	ctl.verbs = verbs = ctl_verbs(&ctl.n_verbs);
+	if (!verbs)
+		return ctl_say(&ctl, CTL_IO, "out of memory");
 	screen_open(&ctl.screen, stdout);
 	exit = ctl_run(&ctl, argc, argv);
 	error = fflush(stdout) == 0 ? 0 : errno;

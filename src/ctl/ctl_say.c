@@ -8,7 +8,6 @@
 #include "db/db.h"
 #include "util/json.h"
 #include "util/printable.h"
-#include "util/suggest.h"
 
 const char *ctl_env(const struct ctl *ctl, const char *name)
 {
@@ -21,22 +20,6 @@ const char *ctl_env(const struct ctl *ctl, const char *name)
 			return value[strspn(value, " \t\n")] ? value : NULL;
 		}
 	return NULL;
-}
-
-int ctl_no_verb(const struct ctl *ctl, const char *word)
-{
-	const char *names[CTL_VERBS_N], *near;
-	size_t n = 0;
-
-	for (const struct ctl_verb *const *v = ctl->verbs; *v && n < CTL_VERBS_N; v++)
-		if ((*v)->group != CTL_HIDDEN)
-			names[n++] = (*v)->name;
-	near = suggest(word, names, n);
-	if (near)
-		return ctl_say(ctl, CTL_USAGE,
-			       "there is no verb %s; did you mean %s? See kanbanctl help", word,
-			       near);
-	return ctl_say(ctl, CTL_USAGE, "there is no verb %s; see kanbanctl help", word);
 }
 
 const char *ctl_no_daemon(const struct ctl *ctl)

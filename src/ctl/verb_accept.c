@@ -38,10 +38,12 @@ static int verb_accept_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_accept = {
+static const struct ctl_verb verb_accept = {
 	.name = "accept",
 	.args = "[BOARD]",
 	.what = "go on with a lost board as it is",
 	.group = CTL_BOARDS,
+	.rank = 60,
 	.run = verb_accept_run,
 };
+CTL_VERB(verb_accept);

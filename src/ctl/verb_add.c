@@ -115,10 +115,12 @@ static int verb_add_run(struct ctl *ctl, int argc, char **argv)
 	return add_task(ctl, &t);
 }
 
-const struct ctl_verb verb_add = {
+static const struct ctl_verb verb_add = {
 	.name = "add",
 	.args = "TITLE",
 	.what = "add a task",
 	.group = CTL_TASKS,
+	.rank = 10,
 	.run = verb_add_run,
 };
+CTL_VERB(verb_add);

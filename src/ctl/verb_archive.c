@@ -20,10 +20,12 @@ static int verb_archive_run(struct ctl *ctl, int argc, char **argv)
 			    "is archived");
 }
 
-const struct ctl_verb verb_archive = {
+static const struct ctl_verb verb_archive = {
 	.name = "archive",
 	.args = "TASK",
 	.what = "take a task off the board; its history stays",
 	.group = CTL_TASKS,
+	.rank = 190,
 	.run = verb_archive_run,
 };
+CTL_VERB(verb_archive);

@@ -23,10 +23,12 @@ static int verb_assign_run(struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
-const struct ctl_verb verb_assign = {
+static const struct ctl_verb verb_assign = {
 	.name = "assign",
 	.args = "TASK PROFILE",
 	.what = "give a task to another profile; - takes it from all",
 	.group = CTL_TASKS,
+	.rank = 110,
 	.run = verb_assign_run,
 };
+CTL_VERB(verb_assign);

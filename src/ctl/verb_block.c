@@ -31,10 +31,12 @@ static int verb_block_run(struct ctl *ctl, int argc, char **argv)
 	return task_change_told(ctl, &w, NULL, r);
 }
 
-const struct ctl_verb verb_block = {
+static const struct ctl_verb verb_block = {
 	.name = "block",
 	.args = "[TASK]",
 	.what = "report that a task cannot go on",
 	.group = CTL_TASKS,
+	.rank = 60,
 	.run = verb_block_run,
 };
+CTL_VERB(verb_block);

@@ -44,10 +44,12 @@ static int verb_board_run(struct ctl *ctl, int argc, char **argv)
 	return exit;
 }
 
-const struct ctl_verb verb_board = {
+static const struct ctl_verb verb_board = {
 	.name = "board",
 	.args = "[BOARD]",
 	.what = "show everything about a board",
 	.group = CTL_WATCH,
+	.rank = 30,
 	.run = verb_board_run,
 };
+CTL_VERB(verb_board);

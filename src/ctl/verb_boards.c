@@ -47,10 +47,12 @@ static int verb_boards_run(struct ctl *ctl, int argc, char **argv)
 	return r != 0 ? r : exit;
 }
 
-const struct ctl_verb verb_boards = {
+static const struct ctl_verb verb_boards = {
 	.name = "boards",
 	.args = "",
 	.what = "list the boards",
 	.group = CTL_WATCH,
+	.rank = 20,
 	.run = verb_boards_run,
 };
+CTL_VERB(verb_boards);

@@ -20,10 +20,12 @@ static int verb_cancel_run(struct ctl *ctl, int argc, char **argv)
 			    "is cancelled");
 }
 
-const struct ctl_verb verb_cancel = {
+static const struct ctl_verb verb_cancel = {
 	.name = "cancel",
 	.args = "TASK",
 	.what = "end the worker of a task and archive the task",
 	.group = CTL_TASKS,
+	.rank = 180,
 	.run = verb_cancel_run,
 };
+CTL_VERB(verb_cancel);

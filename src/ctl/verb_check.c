@@ -46,10 +46,12 @@ static int verb_check_run(struct ctl *ctl, int argc, char **argv)
 				    false);
 }
 
-const struct ctl_verb verb_check = {
+static const struct ctl_verb verb_check = {
 	.name = "check",
 	.args = "[BOARD]",
 	.what = "say what is wrong with a board, and what can be done",
 	.group = CTL_BOARDS,
+	.rank = 10,
 	.run = verb_check_run,
 };
+CTL_VERB(verb_check);

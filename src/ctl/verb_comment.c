@@ -28,10 +28,12 @@ static int verb_comment_run(struct ctl *ctl, int argc, char **argv)
 	return task_change_told(ctl, &w, "has the comment", r);
 }
 
-const struct ctl_verb verb_comment = {
+static const struct ctl_verb verb_comment = {
 	.name = "comment",
 	.args = "[TASK] TEXT",
 	.what = "add a comment to a task",
 	.group = CTL_TASKS,
+	.rank = 90,
 	.run = verb_comment_run,
 };
+CTL_VERB(verb_comment);

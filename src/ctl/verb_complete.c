@@ -33,10 +33,12 @@ static int verb_complete_run(struct ctl *ctl, int argc, char **argv)
 	return task_change_told(ctl, &w, NULL, r);
 }
 
-const struct ctl_verb verb_complete = {
+static const struct ctl_verb verb_complete = {
 	.name = "complete",
 	.args = "[TASK]",
 	.what = "report a task as done",
 	.group = CTL_TASKS,
+	.rank = 50,
 	.run = verb_complete_run,
 };
+CTL_VERB(verb_complete);

@@ -89,10 +89,12 @@ static int verb_doctor_run(struct ctl *ctl, int argc, char **argv)
 	return doctor_print(&d);
 }
 
-const struct ctl_verb verb_doctor = {
+static const struct ctl_verb verb_doctor = {
 	.name = "doctor",
 	.args = "",
 	.what = "check the whole installation, and name the remedies",
 	.group = CTL_SETUP,
+	.rank = 20,
 	.run = verb_doctor_run,
 };
+CTL_VERB(verb_doctor);

@@ -178,11 +178,13 @@ static int verb_drain_run(struct ctl *ctl, int argc, char **argv)
 	return drain_said(ctl, drained, n, no_wait);
 }
 
-const struct ctl_verb verb_drain = {
+static const struct ctl_verb verb_drain = {
 	.name = "drain",
 	.args = "",
 	.what = "start nothing new, and wait until no worker runs",
 	.group = CTL_DAEMON,
+	.rank = 40,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_drain_run,
 };
+CTL_VERB(verb_drain);

@@ -58,10 +58,12 @@ static int verb_edit_run(struct ctl *ctl, int argc, char **argv)
 	return task_request(ctl, "edit", args[0], change, "is changed");
 }
 
-const struct ctl_verb verb_edit = {
+static const struct ctl_verb verb_edit = {
 	.name = "edit",
 	.args = "TASK",
 	.what = "change the title, text or settings of a task",
 	.group = CTL_TASKS,
+	.rank = 100,
 	.run = verb_edit_run,
 };
+CTL_VERB(verb_edit);

@@ -182,11 +182,13 @@ static int verb_events_run(struct ctl *ctl, int argc, char **argv)
 	return r == 0 && follow ? events_follow(&s, client) : r;
 }
 
-const struct ctl_verb verb_events = {
+static const struct ctl_verb verb_events = {
 	.name = "events",
 	.args = "",
 	.what = "show what happened, and with --follow what happens",
 	.group = CTL_WATCH,
+	.rank = 70,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_events_run,
 };
+CTL_VERB(verb_events);

@@ -563,10 +563,12 @@ static int verb_gateways_run(struct ctl *ctl, int argc, char **argv)
 	return gateways_print(&g, fix || dry_run, false, exit);
 }
 
-const struct ctl_verb verb_gateways = {
+static const struct ctl_verb verb_gateways = {
 	.name = "gateways",
 	.args = "",
 	.what = "show which gateways would dispatch, and stop them",
 	.group = CTL_SETUP,
+	.rank = 30,
 	.run = verb_gateways_run,
 };
+CTL_VERB(verb_gateways);

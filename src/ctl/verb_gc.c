@@ -51,10 +51,12 @@ static int verb_gc_run(struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
-const struct ctl_verb verb_gc = {
+static const struct ctl_verb verb_gc = {
 	.name = "gc",
 	.args = "[BOARD]",
 	.what = "remove scratch workspaces and logs of finished tasks",
 	.group = CTL_BOARDS,
+	.rank = 70,
 	.run = verb_gc_run,
 };
+CTL_VERB(verb_gc);

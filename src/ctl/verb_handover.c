@@ -27,11 +27,13 @@ static int verb_handover_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_handover = {
+static const struct ctl_verb verb_handover = {
 	.name = "handover",
 	.args = "",
 	.what = "let the standby take over now; workers run on",
 	.group = CTL_DAEMON,
+	.rank = 50,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_handover_run,
 };
+CTL_VERB(verb_handover);

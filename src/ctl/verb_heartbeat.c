@@ -32,11 +32,13 @@ static int verb_heartbeat_run(struct ctl *ctl, int argc, char **argv)
 	return task_change_told(ctl, &w, "is still worked on", r);
 }
 
-const struct ctl_verb verb_heartbeat = {
+static const struct ctl_verb verb_heartbeat = {
 	.name = "heartbeat",
 	.args = "[TASK]",
 	.what = "report that a running task is still worked on",
 	.group = CTL_TASKS,
+	.rank = 80,
 	.complete = "TASK:running",
 	.run = verb_heartbeat_run,
 };
+CTL_VERB(verb_heartbeat);

@@ -1,6 +1,4 @@
 /* help: the verbs in groups, or one of them. */
-#include <string.h>
-
 #include "ctl.h"
 
 static void help_all(struct ctl *ctl)
@@ -32,6 +30,7 @@ static int verb_help_run(struct ctl *ctl, int argc, char **argv)
 {
 	static char option[] = "--help";
 	char *ask[] = { NULL, option, NULL };
+	const struct ctl_verb *verb;
 	char **args = NULL;
 
 	if (ctl->verb && !ctl_args(ctl, NULL, argc, argv, 0, 1, &args))
@@ -40,19 +39,20 @@ static int verb_help_run(struct ctl *ctl, int argc, char **argv)
 		help_all(ctl);
 		return CTL_OK;
 	}
-	for (const struct ctl_verb *const *v = ctl->verbs; *v; v++)
-		if (strcmp((*v)->name, args[0]) == 0) {
-			ctl->verb = *v;
-			ask[0] = args[0];
-			return (*v)->run(ctl, 2, ask);
-		}
-	return ctl_no_verb(ctl, args[0]);
+	verb = ctl_verb_find(ctl, args[0]);
+	if (!verb)
+		return ctl_verb_none(ctl, args[0]);
+	ctl->verb = verb;
+	ask[0] = args[0];
+	return verb->run(ctl, 2, ask);
 }
 
-const struct ctl_verb verb_help = {
+static const struct ctl_verb verb_help = {
 	.name = "help",
 	.args = "[VERB]",
 	.what = "show this text, or all about a verb",
 	.group = CTL_SETUP,
+	.rank = 40,
 	.run = verb_help_run,
 };
+CTL_VERB(verb_help);

@@ -287,10 +287,12 @@ static int verb_init_run(struct ctl *ctl, int argc, char **argv)
 	return r == 0 ? init_told(&init) : r;
 }
 
-const struct ctl_verb verb_init = {
+static const struct ctl_verb verb_init = {
 	.name = "init",
 	.args = "[FOLDER]",
 	.what = "make a kanban root, or a board in one",
 	.group = CTL_SETUP,
+	.rank = 10,
 	.run = verb_init_run,
 };
+CTL_VERB(verb_init);

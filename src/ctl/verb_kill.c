@@ -20,11 +20,13 @@ static int verb_kill_run(struct ctl *ctl, int argc, char **argv)
 			    "is ready again");
 }
 
-const struct ctl_verb verb_kill = {
+static const struct ctl_verb verb_kill = {
 	.name = "kill",
 	.args = "TASK",
 	.what = "end the worker of a task; the task becomes ready again",
 	.group = CTL_TASKS,
+	.rank = 170,
 	.complete = "TASK:running",
 	.run = verb_kill_run,
 };
+CTL_VERB(verb_kill);

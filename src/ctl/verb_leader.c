@@ -126,10 +126,12 @@ static int verb_leader_run(struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
-const struct ctl_verb verb_leader = {
+static const struct ctl_verb verb_leader = {
 	.name = "leader",
 	.args = "",
 	.what = "show who dispatches",
 	.group = CTL_WATCH,
+	.rank = 40,
 	.run = verb_leader_run,
 };
+CTL_VERB(verb_leader);

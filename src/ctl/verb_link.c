@@ -14,11 +14,13 @@ static int verb_link_run(struct ctl *ctl, int argc, char **argv)
 	return task_request(ctl, "link", args[0], json_pack("{s:s}", "parent", args[1]), NULL);
 }
 
-const struct ctl_verb verb_link = {
+static const struct ctl_verb verb_link = {
 	.name = "link",
 	.args = "TASK PARENT",
 	.what = "let a task wait for another",
 	.group = CTL_TASKS,
+	.rank = 120,
 	.complete = "TASK TASK",
 	.run = verb_link_run,
 };
+CTL_VERB(verb_link);

@@ -171,10 +171,12 @@ static int verb_list_run(struct ctl *ctl, int argc, char **argv)
 	return r != 0 ? r : list_print(ctl, place.slug, &rows, json);
 }
 
-const struct ctl_verb verb_list = {
+static const struct ctl_verb verb_list = {
 	.name = "list",
 	.args = "",
 	.what = "list the tasks of a board",
 	.group = CTL_TASKS,
+	.rank = 20,
 	.run = verb_list_run,
 };
+CTL_VERB(verb_list);

@@ -292,10 +292,12 @@ static int verb_logs_run(struct ctl *ctl, int argc, char **argv)
 	return r == CTL_END_OF_READER ? CTL_OK : r;
 }
 
-const struct ctl_verb verb_logs = {
+static const struct ctl_verb verb_logs = {
 	.name = "logs",
 	.args = "[TASK]",
 	.what = "show what the workers of a task wrote",
 	.group = CTL_WATCH,
+	.rank = 60,
 	.run = verb_logs_run,
 };
+CTL_VERB(verb_logs);

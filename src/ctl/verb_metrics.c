@@ -30,11 +30,13 @@ static int verb_metrics_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_metrics = {
+static const struct ctl_verb verb_metrics = {
 	.name = "metrics",
 	.args = "",
 	.what = "print numbers for a monitoring system",
 	.group = CTL_WATCH,
+	.rank = 100,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_metrics_run,
 };
+CTL_VERB(verb_metrics);

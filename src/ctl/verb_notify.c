@@ -201,11 +201,13 @@ static int verb_notify_run(struct ctl *ctl, int argc, char **argv)
 	return notify_print(ctl, one, client != NULL) == 0 ? r : CTL_IO;
 }
 
-const struct ctl_verb verb_notify = {
+static const struct ctl_verb verb_notify = {
 	.name = "notify",
 	.args = "[retry [TASK]]",
 	.what = "list notifications that fail, or retry them",
 	.group = CTL_DAEMON,
+	.rank = 60,
 	.complete = "retry TASK",
 	.run = verb_notify_run,
 };
+CTL_VERB(verb_notify);

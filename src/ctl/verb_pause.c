@@ -32,11 +32,13 @@ static int verb_pause_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_pause = {
+static const struct ctl_verb verb_pause = {
 	.name = "pause",
 	.args = "[BOARD]",
 	.what = "start nothing new on a board, or on any",
 	.group = CTL_DAEMON,
+	.rank = 20,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_pause_run,
 };
+CTL_VERB(verb_pause);

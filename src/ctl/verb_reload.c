@@ -25,11 +25,13 @@ static int verb_reload_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_reload = {
+static const struct ctl_verb verb_reload = {
 	.name = "reload",
 	.args = "",
 	.what = "read the configuration again",
 	.group = CTL_DAEMON,
+	.rank = 70,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_reload_run,
 };
+CTL_VERB(verb_reload);

@@ -52,10 +52,12 @@ static int verb_repair_run(struct ctl *ctl, int argc, char **argv)
 				    true);
 }
 
-const struct ctl_verb verb_repair = {
+static const struct ctl_verb verb_repair = {
 	.name = "repair",
 	.args = "[BOARD]",
 	.what = "make a damaged board whole",
 	.group = CTL_BOARDS,
+	.rank = 20,
 	.run = verb_repair_run,
 };
+CTL_VERB(verb_repair);

@@ -157,10 +157,12 @@ static int verb_restore_run(struct ctl *ctl, int argc, char **argv)
 	return restore_print(&m, done, dry_run);
 }
 
-const struct ctl_verb verb_restore = {
+static const struct ctl_verb verb_restore = {
 	.name = "restore",
 	.args = "[BOARD [COPY]]",
 	.what = "bring a board back from a copy",
 	.group = CTL_BOARDS,
+	.rank = 50,
 	.run = verb_restore_run,
 };
+CTL_VERB(verb_restore);

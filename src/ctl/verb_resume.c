@@ -26,11 +26,13 @@ static int verb_resume_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_resume = {
+static const struct ctl_verb verb_resume = {
 	.name = "resume",
 	.args = "[BOARD]",
 	.what = "take a pause or a drain back",
 	.group = CTL_DAEMON,
+	.rank = 30,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_resume_run,
 };
+CTL_VERB(verb_resume);

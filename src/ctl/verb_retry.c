@@ -107,11 +107,13 @@ static int verb_retry_run(struct ctl *ctl, int argc, char **argv)
 	return task_request(ctl, "retry", args[0], json_object(), NULL);
 }
 
-const struct ctl_verb verb_retry = {
+static const struct ctl_verb verb_retry = {
 	.name = "retry",
 	.args = "[TASK]",
 	.what = "try a task again: its failures are forgotten",
 	.group = CTL_TASKS,
+	.rank = 150,
 	.complete = "TASK:blocked",
 	.run = verb_retry_run,
 };
+CTL_VERB(verb_retry);

@@ -30,10 +30,12 @@ static int verb_schedule_run(struct ctl *ctl, int argc, char **argv)
 			    NULL);
 }
 
-const struct ctl_verb verb_schedule = {
+static const struct ctl_verb verb_schedule = {
 	.name = "schedule",
 	.args = "TASK",
 	.what = "let a task wait for a time, or until it is unblocked",
 	.group = CTL_TASKS,
+	.rank = 140,
 	.run = verb_schedule_run,
 };
+CTL_VERB(verb_schedule);

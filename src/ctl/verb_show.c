@@ -72,10 +72,12 @@ static int verb_show_run(struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
-const struct ctl_verb verb_show = {
+static const struct ctl_verb verb_show = {
 	.name = "show",
 	.args = "[TASK]",
 	.what = "show everything about a task",
 	.group = CTL_TASKS,
+	.rank = 30,
 	.run = verb_show_run,
 };
+CTL_VERB(verb_show);

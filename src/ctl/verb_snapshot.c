@@ -69,10 +69,12 @@ static int verb_snapshot_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_snapshot = {
+static const struct ctl_verb verb_snapshot = {
 	.name = "snapshot",
 	.args = "[BOARD]",
 	.what = "copy a board, verified, into its snapshots",
 	.group = CTL_BOARDS,
+	.rank = 30,
 	.run = verb_snapshot_run,
 };
+CTL_VERB(verb_snapshot);

@@ -99,10 +99,12 @@ static int verb_snapshots_run(struct ctl *ctl, int argc, char **argv)
 	return snapshots_table(ctl, all);
 }
 
-const struct ctl_verb verb_snapshots = {
+static const struct ctl_verb verb_snapshots = {
 	.name = "snapshots",
 	.args = "[BOARD]",
 	.what = "list what a board can be restored from",
 	.group = CTL_BOARDS,
+	.rank = 40,
 	.run = verb_snapshots_run,
 };
+CTL_VERB(verb_snapshots);

@@ -49,11 +49,13 @@ static int verb_start_run(struct ctl *ctl, int argc, char **argv)
 	return r == 0 ? start_told(ctl, args[0], &reply) : r;
 }
 
-const struct ctl_verb verb_start = {
+static const struct ctl_verb verb_start = {
 	.name = "start",
 	.args = "TASK",
 	.what = "start a task now, out of its turn",
 	.group = CTL_TASKS,
+	.rank = 160,
 	.complete = "TASK:ready",
 	.run = verb_start_run,
 };
+CTL_VERB(verb_start);

@@ -257,10 +257,12 @@ static int verb_status_run(struct ctl *ctl, int argc, char **argv)
 	return well ? CTL_OK : CTL_NOT_WELL;
 }
 
-const struct ctl_verb verb_status = {
+static const struct ctl_verb verb_status = {
 	.name = "status",
 	.args = "",
 	.what = "show the root at a glance",
 	.group = CTL_WATCH,
+	.rank = 10,
 	.run = verb_status_run,
 };
+CTL_VERB(verb_status);

@@ -31,10 +31,12 @@ static int verb_subscribe_run(struct ctl *ctl, int argc, char **argv)
 			    "is followed: the chat is told what becomes of it");
 }
 
-const struct ctl_verb verb_subscribe = {
+static const struct ctl_verb verb_subscribe = {
 	.name = "subscribe",
 	.args = "TASK",
 	.what = "tell a chat what becomes of a task",
 	.group = CTL_TASKS,
+	.rank = 200,
 	.run = verb_subscribe_run,
 };
+CTL_VERB(verb_subscribe);

@@ -26,11 +26,13 @@ static int verb_tick_run(struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
-const struct ctl_verb verb_tick = {
+static const struct ctl_verb verb_tick = {
 	.name = "tick",
 	.args = "[BOARD]",
 	.what = "look for work on a board now, or on all",
 	.group = CTL_DAEMON,
+	.rank = 10,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_tick_run,
 };
+CTL_VERB(verb_tick);

@@ -314,11 +314,13 @@ static int verb_top_run(struct ctl *ctl, int argc, char **argv)
 	return ended ? 128 + ended : r;
 }
 
-const struct ctl_verb verb_top = {
+static const struct ctl_verb verb_top = {
 	.name = "top",
 	.args = "",
 	.what = "watch workers, boards and events live",
 	.group = CTL_WATCH,
+	.rank = 80,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_top_run,
 };
+CTL_VERB(verb_top);

@@ -21,11 +21,13 @@ static int verb_unblock_run(struct ctl *ctl, int argc, char **argv)
 	return task_change_told(ctl, &w, NULL, r);
 }
 
-const struct ctl_verb verb_unblock = {
+static const struct ctl_verb verb_unblock = {
 	.name = "unblock",
 	.args = "TASK",
 	.what = "let a blocked task go on",
 	.group = CTL_TASKS,
+	.rank = 70,
 	.complete = "TASK:blocked",
 	.run = verb_unblock_run,
 };
+CTL_VERB(verb_unblock);

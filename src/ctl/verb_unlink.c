@@ -15,11 +15,13 @@ static int verb_unlink_run(struct ctl *ctl, int argc, char **argv)
 			    NULL);
 }
 
-const struct ctl_verb verb_unlink = {
+static const struct ctl_verb verb_unlink = {
 	.name = "unlink",
 	.args = "TASK PARENT",
 	.what = "let a task not wait for another any more",
 	.group = CTL_TASKS,
+	.rank = 130,
 	.complete = "TASK TASK",
 	.run = verb_unlink_run,
 };
+CTL_VERB(verb_unlink);

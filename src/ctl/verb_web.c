@@ -130,11 +130,13 @@ static int verb_web_run(struct ctl *ctl, int argc, char **argv)
 	return web_serve(ctl, proxy, !no_open);
 }
 
-const struct ctl_verb verb_web = {
+static const struct ctl_verb verb_web = {
 	.name = "web",
 	.args = "",
 	.what = "the daemon's page in a browser",
 	.group = CTL_WATCH,
+	.rank = 90,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_web_run,
 };
+CTL_VERB(verb_web);

@@ -136,10 +136,12 @@ static int verb_why_run(struct ctl *ctl, int argc, char **argv)
 	return r == 0 ? why_told(&s, place.slug, args[0], rules) : r;
 }
 
-const struct ctl_verb verb_why = {
+static const struct ctl_verb verb_why = {
 	.name = "why",
 	.args = "TASK",
 	.what = "why a task does not start: each rule, and what would release it",
 	.group = CTL_TASKS,
+	.rank = 40,
 	.run = verb_why_run,
 };
+CTL_VERB(verb_why);

@@ -37,18 +37,10 @@ static int words_verbs(struct ctl *ctl)
 	return CTL_OK;
 }
 
-static const struct ctl_verb *words_verb(const struct ctl *ctl, const char *name)
-{
-	for (const struct ctl_verb *const *v = ctl->verbs; *v; v++)
-		if (name && strcmp((*v)->name, name) == 0)
-			return *v;
-	return NULL;
-}
-
 /* The options that @name has of its own: "--name=VALUE<TAB>what" */
 static int words_options(struct ctl *ctl, char *name)
 {
-	const struct ctl_verb *verb = words_verb(ctl, name);
+	const struct ctl_verb *verb = ctl_verb_find(ctl, name);
 	char *ask[] = { name, NULL };
 
 	if (!verb)
@@ -61,7 +53,7 @@ static int words_options(struct ctl *ctl, char *name)
 /* What the arguments of @name are, one a line: BOARD, TASK, TASK:STATUS, FOLDER … */
 static int words_arguments(struct ctl *ctl, const char *name)
 {
-	const struct ctl_verb *verb = words_verb(ctl, name);
+	const struct ctl_verb *verb = ctl_verb_find(ctl, name);
 	const char *s = !verb ? "" : verb->complete ? verb->complete : verb->args;
 
 	while (*s) {
@@ -178,11 +170,13 @@ static int verb_words_run(struct ctl *ctl, int argc, char **argv)
 		       args[0]);
 }
 
-const struct ctl_verb verb_words = {
+static const struct ctl_verb verb_words = {
 	.name = "words",
 	.args = "KIND [VERB|STATUS]",
 	.what = "names, one a line, for completion and scripts",
 	.group = CTL_HIDDEN,
+	.rank = 10,
 	.complete = "verbs|options|arguments|boards|tasks|profiles|statuses",
 	.run = verb_words_run,
 };
+CTL_VERB(verb_words);

@@ -21,11 +21,13 @@ static int verb_workers_run(struct ctl *ctl, int argc, char **argv)
 			 : workers_print(ctl, json_object_get(m.reply.json, "workers"));
 }
 
-const struct ctl_verb verb_workers = {
+static const struct ctl_verb verb_workers = {
 	.name = "workers",
 	.args = "",
 	.what = "list the workers that run, and what they use",
 	.group = CTL_WATCH,
+	.rank = 50,
 	.flags = CTL_NEEDS_DAEMON,
 	.run = verb_workers_run,
 };
+CTL_VERB(verb_workers);

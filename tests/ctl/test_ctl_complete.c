@@ -103,7 +103,7 @@ START_TEST(in_bash)
 	blocked = strdup(ok("add", "two"));
 	(void)ok("block", blocked);
 	ck_assert_ptr_nonnull(strstr(bash("kanbanctl "), "add list show"));
-	ck_assert_str_eq(bash("kanbanctl re"), "retry repair restore resume reload");
+	ck_assert_str_eq(bash("kanbanctl re"), "retry resume reload repair restore");
 	ck_assert_str_eq(bash("kanbanctl repair "), "default work");
 	ck_assert_str_eq(bash("kanbanctl repair w"), "work");
 	ck_assert_str_eq(bash("kanbanctl repair default "), "");
