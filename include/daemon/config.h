@@ -11,22 +11,9 @@
 #include <stdio.h>
 
 #include "hook/hook.h"
+#include "launch/launchers.h"
 #include "util/error.h"
 #include "util/settings.h"
-
-/* The words of `launcher`: how it is chosen (engine.c), or a launcher's name in launch.c. */
-#define CONFIG_LAUNCHERS(X)                                                                    \
-	X(AUTO, "auto")                                                                        \
-	X(FORK, "fork")                                                                        \
-	X(COMMAND, "command")                                                                  \
-	X(SYSTEMD, "systemd")                                                                  \
-	X(SLURM, "slurm")
-
-enum config_launcher {
-#define CONFIG_LAUNCHER(name, word) LAUNCHER_##name,
-	CONFIG_LAUNCHERS(CONFIG_LAUNCHER)
-#undef CONFIG_LAUNCHER
-};
 
 struct config;
 
@@ -65,13 +52,17 @@ const char *config_fault(const struct config *config);
 /** config_roots() - absolute kanban roots without duplicates, NULL-terminated, never empty */
 const char *const *config_roots(const struct config *config);
 const char *config_socket(const struct config *config); /* or NULL: none possible */
-enum config_launcher config_launcher(const struct config *config);
+enum launcher_kind config_launcher(const struct config *config);
 
 /** config_launcher_word() - as the configuration writes it; static */
-const char *config_launcher_word(enum config_launcher launcher);
+const char *config_launcher_word(enum launcher_kind launcher);
 
-/** config_is_launcher() - is it one of CONFIG_LAUNCHERS */
+/** config_is_launcher() - is it one of LAUNCHERS */
 bool config_is_launcher(const char *word);
+
+/** config_launchers() - "auto, …, slurm or command" into @buf, which it returns */
+const char *config_launchers(char *buf, size_t size);
+
 const char *const *
 config_command(const struct config *config); /* [worker] command split as words; NULL unless the
 					      * launcher is LAUNCHER_COMMAND */

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "launch/identity.h"
+#include "launch/launchers.h"
 #include "launch/unit.h"
 #include "process/environ.h"
 #include "util/error.h"
@@ -64,7 +65,7 @@ struct launcher {
 	char *const *environ;      /* environment to start from (the daemon's own at start) */
 	struct rlimit nofile;      /* RLIMIT_NOFILE of workers, where the daemon raised its own;
 				    * rlim_max 0 leaves it alone */
-	const char *type;          /* of the table of launchers; NULL: fork */
+	enum launcher_kind kind;   /* LAUNCHER_AUTO: fork */
 	enum unit_manager manager; /* `systemd`: which one */
 	const char *self;          /* this program */
 	const char *groups;        /* `fork`: group_base(), or NULL */

@@ -249,13 +249,13 @@ void doctor_hermes(struct doctor *d)
 
 void doctor_launcher(struct doctor *d)
 {
-	enum config_launcher set = d->config ? config_launcher(d->config) : LAUNCHER_AUTO;
+	enum launcher_kind set = d->config ? config_launcher(d->config) : LAUNCHER_AUTO;
 	struct error why = ERROR_NULL;
 	enum unit_manager manager;
 
-	if (set == LAUNCHER_FORK || set == LAUNCHER_COMMAND) {
+	if (set != LAUNCHER_AUTO && set != LAUNCHER_SYSTEMD) {
 		doctor_well(d, "launcher", NULL, "%s, as configured",
-			    set == LAUNCHER_FORK ? "fork" : "command");
+			    config_launcher_word(set));
 		return;
 	}
 	/* what kanband finds at its start under this account */

@@ -157,9 +157,9 @@ const char *config_socket(const struct config *config)
 	return config_process_value(config, "socket")->text;
 }
 
-enum config_launcher config_launcher(const struct config *config)
+enum launcher_kind config_launcher(const struct config *config)
 {
-	return (enum config_launcher)config_process_value(config, "launcher")->number;
+	return (enum launcher_kind)config_process_value(config, "launcher")->number;
 }
 
 const char *const *config_command(const struct config *config)

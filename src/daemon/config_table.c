@@ -6,6 +6,7 @@
 #include "daemon.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -52,13 +53,13 @@ static const struct config_choice notify_modes[] = {
 };
 
 static const struct config_choice launchers[] = {
-#define CONFIG_LAUNCHER(name, word) { word, LAUNCHER_##name, NULL },
-	CONFIG_LAUNCHERS(CONFIG_LAUNCHER)
+#define CONFIG_LAUNCHER(name, word, type) { word, LAUNCHER_##name, NULL },
+	LAUNCHERS(CONFIG_LAUNCHER)
 #undef CONFIG_LAUNCHER
 		{ NULL, 0, NULL },
 };
 
-const char *config_launcher_word(enum config_launcher launcher)
+const char *config_launcher_word(enum launcher_kind launcher)
 {
 	return launchers[launcher].word;
 }
@@ -70,6 +71,19 @@ bool config_is_launcher(const char *word)
 	while (c->word && strcmp(c->word, word) != 0)
 		c++;
 	return c->word != NULL;
+}
+
+const char *config_launchers(char *buf, size_t size)
+{
+	size_t n = 0;
+
+	for (const struct config_choice *c = launchers; c->word && n < size; c++)
+		n += (size_t)snprintf(buf + n, size - n, "%s%s",
+				      c == launchers ? ""
+				      : c[1].word    ? ", "
+						     : " or ",
+				      c->word);
+	return buf;
 }
 
 /* as enum launch_protect */

@@ -32,20 +32,14 @@ static struct bundle *bundle_free(struct bundle *b)
 	return NULL;
 }
 
-static const char *bundle_type(const struct bundle *b, const struct engine *engine)
+/* What the configured one comes to on this host. */
+static enum launcher_kind bundle_kind(const struct bundle *b, const struct engine *engine)
 {
-	enum config_launcher launcher = config_launcher(b->config);
+	enum launcher_kind launcher = config_launcher(b->config);
 
-	switch (launcher) {
-	case LAUNCHER_FORK:
-	case LAUNCHER_COMMAND:
-		return "fork";
-	case LAUNCHER_AUTO:
-	case LAUNCHER_SYSTEMD:
-		return engine->manager != UNIT_MANAGER_NONE ? "systemd" : "fork";
-	default:
-		return config_launcher_word(launcher); /* it is one of launch.c's table */
-	}
+	if (launcher != LAUNCHER_AUTO && launcher != LAUNCHER_SYSTEMD)
+		return launcher;
+	return engine->manager != UNIT_MANAGER_NONE ? LAUNCHER_SYSTEMD : LAUNCHER_FORK;
 }
 
 static int bundle_launchers(struct bundle *b, const struct engine *engine)
@@ -73,7 +67,7 @@ static int bundle_launchers(struct bundle *b, const struct engine *engine)
 			.log_backup_count = (int)set.worker_log_backup_count,
 			.environ = engine->environ,
 			.pass_environment = set.pass_environment,
-			.type = bundle_type(b, engine),
+			.kind = bundle_kind(b, engine),
 			.manager = engine->manager,
 			.self = engine->self,
 			.groups = engine->groups,
@@ -98,7 +92,7 @@ static int engine_children(struct engine *engine)
 
 static int engine_manager(struct engine *engine, const struct config *config, struct error *e)
 {
-	enum config_launcher launcher = config_launcher(config);
+	enum launcher_kind launcher = config_launcher(config);
 	struct error why = ERROR_NULL;
 	ssize_t n;
 

@@ -38,7 +38,7 @@ static const char usage[] =
 	"  -c, --config FILE     read FILE instead of the default kanband.conf\n"
 	"  -r, --root DIR        serve this kanban root; may be given several times\n"
 	"  -s, --socket PATH     where the control socket is\n"
-	"      --launcher WHICH  auto, systemd, fork, slurm or command\n"
+	"      --launcher WHICH  %s\n"
 	"  -l, --log-level LEVEL error, warning, notice, info or debug\n"
 	"      --once            one sweep of all boards, a report, and out\n"
 	"      --dry-run         with --once: say what would be done, write nothing\n"
@@ -78,6 +78,23 @@ static int usage_error(const char *what)
 
 	(void)fprintf(stderr, "kanband: %s%s kanband --help\n", what, asks ? " See" : "; see");
 	return EX_USAGE;
+}
+
+static int option_help(void)
+{
+	char launchers[96];
+	int n = printf(usage, config_launchers(launchers, sizeof(launchers)));
+
+	return n < 0 || fflush(stdout) != 0 ? EX_IOERR : 0;
+}
+
+static int option_launcher_wrong(void)
+{
+	char launchers[96], what[128];
+
+	(void)snprintf(what, sizeof(what), "--launcher takes %s",
+		       config_launchers(launchers, sizeof(launchers)));
+	return usage_error(what);
 }
 
 static int option_root(struct options *o, const char *path)
@@ -161,7 +178,7 @@ static int option_take(struct options *o, int c)
 		o->check_config = true;
 		return -1;
 	case 'h':
-		return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : 0;
+		return option_help();
 	case 'V':
 		return printf("kanband %s\nLicence MIT.\n", KANBAND_VERSION) < 0 ? EX_IOERR : 0;
 	default:
@@ -191,7 +208,7 @@ static int options_parse(struct options *o, int argc, char **argv)
 	if (o->cli.log_level && log_level_from_text(o->cli.log_level) < 0)
 		return usage_error("--log-level takes error, warning, notice, info or debug");
 	if (o->cli.launcher && !config_is_launcher(o->cli.launcher))
-		return usage_error("--launcher takes auto, systemd, fork, slurm or command");
+		return option_launcher_wrong();
 	if (o->once.board && !fs_is_slug(o->once.board))
 		return usage_error("--board takes a board's slug (a-z, 0-9, _ and -)");
 	return -1;

@@ -85,4 +85,4 @@ static int fork_start(const struct launch_order *o, struct launch_result *result
 	return fork_spawn(o, &how, result, e);
 }
 
-const struct launch_type fork_type = { .name = "fork", .start = fork_start };
+const struct launch_type fork_type = { .start = fork_start };

@@ -296,7 +296,6 @@ bool group_kill(uint64_t number, pid_t pid)
 }
 
 const struct launch_type group_type = {
-	.name = "fork",
 	.start = group_start,
 	.ended = group_ended,
 	.collect = group_collect,

@@ -20,8 +20,6 @@
 #include "launch/identity.h"
 #include "process/proc.h"
 #include "process/spawn.h"
-#include "slurm.h"
-#include "unit.h"
 #include "util/fs.h"
 #include "util/strv.h"
 
@@ -175,18 +173,16 @@ static int launch_program(const struct worker_env *env, char *const *argv, char 
 	return error_set(e, LAUNCH_SPAWN_FAILED, "out of memory");
 }
 
-/* One row for each launcher but `fork` and `command`, which is fork with a prefix that argv.c
- * puts there. */
-static const struct launch_type *const launch_types[] = { &unit_type, &slurm_type };
-
-/* The row of @launcher. */
 static const struct launch_type *launch_type_of(const struct launcher *launcher)
 {
-	for (size_t i = 0; launcher->type && i < sizeof(launch_types) / sizeof(*launch_types);
-	     i++)
-		if (strcmp(launch_types[i]->name, launcher->type) == 0)
-			return launch_types[i];
-	return launcher->groups ? &group_type : &fork_type;
+	static const struct launch_type *const types[] = {
+#define LAUNCH_ROW(name, word, type) [LAUNCHER_##name] = &type##_type,
+		LAUNCHERS(LAUNCH_ROW)
+#undef LAUNCH_ROW
+	};
+	const struct launch_type *type = types[launcher->kind];
+
+	return type == &fork_type && launcher->groups ? &group_type : type;
 }
 
 /* The workspace is there. */

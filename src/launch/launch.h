@@ -62,11 +62,10 @@ struct launch_order {
 };
 
 /*
- * A way to start workers. A new one is a file with one of these in it, and a row of
- * launch_types[]. Pool threads call them, so they may block, within bounds.
+ * A way to start workers. A new one is a file with one of these in it, and a row of LAUNCHERS.
+ * Pool threads call them, so they may block, within bounds.
  */
 struct launch_type {
-	const char *name; /* of [worker] launcher */
 	/* start it: pid, started, and pidfd where there is one; LAUNCH_SPAWN_FAILED and @e */
 	int (*start)(const struct launch_order *order, struct launch_result *result,
 		     struct error *e);
@@ -93,16 +92,18 @@ struct launch_type {
 /** launch_usage() - what the launcher says beyond usage_read(), which calls it */
 void launch_usage(const struct launcher *launcher, struct usage *list, size_t n);
 
-/* fork.c */
-extern const struct launch_type fork_type;
+#define LAUNCH_TYPE(name, word, type) extern const struct launch_type type##_type;
+LAUNCHERS(LAUNCH_TYPE)
+#undef LAUNCH_TYPE
 
+/* group.c: in place of fork, where a subtree of control groups is ours */
+extern const struct launch_type group_type;
+
+/* fork.c */
 struct spawn;
 /** fork_spawn() - start @how as the child that is the worker of @order; as launch_type.start */
 MUST_CHECK int fork_spawn(const struct launch_order *order, const struct spawn *how,
 			  struct launch_result *result, struct error *e);
-
-/* group.c */
-extern const struct launch_type group_type;
 
 /* worker_env.c */
 struct worker_env {

@@ -428,7 +428,6 @@ static void slurm_used(const struct launcher *launcher, struct usage *list, size
 }
 
 const struct launch_type slurm_type = {
-	.name = "slurm",
 	.start = slurm_start,
 	.finish = slurm_finish,
 	.find = slurm_find_attendant,

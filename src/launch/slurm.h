@@ -88,6 +88,3 @@ void slurm_state(const char *state, const char *code, struct slurm_job *job);
 /** slurm_shown() - the same of what `scontrol --oneliner show job` says. Return: false: that is
  * no job. */
 bool slurm_shown(const char *text, struct slurm_job *job);
-
-/* slurm.c */
-extern const struct launch_type slurm_type;

@@ -372,7 +372,6 @@ static void unit_sweep(const struct launcher *launcher, const char *root)
 }
 
 const struct launch_type unit_type = {
-	.name = "systemd",
 	.start = unit_start,
 	.finish = unit_finish,
 	.find = unit_find,

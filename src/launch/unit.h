@@ -105,6 +105,3 @@ pid_t unit_input_begun(int hold);
 
 /** unit_input_take_back() - it is not to begin any more. Return: false when it has. */
 MUST_CHECK bool unit_input_take_back(int hold);
-
-/* unit.c */
-extern const struct launch_type unit_type;

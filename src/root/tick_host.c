@@ -141,7 +141,7 @@ static bool host_claimant(void *arg, const char *lock)
 
 static int64_t host_find(void *arg, const struct tick_worker *w, bool ended)
 {
-	static const struct launcher plain = { .type = NULL };
+	static const struct launcher plain = { .kind = LAUNCHER_FORK };
 	const struct root *root = arg;
 	/* only a launcher knows what has ended, and we, of our children */
 	const struct launcher *launcher = ended ? atomic_load(&root->launcher) : NULL;

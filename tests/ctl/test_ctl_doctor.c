@@ -48,7 +48,8 @@ START_TEST(all_well)
 	size_t i;
 
 	owner();
-	(void)snprintf(conf, sizeof(conf), "[worker]\nhermes = %s/bin/hermes\n", world_root);
+	(void)snprintf(conf, sizeof(conf),
+		       "[worker]\nlauncher = slurm\nhermes = %s/bin/hermes\n", world_root);
 	world_put("k.conf", conf, strlen(conf));
 	use_config("k.conf");
 	plant("units/kanband.service", "[Service]\nWatchdogSec=30\n");
@@ -69,6 +70,8 @@ START_TEST(all_well)
 		if (strcmp(member(check, "check"), "filesystem") != 0)
 			ck_assert_msg(strcmp(member(check, "status"), "ok") == 0, "%s: %s",
 				      member(check, "check"), member(check, "text"));
+		if (strcmp(member(check, "check"), "launcher") == 0)
+			ck_assert_str_eq(member(check, "text"), "slurm, as configured");
 	}
 	if (statfs(world_root, &st) == 0 && st.f_type != 0x01021994) {
 		ck_assert(json_is_true(json_object_get(j, "well")));

@@ -40,7 +40,8 @@ static void ck_settled(const char *slug, const char *task)
 	ck_recorded(slug, task, "claimed,spawned");
 }
 
-/* At least one sweep is over: its first task runs, and has had the tip that a root gives once. */
+/* At least one sweep is over: its first task runs, and has had the tip that a root gives once.
+ */
 static struct rig_daemon *start(void)
 {
 	struct rig_daemon *d;
