@@ -1,4 +1,7 @@
-/* A service manager, asked over D-Bus what it knows of a unit. */
+/*
+ * A service manager, asked over D-Bus what it knows of units. Where none answers, where it is
+ * somebody else's, and for a unit whose files changed since it read them, the files are read.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -21,3 +24,11 @@ struct manager_unit {
  * Return: 0; -ENOENT no such unit; other -errno: no manager answers.
  */
 MUST_CHECK int manager_ask(enum unit_scope scope, const char *name, struct manager_unit *unit);
+
+/** manager_load() - as unit_load(), by the manager of @path where one answers */
+MUST_CHECK int manager_load(const struct unit_path *path, const char *name, struct unit *unit);
+
+/** manager_find() - as unit_find(), by the manager of @path where one answers: then also those
+ * that are no files, and instances of templates that run */
+MUST_CHECK int manager_find(const struct unit_path *path, const char *prefix,
+			    struct unit_list *list);

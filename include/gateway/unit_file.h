@@ -21,6 +21,7 @@ struct unit_path {
 	char *user;  /* UNIT_USER: the account, or NULL when unknown */
 	char *home;  /* UNIT_USER: its home folder */
 	char **dirs; /* NULL-terminated; dirs[0] is where an operator's own files go */
+	bool asks;   /* they are the usual ones of a manager that answers us, if there is one */
 };
 
 /* One "KEY=value" of a section, in the order that counts. */
@@ -38,7 +39,9 @@ struct unit {
 	bool enabled;      /* something wants or requires it */
 	struct unit_line *lines;
 	size_t n_lines;
-	char **env; /* "NAME=value", NULL-terminated: what the unit sets */
+	char **env;    /* "NAME=value", NULL-terminated: what the unit sets */
+	char **exec;   /* words of its command, NULL-terminated; NULL: none */
+	char *account; /* that it runs as, NULL: its manager's */
 };
 
 struct unit_list {
@@ -65,14 +68,20 @@ const char *unit_getenv(char *const *env, const char *name);
 
 /**
  * unit_load() - read @name with all its drop-ins
- * Return: 0; -ENOENT no such unit; -EINVAL no name that a service can have; -ENOMEM. A file
- * that cannot be read is as if it were not there.
+ * Return: 0; -ENOENT no such unit, or a masked one; -EINVAL no name that a service can have;
+ * -ENOMEM. A file that cannot be read is as if it were not there.
  */
 MUST_CHECK int unit_load(const struct unit_path *path, const char *name, struct unit *unit);
 
 /** unit_find() - append every service whose name begins with @prefix; 0 or -ENOMEM */
 MUST_CHECK int unit_find(const struct unit_path *path, const char *prefix,
 			 struct unit_list *list);
+
+/** unit_init() - @name of @path, nothing of it read yet; 0, -EINVAL or -ENOMEM */
+MUST_CHECK int unit_init(const struct unit_path *path, const char *name, struct unit *unit);
+
+/** unit_has() - is one of that name in the list, from index @first on */
+bool unit_has(const struct unit_list *list, size_t first, const char *name);
 
 /** unit_take() - append @unit, which is then empty; 0 or -ENOMEM */
 MUST_CHECK int unit_take(struct unit_list *list, struct unit *unit);
@@ -93,10 +102,3 @@ bool unit_is_name(const char *name);
  * kanband@NAME.service. Others are not taken from an owner file, which anybody may have
  * written. */
 bool unit_is_kanband(const char *name);
-
-/**
- * unit_words() - split as systemd does: blanks separate, quotes join, a backslash protects
- * @words: out; malloc'd array of malloc'd words, NULL-terminated; strv_free()
- * Return: 0 or -ENOMEM. A quote without its end reaches to the end of the line.
- */
-MUST_CHECK int unit_words(const char *text, char ***words);

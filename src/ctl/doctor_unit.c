@@ -25,7 +25,7 @@
 static int units_try(struct unit_list *list, const struct unit_path *path, const char *name)
 {
 	CLEANUP(unit_deinit) struct unit unit = { 0 };
-	int r = unit_load(path, name, &unit);
+	int r = manager_load(path, name, &unit);
 
 	if (r == 0)
 		r = unit_take(list, &unit);
@@ -38,10 +38,10 @@ static int units_try_host(const struct doctor *d, struct unit_list *list,
 			  const struct unit_path *path, bool *other)
 {
 	CLEANUP(unit_deinit) struct unit unit = { 0 };
-	int r = unit_load(path, "kanband.service", &unit);
-	const char *user = r == 0 ? unit_value(&unit, "Service.User") : NULL;
+	int r = manager_load(path, "kanband.service", &unit);
+	const char *user = r == 0 ? unit.account : NULL;
 
-	*other = user && *user && d->gates.owner && strcmp(user, d->gates.owner) != 0;
+	*other = user && d->gates.owner && strcmp(user, d->gates.owner) != 0;
 	if (r == 0 && !*other)
 		r = unit_take(list, &unit);
 	return r == -ENOMEM ? r : 0;
@@ -53,10 +53,12 @@ static int units_try_owner(struct unit_list *list, const struct unit_path *path,
 			   const char *name)
 {
 	CLEANUP(unit_deinit) struct unit unit = { 0 };
-	int r = unit_load(path, name, &unit);
-	const char *exec = r == 0 ? unit_value(&unit, "Service.ExecStart") : NULL;
+	int r = manager_load(path, name, &unit);
+	bool ours = false;
 
-	if (exec && strstr(exec, "kanband") && unit_is_kanband(name))
+	for (char **word = r == 0 ? unit.exec : NULL; word && *word; word++)
+		ours = ours || strstr(*word, "kanband");
+	if (ours && unit_is_kanband(name))
 		r = unit_take(list, &unit);
 	return r == -ENOMEM ? r : 0;
 }

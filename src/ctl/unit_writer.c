@@ -16,6 +16,7 @@
 #include "ctl.h"
 #include "gateway/gateway_dropin.h"
 #include "gateway/gateway_scan.h"
+#include "gateway/manager.h"
 #include "gateway/unit_file.h"
 #include "util/fs.h"
 
@@ -30,7 +31,7 @@ struct unit_writer_request {
 /* Does the unit run as that account */
 static bool unit_writer_owns(const struct unit *unit, uid_t uid)
 {
-	const char *user = unit_value(unit, "Service.User");
+	const char *user = unit->account;
 	const struct passwd *pw = user ? getpwnam(user) : NULL;
 	char number[24];
 
@@ -52,7 +53,7 @@ static int unit_writer_do(const struct ctl *ctl, const struct unit_writer_reques
 		return -EPERM;
 	r = unit_path_system(&path, ctl->env);
 	if (r == 0)
-		r = unit_load(&path, ask->unit, &unit);
+		r = manager_load(&path, ask->unit, &unit);
 	if (r < 0)
 		return r;
 	if (!unit_writer_owns(&unit, uid))

@@ -19,6 +19,7 @@
 #include "ctl/unit_writer.h"
 #include "gateway/gateway_dropin.h"
 #include "gateway/gateway_scan.h"
+#include "gateway/manager.h"
 #include "root/lease.h"
 #include "util/fs.h"
 #include "util/json.h"
@@ -96,7 +97,7 @@ static int gateways_has(const struct gateways *g, const struct unit *unit, const
 		    ? unit_path_system(&path, g->ctl->env)
 		    : unit_path_user(&path, g->ctl->env, unit->user, unit->home, true);
 	if (r == 0)
-		r = unit_load(&path, name, &found);
+		r = manager_load(&path, name, &found);
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
 	return !enabled || found.enabled;
@@ -124,7 +125,7 @@ static int gateways_across(const struct gateways *g, const struct unit *unit, ch
  */
 static int gateways_kanband(const struct gateways *g, const struct unit *unit, char **name)
 {
-	const char *user = unit->scope == UNIT_SYSTEM ? unit_value(unit, "Service.User") : NULL;
+	const char *user = unit->scope == UNIT_SYSTEM ? unit->account : NULL;
 	CLEANUP(freep) char *instance = NULL;
 	struct lease_owner owner;
 	int r = 0;

@@ -13,9 +13,9 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "gateway/manager.h"
 #include "notify/gateway.h"
 #include "util/fs.h"
-#include "util/strv.h"
 #include "util/text.h"
 
 #define GATEWAY_PREFIX "hermes-gateway"
@@ -84,7 +84,7 @@ int gateway_units_find(struct gateway_units *u, char *const *env, const char *ro
 	if (r == 0)
 		r = units_people(u, env, owner);
 	for (size_t i = 0; r == 0 && i < u->n_paths; i++)
-		r = unit_find(&u->paths[i], GATEWAY_PREFIX, &u->all);
+		r = manager_find(&u->paths[i], GATEWAY_PREFIX, &u->all);
 	return r;
 }
 
@@ -115,35 +115,26 @@ static bool units_home(const struct gateway_units *u, const char *path,
 	return false;
 }
 
-/* The value of -p, --profile or HERMES' short forms in an ExecStart=; malloc'd or NULL */
-static int units_option(const struct unit *unit, char **profile)
+/* The value of -p or --profile in the unit's command, or NULL */
+static const char *units_option(const struct unit *unit)
 {
-	const char *exec = unit_value(unit, "Service.ExecStart");
-	char **words = NULL;
-	int r = exec ? unit_words(exec, &words) : 0;
-
-	*profile = NULL;
-	if (r < 0 || !exec)
-		return r;
-	for (char **w = words; *w && !*profile; w++) {
+	for (char **w = unit->exec; w && *w; w++) {
 		if ((strcmp(*w, "-p") == 0 || strcmp(*w, "--profile") == 0) && w[1])
-			*profile = strdup(w[1]);
-		else if (strncmp(*w, "--profile=", 10) == 0)
-			*profile = strdup(*w + 10);
+			return w[1];
+		if (strncmp(*w, "--profile=", 10) == 0)
+			return *w + 10;
 	}
-	(void)strv_free(words);
-	return 0;
+	return NULL;
 }
 
 /* The home folder of the account that the unit runs as; malloc'd or NULL */
 static char *units_account(const struct unit *unit)
 {
-	const char *user = unit_value(unit, "Service.User");
 	const struct passwd *pw;
 
 	if (unit->scope == UNIT_USER)
 		return unit->home ? strdup(unit->home) : NULL;
-	pw = getpwnam(user && *user ? user : "root");
+	pw = getpwnam(unit->account ? unit->account : "root");
 	return pw ? strdup(pw->pw_dir) : NULL;
 }
 
@@ -152,13 +143,11 @@ static int units_profile(const struct gateway_units *u, const struct unit *unit,
 			 char name[static GATEWAY_NAME_SIZE])
 {
 	const char *home = unit_env(unit, "HERMES_HOME");
-	CLEANUP(freep) char *option = NULL;
+	const char *option = units_option(unit);
 	CLEANUP(freep) char *account = NULL;
 	CLEANUP(freep) char *usual = NULL;
 	size_t n = strlen(GATEWAY_PREFIX);
 
-	if (units_option(unit, &option) < 0)
-		return -ENOMEM;
 	if (!home || !*home) {
 		account = units_account(unit);
 		usual = account ? fs_path("%s/.hermes", account) : NULL;
@@ -213,7 +202,7 @@ static int units_process(const struct gateway_units *u, struct gateway *g)
 	for (size_t i = 0; i < u->n_paths; i++) {
 		if ((u->paths[i].scope == UNIT_USER) != g->pid_user)
 			continue;
-		r = unit_load(&u->paths[i], slash + 1, &unit);
+		r = manager_load(&u->paths[i], slash + 1, &unit);
 		if (r == 0) {
 			g->pid_unit = strdup(slash + 1);
 			return g->pid_unit ? unit_take(&g->units, &unit) : -ENOMEM;

@@ -9,9 +9,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "gateway/unit_parse.h"
 #include "util/fs.h"
@@ -87,15 +89,17 @@ int unit_path_system(struct unit_path *path, char *const *env)
 	static const char *const usual[] = { "/etc/systemd/system",
 					     "/run/systemd/system",
 					     "/run/systemd/transient",
+					     "/run/systemd/generator",
 					     "/usr/local/lib/systemd/system",
 					     "/usr/lib/systemd/system",
 					     "/lib/systemd/system",
+					     "/run/systemd/generator.late",
 					     NULL };
 	const char *given = unit_getenv(env, "SYSTEMD_UNIT_PATH");
 	bool all = true;
 	int r = 0;
 
-	*path = (struct unit_path){ .scope = UNIT_SYSTEM };
+	*path = (struct unit_path){ .scope = UNIT_SYSTEM, .asks = !given };
 	if (given)
 		r = path_given(path, given, &all);
 	if (r == 0 && all)
@@ -103,6 +107,14 @@ int unit_path_system(struct unit_path *path, char *const *env)
 	if (r < 0)
 		unit_path_deinit(path);
 	return r;
+}
+
+/* Is it where this account's manager looks: $HOME may say something else */
+static bool path_is_mine(const char *home)
+{
+	const struct passwd *pw = getpwuid(geteuid());
+
+	return pw && strcmp(pw->pw_dir, home) == 0;
 }
 
 int unit_path_user(struct unit_path *path, char *const *env, const char *user, const char *home,
@@ -117,6 +129,8 @@ int unit_path_user(struct unit_path *path, char *const *env, const char *user, c
 	int r;
 
 	*path = (struct unit_path){ .scope = UNIT_USER,
+				    .asks = own && path_is_mine(home) &&
+					    !unit_getenv(env, "SYSTEMD_UNIT_PATH"),
 				    .user = user ? strdup(user) : NULL,
 				    .home = strdup(home) };
 	r = path->home && (!user || path->user) ? 0 : -ENOMEM;
@@ -180,6 +194,8 @@ void unit_deinit(struct unit *unit)
 	free(unit->file);
 	free(unit->own);
 	unit->env = strv_free(unit->env);
+	unit->exec = strv_free(unit->exec);
+	free(unit->account);
 	*unit = (struct unit){ 0 };
 }
 
@@ -189,6 +205,14 @@ void unit_list_deinit(struct unit_list *list)
 		unit_deinit(&list->units[i]);
 	free(list->units);
 	*list = (struct unit_list){ 0 };
+}
+
+bool unit_has(const struct unit_list *list, size_t first, const char *name)
+{
+	for (size_t i = first; i < list->count; i++)
+		if (strcmp(list->units[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 int unit_take(struct unit_list *list, struct unit *unit)
@@ -309,7 +333,7 @@ static int dropins_find(const struct unit_path *path, const char *name, struct d
 	return r;
 }
 
-/* The unit file, that of a template for an instance. *@path: out, NULL if there is none */
+/* The unit file, that of a template for an instance. *@out: NULL if there is none */
 static int unit_file(const struct unit_path *path, const char *name, char **out)
 {
 	char generic[UNIT_NAME_BYTES + 16] = "";
@@ -327,10 +351,11 @@ static int unit_file(const struct unit_path *path, const char *name, char **out)
 
 			if (!file)
 				return -ENOMEM;
-			if (stat(file, &st) == 0) {
+			if (stat(file, &st) < 0)
+				continue;
+			if (S_ISREG(st.st_mode))
 				*out = STEAL(file);
-				return 0;
-			}
+			return 0; /* what is no file masks: a link to /dev/null */
 		}
 	return 0;
 }
@@ -379,12 +404,9 @@ static int unit_read(struct unit *unit, const char *file, size_t *room)
 	return unit_parse(unit, text, len);
 }
 
-int unit_load(const struct unit_path *path, const char *name, struct unit *out)
+int unit_init(const struct unit_path *path, const char *name, struct unit *out)
 {
 	CLEANUP(unit_deinit) struct unit unit = { .scope = path->scope };
-	CLEANUP(dropins_deinit) struct dropins d = { .count = 0 };
-	size_t room = UNIT_ALL_MAX;
-	int r;
 
 	if (!unit_is_name(name))
 		return -EINVAL;
@@ -394,7 +416,20 @@ int unit_load(const struct unit_path *path, const char *name, struct unit *out)
 	unit.own = path->dirs ? fs_path("%s/%s.d", path->dirs[0], name) : NULL;
 	if (!unit.name || !unit.own || (path->user && !unit.user) || (path->home && !unit.home))
 		return -ENOMEM;
-	r = unit_file(path, name, &unit.file);
+	*out = unit;
+	unit = (struct unit){ 0 };
+	return 0;
+}
+
+int unit_load(const struct unit_path *path, const char *name, struct unit *out)
+{
+	CLEANUP(unit_deinit) struct unit unit = { .scope = path->scope };
+	CLEANUP(dropins_deinit) struct dropins d = { .count = 0 };
+	size_t room = UNIT_ALL_MAX;
+	int r = unit_init(path, name, &unit);
+
+	if (r == 0)
+		r = unit_file(path, name, &unit.file);
 	if (r == 0 && !unit.file)
 		return -ENOENT;
 	if (r == 0)
@@ -406,7 +441,8 @@ int unit_load(const struct unit_path *path, const char *name, struct unit *out)
 	for (size_t i = 0; r == 0 && i < d.count; i++)
 		r = unit_read(&unit, d.files[i].path, &room);
 	if (r == 0)
-		r = unit_environment(&unit);
+		r = unit_settle(&unit, unit_value(&unit, "Service.ExecStart"),
+				unit_value(&unit, "Service.User"));
 	if (r < 0)
 		return r;
 	*out = unit;
@@ -425,15 +461,12 @@ int unit_find(const struct unit_path *path, const char *prefix, struct unit_list
 
 		while (dir && r == 0 && (entry = readdir(dir))) {
 			CLEANUP(unit_deinit) struct unit unit = { 0 };
-			size_t i = first;
 
 			if (strncmp(entry->d_name, prefix, n) != 0 ||
 			    !unit_is_name(entry->d_name) || strstr(entry->d_name, "@."))
 				continue;
-			while (i < list->count &&
-			       strcmp(list->units[i].name, entry->d_name) != 0)
-				i++;
-			if (i < list->count || list->count - first >= UNIT_MOST)
+			if (unit_has(list, first, entry->d_name) ||
+			    list->count - first >= UNIT_MOST)
 				continue;
 			r = unit_load(path, entry->d_name, &unit);
 			if (r == 0)

@@ -56,7 +56,9 @@ static size_t words_length(const char *s)
 	return (size_t)(p - s);
 }
 
-int unit_words(const char *text, char ***words)
+/* As systemd splits: blanks separate, quotes join, a backslash protects. A quote without its
+ * end reaches to the end of the line. */
+static int parse_words(const char *text, char ***words)
 {
 	CLEANUP(strv_freep) char **list = calloc(1, sizeof(*list));
 	size_t n = 0;
@@ -197,7 +199,7 @@ static size_t env_find(char **env, const char *assignment)
 	return i;
 }
 
-static int env_put(struct unit *unit, char *owned)
+int unit_env_put(struct unit *unit, char *owned)
 {
 	size_t i = owned ? env_find(unit->env, owned) : 0, n = 0;
 
@@ -220,7 +222,7 @@ static int env_put(struct unit *unit, char *owned)
 	return 0;
 }
 
-static void env_unset(struct unit *unit, const char *word)
+void unit_env_unset(struct unit *unit, const char *word)
 {
 	size_t i = env_find(unit->env, word);
 
@@ -274,14 +276,14 @@ static int env_words(struct unit *unit, const char *value, bool unset)
 {
 	CLEANUP(freep) char *text = env_expand(unit, value);
 	CLEANUP(strv_freep) char **words = NULL;
-	int r = text ? unit_words(text, &words) : -ENOMEM;
+	int r = text ? parse_words(text, &words) : -ENOMEM;
 
 	for (char **w = words; r == 0 && *w; w++) {
 		if (unset) {
-			env_unset(unit, *w);
+			unit_env_unset(unit, *w);
 			continue;
 		}
-		r = env_put(unit, strdup(*w));
+		r = unit_env_put(unit, strdup(*w));
 	}
 	return r;
 }
@@ -318,21 +320,27 @@ int unit_env_file(const char *text, int (*fn)(void *arg, const char *name, const
 
 static int env_file_one(void *arg, const char *name, const char *value)
 {
-	return env_put(arg, fs_path("%s=%s", name, value));
+	return unit_env_put(arg, fs_path("%s=%s", name, value));
 }
 
-static int env_file(struct unit *unit, const char *value)
+int unit_env_put_file(struct unit *unit, const char *path)
 {
-	CLEANUP(freep) char *path = env_expand(unit, value + (*value == '-'));
 	CLEANUP(freep) char *text = NULL;
-	int r = path ? fs_read_file(path, UNIT_ENV_FILE_MAX, &text, NULL) : -ENOMEM;
+	int r = fs_read_file(path, UNIT_ENV_FILE_MAX, &text, NULL);
 
 	if (r < 0)
 		return r == -ENOMEM ? r : 0;
 	return unit_env_file(text, env_file_one, unit);
 }
 
-int unit_environment(struct unit *unit)
+static int env_file(struct unit *unit, const char *value)
+{
+	CLEANUP(freep) char *path = env_expand(unit, value + (*value == '-'));
+
+	return path ? unit_env_put_file(unit, path) : -ENOMEM;
+}
+
+static int settle_environment(struct unit *unit)
 {
 	int r = 0;
 
@@ -355,4 +363,22 @@ int unit_environment(struct unit *unit)
 		if (strcmp(unit->lines[i].key, "Service.UnsetEnvironment") == 0)
 			r = env_words(unit, unit->lines[i].value, true);
 	return r;
+}
+
+/* The command, and whose it is. */
+static int settle_service(struct unit *unit, const char *exec, const char *user)
+{
+	CLEANUP(freep) char *text = exec ? env_expand(unit, exec) : NULL;
+
+	if (exec && (!text || parse_words(text, &unit->exec) < 0))
+		return -ENOMEM;
+	unit->account = user && *user ? env_expand(unit, user) : NULL;
+	return !user || !*user || unit->account ? 0 : -ENOMEM;
+}
+
+int unit_settle(struct unit *unit, const char *exec, const char *user)
+{
+	int r = settle_environment(unit);
+
+	return r == 0 ? settle_service(unit, exec, user) : r;
 }

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	memcpy(text, data, size);
 	text[size] = '\0';
-	if (unit_parse(&unit, text, size) < 0 || unit_environment(&unit) < 0 ||
+	if (unit_parse(&unit, text, size) < 0 ||
+	    unit_settle(&unit, unit_value(&unit, "Service.ExecStart"), NULL) < 0 ||
 	    unit_env_file(text, see, &seen) < 0 || seen > 2 * size)
 		abort();
 	unit_deinit(&unit);

@@ -28,6 +28,11 @@ sleep;
 EOH
 chmod 755 /usr/bin/hermes
 gateways=(hermes-gateway.service hermes-gateway-coder.service)
+# What only the manager knows: a specifier, and that a unit is masked.
+as_owner mkdir -p "$root/profiles/ben" "$root/profiles/old"
+printf '%s\n' '[Service]' User=tester "Environment=HERMES_HOME=$root/profiles/%j" \
+	'ExecStart=/usr/bin/hermes -p %j gateway run' >/etc/systemd/system/hermes-gateway-ben.service
+sed "s/%j/old/" /etc/systemd/system/hermes-gateway-ben.service >/usr/lib/systemd/system/hermes-gateway-old.service
 for profile in default coder; do
 	name=hermes-gateway-$profile
 	cat >"/etc/systemd/system/${name%-default}.service" <<-EOU
@@ -38,6 +43,7 @@ for profile in default coder; do
 	EOU
 done
 systemctl daemon-reload
+systemctl mask --quiet hermes-gateway-old.service
 systemctl start "${gateways[@]}" || fail "the gateways do not start"
 leader() { as_owner kanbanctl --root "$root" leader 2>&1; }
 # led_by UNIT… : one of them has the lease, says the kernel
@@ -63,9 +69,11 @@ led_by "${gateways[@]}" || fail "kanband took the lease: $(leader)"
 ok "kanband stands by: $(property StatusText)"
 
 found=$(kanbanctl --root "$root" gateways) || true
-for u in "${gateways[@]}"; do
+for u in "${gateways[@]}" hermes-gateway-ben.service; do
 	[[ $found == *"${u%.service}"* ]] || fail "gateways does not show $u: $found"
 done
+[[ $found != *hermes-gateway-old* ]] || fail "a masked unit starts nothing: $found"
+ok "gateways knows what the manager knows: a unit that names its profile by %j, and a masked one"
 kanbanctl --root "$root" gateways --fix >/dev/null || true
 for u in "${gateways[@]}"; do
 	[[ ! -e /etc/systemd/system/$u.d ]] || fail "--fix alone wrote something"
@@ -87,7 +95,10 @@ ok "after: kanband dispatches, the gateways run on"
 
 as_owner kanbanctl --root "$root" drain >/dev/null || fail "drain"
 systemctl disable --now --quiet "$unit"
-for u in "${gateways[@]}"; do rm "/etc/systemd/system/$u.d/kanband.conf"; done
+kanbanctl --root "$root" gateways --undo --yes >/dev/null || fail "undo"
+for u in "${gateways[@]}" hermes-gateway-ben.service; do
+	[[ ! -e /etc/systemd/system/$u.d ]] || fail "--undo left the drop-in of $u"
+done
 systemctl daemon-reload
 systemctl restart "${gateways[@]}"
 wait_for 60 "no gateway has the lease: $(leader)" led_by "${gateways[@]}"
