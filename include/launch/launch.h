@@ -14,6 +14,7 @@
 #include "launch/unit.h"
 #include "process/environ.h"
 #include "util/error.h"
+#include "util/task_row.h"
 
 struct ending;
 struct worker_env; /* what launcher_init() makes ready */
@@ -83,24 +84,14 @@ struct launch_spec {
 	int64_t run;      /* task_runs.id */
 	char *claim_lock; /* HERMES_KANBAN_CLAIM_LOCK */
 	char *profile;    /* canonical profile name: trimmed, lower-cased */
-	char *profile_home;    /* HERMES_HOME of the worker */
-	char *tenant;          /* or NULL: an inherited HERMES_TENANT then stays */
-	char *workspace_kind;  /* "scratch", "dir", "worktree"; anything else fails */
-	char *workspace_path;  /* or NULL */
-	char *branch_name;     /* or NULL */
+	char *profile_home; /* HERMES_HOME of the worker */
+	struct task_row row;
 	char *workspaces_root; /* folder of scratch workspaces of this board */
 	char *default_workdir; /* board.json default_workdir, or NULL */
 	char *logs_dir;        /* folder of worker logs of this board */
-	char *skills;          /* JSON text of the row, or NULL */
 	char *extra_skill;     /* "sdlc-review" for the review lane, or NULL */
-	char *model;           /* or NULL */
-	char *provider;        /* or NULL; only with a model */
-	char *reasoning;       /* or NULL */
-	bool goal_mode;
 	bool goal_quiet; /* hermes of August runs its goal loop in quiet mode (-Q) only: without
 			  * it a worker does one turn, exits 0 and counts as a violation */
-	int64_t goal_max_turns;      /* 0 = not passed */
-	int64_t max_runtime_seconds; /* 0 = none */
 	struct launch_limits limits; /* its strings are borrowed of the configuration */
 	/* Is it still to be started; if not, @e says why. Asked on the pool right before there
 	 * is a process: a worktree may have taken a minute. Or NULL. */

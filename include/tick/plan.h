@@ -11,8 +11,9 @@
 
 #include "util/error.h"
 #include "util/strings.h"
+#include "util/task_row.h"
 
-/* A task that was claimed and waits for its worker: the columns that a launch needs. */
+/* A task that was claimed and waits for its worker. */
 struct plan_launch {
 	char *task, *assignee, *claim_lock;
 	int64_t run;
@@ -20,10 +21,8 @@ struct plan_launch {
 	int64_t failures;    /* consecutive_failures at the claim */
 	int64_t max_retries; /* -1 = NULL */
 	bool review;         /* claimed from the review lane */
-	char *tenant, *workspace_kind, *workspace_path, *branch_name, *skills;
-	char *model, *provider, *reasoning;
-	bool goal_mode, goal_quiet;
-	int64_t goal_max_turns, max_runtime_seconds;
+	bool goal_quiet;     /* as in launch_spec */
+	struct task_row row;
 	int64_t ready_at; /* Unix seconds of what made it ready, as far as its events tell */
 };
 

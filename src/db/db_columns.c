@@ -5,25 +5,17 @@
 #include <string.h>
 
 #include "db.h"
+#include "util/task_row.h"
 
 /* Columns whose presence is asked for; the bit number is the index. */
 static const char *const db_columns[] = {
 	"tasks.priority",
 	"tasks.created_by",
 	"tasks.completed_at",
-	"tasks.branch_name",
-	"tasks.tenant",
 	"tasks.result",
-	"tasks.max_runtime_seconds",
 	"tasks.last_heartbeat_at",
 	"tasks.current_step_key",
-	"tasks.skills",
-	"tasks.model_override",
-	"tasks.provider_override",
-	"tasks.reasoning_effort",
 	"tasks.max_retries",
-	"tasks.goal_mode",
-	"tasks.goal_max_turns",
 	"tasks.block_kind",
 	"tasks.block_recurrences",
 	"tasks.worker_started_at",
@@ -54,6 +46,11 @@ static const char *const db_columns[] = {
 	"task_links.parent_id",
 	"task_comments.body",
 	"kanban_notify_subs.task_id",
+/* clang-format off */
+#define DB_COLUMN(name) "tasks." #name,
+	TASK_PLACE(DB_COLUMN) TASK_TOLD(DB_COLUMN, DB_COLUMN, DB_COLUMN)
+#undef DB_COLUMN
+	/* clang-format on */
 };
 
 /* What the dispatcher cannot do without. */

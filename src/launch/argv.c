@@ -163,8 +163,8 @@ static void argv_add_skills(struct strv *list, const struct launch_spec *spec)
 	json_t *skills = NULL;
 	size_t before = list->count;
 
-	if (spec->skills)
-		skills = json_loads(spec->skills, 0, NULL);
+	if (spec->row.skills)
+		skills = json_loads(spec->row.skills, 0, NULL);
 	if (json_is_array(skills))
 		for (size_t i = 0; i < json_array_size(skills); i++)
 			argv_add_json_skill(list, json_array_get(skills, i));
@@ -196,17 +196,17 @@ char **argv_build(const struct launcher *launcher, const struct launch_spec *spe
 		launch_strv_add(&list, "--toolsets");
 		launch_strv_add(&list, toolsets);
 	}
-	if (spec->model && *spec->model) {
+	if (spec->row.model_override && *spec->row.model_override) {
 		launch_strv_add(&list, "-m");
-		launch_strv_add(&list, spec->model);
-		if (spec->provider && *spec->provider) {
+		launch_strv_add(&list, spec->row.model_override);
+		if (spec->row.provider_override && *spec->row.provider_override) {
 			launch_strv_add(&list, "--provider");
-			launch_strv_add(&list, spec->provider);
+			launch_strv_add(&list, spec->row.provider_override);
 		}
 	}
-	if (spec->reasoning && *spec->reasoning) {
+	if (spec->row.reasoning_effort && *spec->row.reasoning_effort) {
 		launch_strv_add(&list, "--reasoning");
-		launch_strv_add(&list, spec->reasoning);
+		launch_strv_add(&list, spec->row.reasoning_effort);
 	}
 	launch_strv_add(&list, "chat");
 	launch_strv_add(&list, "-q");
@@ -216,7 +216,7 @@ char **argv_build(const struct launcher *launcher, const struct launch_spec *spe
 	} else {
 		launch_strv_add(&list, prompt);
 	}
-	if (spec->goal_mode && spec->goal_quiet)
+	if (spec->row.goal_mode && spec->goal_quiet)
 		launch_strv_add(&list, "-Q");
 	if (list.failed)
 		return strv_free(list.items);

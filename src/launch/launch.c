@@ -48,29 +48,15 @@ const struct environment *launcher_environment(const struct launcher *launcher)
 void launch_spec_deinit(struct launch_spec *spec)
 {
 	char **const strings[] = {
-		&spec->root,
-		&spec->board,
-		&spec->db_path,
-		&spec->task,
-		&spec->claim_lock,
-		&spec->profile,
-		&spec->profile_home,
-		&spec->tenant,
-		&spec->workspace_kind,
-		&spec->workspace_path,
-		&spec->branch_name,
-		&spec->workspaces_root,
-		&spec->default_workdir,
-		&spec->logs_dir,
-		&spec->skills,
-		&spec->extra_skill,
-		&spec->model,
-		&spec->provider,
-		&spec->reasoning,
+		&spec->root,         &spec->board,           &spec->db_path,
+		&spec->task,         &spec->claim_lock,      &spec->profile,
+		&spec->profile_home, &spec->workspaces_root, &spec->default_workdir,
+		&spec->logs_dir,     &spec->extra_skill,
 	};
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		freep(strings[i]);
+	task_row_deinit(&spec->row);
 }
 
 void launch_result_deinit(struct launch_result *result)
@@ -190,7 +176,7 @@ static int launch_process(const struct launcher *launcher, const struct worker_e
 			  const struct launch_spec *spec, struct launch_result *result,
 			  struct error *e)
 {
-	const char *branch = spec->branch_name;
+	const char *branch = spec->row.branch_name;
 	CLEANUP(freep) char *file = NULL;
 	CLEANUP(freep) char **envp = NULL;
 	CLEANUP(fs_closep) int log = -1;

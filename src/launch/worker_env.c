@@ -93,8 +93,8 @@ char **worker_env_build(const struct worker_env *env, const struct launch_spec *
 {
 	const struct environment *from = env->inherited;
 	char run[24], turns[24], timeout[24], foreground[24];
-	bool turns_set = spec->goal_mode && spec->goal_max_turns > 0;
-	const char *tenant = worker_env_text(spec->tenant);
+	bool turns_set = spec->row.goal_mode && spec->row.goal_max_turns > 0;
+	const char *tenant = worker_env_text(spec->row.tenant);
 	const struct environ_var vars[] = {
 		{ "HERMES_KANBAN_TASK", spec->task },
 		{ "HERMES_KANBAN_RUN_ID", run },
@@ -104,10 +104,10 @@ char **worker_env_build(const struct worker_env *env, const struct launch_spec *
 		{ "HERMES_KANBAN_WORKSPACE", workspace },
 		{ "HERMES_KANBAN_WORKSPACES_ROOT", spec->workspaces_root },
 		/* as the task has it, even where it is blank and another one was derived */
-		{ "HERMES_KANBAN_BRANCH", worker_env_text(spec->branch_name)
-						  ? spec->branch_name
+		{ "HERMES_KANBAN_BRANCH", worker_env_text(spec->row.branch_name)
+						  ? spec->row.branch_name
 						  : worker_env_text(branch) },
-		{ "HERMES_KANBAN_GOAL_MODE", spec->goal_mode ? "1" : NULL },
+		{ "HERMES_KANBAN_GOAL_MODE", spec->row.goal_mode ? "1" : NULL },
 		{ "HERMES_KANBAN_GOAL_MAX_TURNS", turns_set ? turns : NULL },
 		/* where the daemon got its root this way: a daemon may serve several, the
 		 * worker must see its own */
@@ -120,14 +120,14 @@ char **worker_env_build(const struct worker_env *env, const struct launch_spec *
 		{ "TERMINAL_CWD", workspace },
 		{ "TERMINAL_TIMEOUT",
 		  worker_env_timeout(environ_get(from, "TERMINAL_TIMEOUT"),
-				     spec->max_runtime_seconds, timeout, sizeof(timeout)) },
+				     spec->row.max_runtime_seconds, timeout, sizeof(timeout)) },
 		{ "TERMINAL_MAX_FOREGROUND_TIMEOUT",
 		  worker_env_timeout(environ_get(from, "TERMINAL_MAX_FOREGROUND_TIMEOUT"),
-				     spec->max_runtime_seconds, foreground,
+				     spec->row.max_runtime_seconds, foreground,
 				     sizeof(foreground)) },
 	};
 
 	(void)snprintf(run, sizeof(run), "%lld", (long long)spec->run);
-	(void)snprintf(turns, sizeof(turns), "%lld", (long long)spec->goal_max_turns);
+	(void)snprintf(turns, sizeof(turns), "%lld", (long long)spec->row.goal_max_turns);
 	return environ_block(from, spec->profile, vars, sizeof(vars) / sizeof(vars[0]));
 }

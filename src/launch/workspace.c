@@ -18,14 +18,14 @@
 static int workspace_given(const struct environment *env, const struct launch_spec *spec,
 			   char **path, struct error *e)
 {
-	int r = workspace_path(spec->workspace_path, environ_home(env), path);
+	int r = workspace_path(spec->row.workspace_path, environ_home(env), path);
 
 	if (r == -EINVAL)
 		return error_set(
 			e, LAUNCH_WORKSPACE_FAILED,
 			"workspace: workspace_path %s of a %s task is not absolute; give "
 			"the whole path",
-			spec->workspace_path, spec->workspace_kind);
+			spec->row.workspace_path, spec->row.workspace_kind);
 	if (r < 0)
 		return error_set(e, LAUNCH_WORKSPACE_FAILED, "workspace: out of memory");
 	return 0;
@@ -37,7 +37,7 @@ static int workspace_folder(const struct environment *env, const struct launch_s
 	CLEANUP(freep) char *folder = NULL;
 	int r;
 
-	if (spec->workspace_path && *spec->workspace_path) {
+	if (spec->row.workspace_path && *spec->row.workspace_path) {
 		r = workspace_given(env, spec, &folder, e);
 		if (r != 0)
 			return r;
@@ -64,8 +64,9 @@ static int workspace_folder(const struct environment *env, const struct launch_s
 int workspace_prepare(const struct environment *env, const struct launch_spec *spec,
 		      char **path, char **branch, struct error *e)
 {
-	const char *kind = spec->workspace_kind && *spec->workspace_kind ? spec->workspace_kind
-									 : "scratch";
+	const char *kind = spec->row.workspace_kind && *spec->row.workspace_kind
+				   ? spec->row.workspace_kind
+				   : "scratch";
 
 	if (strcmp(kind, "scratch") == 0)
 		return workspace_folder(env, spec, true, path, e);

@@ -229,14 +229,14 @@ static int worktree_of_task(struct worktree *w, const char *home, char **path)
 	CLEANUP(freep) char *asked = NULL;
 	CLEANUP(freep) char *parent = NULL;
 	struct worktree_repo around = { 0 };
-	int r = workspace_path(w->spec->workspace_path, home, &asked);
+	int r = workspace_path(w->spec->row.workspace_path, home, &asked);
 
 	if (r == -EINVAL)
 		return error_set(
 			w->e, LAUNCH_WORKSPACE_FAILED,
 			"workspace: workspace_path %s of a worktree task is not absolute; "
 			"give the whole path",
-			w->spec->workspace_path);
+			w->spec->row.workspace_path);
 	parent = r == 0 ? strdup(asked) : NULL;
 	if (!parent)
 		return worktree_oom(w);
@@ -256,7 +256,7 @@ static int worktree_of_task(struct worktree *w, const char *home, char **path)
 static char *worktree_branch(const struct launch_spec *spec)
 {
 	CLEANUP(freep)
-	char *name = worktree_trimmed(spec->branch_name ? spec->branch_name : "");
+	char *name = worktree_trimmed(spec->row.branch_name ? spec->row.branch_name : "");
 
 	if (!name || *name)
 		return STEAL(name);
@@ -294,7 +294,7 @@ int worktree_prepare(const struct environment *env, const struct launch_spec *sp
 	int r = worktree_start(&w, env);
 
 	if (r == 0) {
-		if (spec->workspace_path && *spec->workspace_path)
+		if (spec->row.workspace_path && *spec->row.workspace_path)
 			r = worktree_of_task(&w, environ_home(env), path);
 		else
 			r = worktree_of_board(&w, environ_home(env), path);

@@ -126,24 +126,13 @@ static int launch_fill(const struct dispatch *d, struct launch_one *one)
 		.run = c->run,
 		.claim_lock = copy(c->claim_lock, &oom),
 		.profile = copy(profile, &oom),
-		.tenant = copy(c->tenant, &oom),
-		.workspace_kind = copy(c->workspace_kind, &oom),
-		.workspace_path = copy(c->workspace_path, &oom),
-		.branch_name = copy(c->branch_name, &oom),
 		.workspaces_root = copy(d->set.workspaces_root ? d->set.workspaces_root
 							       : place->workspaces_dir,
 					&oom),
 		.default_workdir = copy(place->default_workdir, &oom),
 		.logs_dir = copy(place->logs_dir, &oom),
-		.skills = copy(c->skills, &oom),
 		.extra_skill = copy(c->review ? "sdlc-review" : NULL, &oom),
-		.model = copy(c->model, &oom),
-		.provider = copy(c->provider, &oom),
-		.reasoning = copy(c->reasoning, &oom),
-		.goal_mode = c->goal_mode,
 		.goal_quiet = c->goal_quiet,
-		.goal_max_turns = c->goal_max_turns,
-		.max_runtime_seconds = c->max_runtime_seconds,
 		.limits = launch_limits(d, profile),
 		.wanted = launch_wanted,
 		.wanted_arg = one,
@@ -151,6 +140,8 @@ static int launch_fill(const struct dispatch *d, struct launch_one *one)
 	one->spec.profile_home = strcmp(profile, "default") == 0
 					 ? copy(root, &oom)
 					 : fs_path("%s/profiles/%s", root, profile);
+	if (task_row_copy(&one->spec.row, &c->row) < 0)
+		oom = true;
 	return oom || !one->spec.profile_home ? -ENOMEM : 0;
 }
 
@@ -385,8 +376,8 @@ static void batch_start(struct dispatch *d, struct launch_batch *b, bool slow)
 /* One sweep starts its workers one after the other, in the order of the claims. */
 static bool launch_slow(const struct dispatch *d, const struct plan_launch *c)
 {
-	return !d->root->env->once && c->workspace_kind &&
-	       strcmp(c->workspace_kind, "worktree") == 0;
+	return !d->root->env->once && c->row.workspace_kind &&
+	       strcmp(c->row.workspace_kind, "worktree") == 0;
 }
 
 void launches_start(struct dispatch *d, struct plan *plan)

@@ -46,12 +46,12 @@ static const char sql_current_run[] =
 	"UPDATE tasks SET current_run_id = ?2 WHERE id = ?1";
 
 static const char sql_launch_row[] =
-	"SELECT assignee, {tasks.tenant}, workspace_kind, workspace_path, {tasks.branch_name},"
-	"  {tasks.skills}, {tasks.model_override}, {tasks.provider_override},"
-	"  {tasks.reasoning_effort}, {tasks.goal_mode}, {tasks.goal_max_turns},"
-	"  {tasks.max_runtime_seconds}, {failures}, {tasks.max_retries},"
+	"SELECT assignee, {failures}, {tasks.max_retries},"
 	"  coalesce((SELECT max(e.created_at) FROM task_events e WHERE e.task_id = tasks.id"
 	"    AND e.kind NOT IN ('claimed', 'commented', 'heartbeat')), created_at)"
+#define CLAIM_COLUMN(name) ", {tasks." #name "}"
+	TASK_PLACE(CLAIM_COLUMN) TASK_TOLD(CLAIM_COLUMN, CLAIM_COLUMN, CLAIM_COLUMN)
+#undef CLAIM_COLUMN
 	" FROM tasks WHERE id = ?1";
 
 /* clang-format on */
@@ -64,6 +64,19 @@ static char *claim_text(const struct tick *t, sqlite3_stmt *s, int i)
 	if (text && !copy)
 		t->plan->oom = true;
 	return copy;
+}
+
+/* The columns from @i on. */
+static void claim_row(const struct tick *t, sqlite3_stmt *s, int i, struct task_row *row)
+{
+#define CLAIM_TEXT(name)   row->name = claim_text(t, s, i++);
+#define CLAIM_NUMBER(name) row->name = running_time(sqlite3_column_int64(s, i++));
+#define CLAIM_FLAG(name)   row->name = sqlite3_column_int64(s, i++) != 0;
+	TASK_PLACE(CLAIM_TEXT)
+	TASK_TOLD(CLAIM_TEXT, CLAIM_NUMBER, CLAIM_FLAG)
+#undef CLAIM_TEXT
+#undef CLAIM_NUMBER
+#undef CLAIM_FLAG
 }
 
 /* Copy the columns that a launch needs into the plan. */
@@ -80,7 +93,7 @@ static int claim_plan(const struct tick *t, const char *task, int64_t run, bool 
 		return r;
 	l = plan_launch(t->plan);
 	if (l) {
-		bool retries = sqlite3_column_type(s, 13) != SQLITE_NULL;
+		bool retries = sqlite3_column_type(s, 2) != SQLITE_NULL;
 
 		*l = (struct plan_launch){
 			.task = strdup(task),
@@ -89,28 +102,18 @@ static int claim_plan(const struct tick *t, const char *task, int64_t run, bool 
 			.run_started_at = t->rq->now,
 			.review = review,
 			.assignee = claim_text(t, s, 0),
-			.tenant = claim_text(t, s, 1),
-			.workspace_kind = claim_text(t, s, 2),
-			.workspace_path = claim_text(t, s, 3),
-			.branch_name = claim_text(t, s, 4),
-			.skills = claim_text(t, s, 5),
-			.model = claim_text(t, s, 6),
-			.provider = claim_text(t, s, 7),
-			.reasoning = claim_text(t, s, 8),
-			.goal_mode = sqlite3_column_int64(s, 9) != 0,
 			.goal_quiet = !tick_newer(t),
-			.goal_max_turns = running_time(sqlite3_column_int64(s, 10)),
-			.max_runtime_seconds = running_time(sqlite3_column_int64(s, 11)),
-			.failures = running_time(sqlite3_column_int64(s, 12)),
-			.max_retries = retries ? running_time(sqlite3_column_int64(s, 13)) : -1,
-			.ready_at = sqlite3_column_int64(s, 14),
+			.failures = running_time(sqlite3_column_int64(s, 1)),
+			.max_retries = retries ? running_time(sqlite3_column_int64(s, 2)) : -1,
+			.ready_at = sqlite3_column_int64(s, 3),
 		};
+		claim_row(t, s, 4, &l->row);
 		if (!l->task || !l->claim_lock)
 			t->plan->oom = true;
 		/* no tick need follow that would find them */
 		plan_deadline(t->plan, t->rq->now + t->rq->set->claim_ttl_s + 1);
-		if (l->max_runtime_seconds > 0)
-			plan_deadline(t->plan, t->rq->now + l->max_runtime_seconds + 1);
+		if (l->row.max_runtime_seconds > 0)
+			plan_deadline(t->plan, t->rq->now + l->row.max_runtime_seconds + 1);
 	}
 	(void)sqlite3_reset(s); /* one row is all */
 	return t->plan->oom ? error_set(t->e, -ENOMEM, "out of memory") : 0;

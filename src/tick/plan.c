@@ -95,14 +95,7 @@ void plan_launch_deinit(struct plan_launch *l)
 	free(l->task);
 	free(l->assignee);
 	free(l->claim_lock);
-	free(l->tenant);
-	free(l->workspace_kind);
-	free(l->workspace_path);
-	free(l->branch_name);
-	free(l->skills);
-	free(l->model);
-	free(l->provider);
-	free(l->reasoning);
+	task_row_deinit(&l->row);
 	*l = (struct plan_launch){ 0 };
 }
 

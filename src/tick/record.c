@@ -174,8 +174,8 @@ int record_launched(const struct tick *t, const struct tick_launched *l)
 	if (l->workspace_ok && l->workspace)
 		r = db_run(t->db, t->e, sql_record_workspace, "ttt", p->task, l->workspace,
 			   l->branch);
-	if (r == 0 && l->workspace_ok && p->workspace_kind &&
-	    strcmp(p->workspace_kind, "scratch") == 0 &&
+	if (r == 0 && l->workspace_ok && p->row.workspace_kind &&
+	    strcmp(p->row.workspace_kind, "scratch") == 0 &&
 	    t->rq->host->first_scratch(t->rq->host->arg))
 		r = history_event(t, p->task, 0, "tip_scratch_workspace",
 				  json_pack("{s:s}", "message", record_tip));

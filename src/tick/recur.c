@@ -50,27 +50,20 @@ static const char sql_let_go[] =
 	"UPDATE tasks SET idempotency_key = NULL WHERE id = ?1 AND idempotency_key = ?2";
 
 /* what was set for this one alone (a workspace made for it, a branch) is not copied */
+#define RECUR_COLUMN(name) " {tasks." #name "?, " #name "}"
 static const char sql_follow[] =
 	"INSERT INTO tasks (id, title, body, assignee, status, created_at, idempotency_key,"
 	" workspace_kind, workspace_path {tasks.branch_name?, branch_name}"
 	" {tasks.scheduled_at?, scheduled_at} {tasks.priority?, priority}"
-	" {tasks.created_by?, created_by} {tasks.tenant?, tenant}"
-	" {tasks.max_runtime_seconds?, max_runtime_seconds} {tasks.skills?, skills}"
-	" {tasks.max_retries?, max_retries} {tasks.model_override?, model_override}"
-	" {tasks.provider_override?, provider_override}"
-	" {tasks.reasoning_effort?, reasoning_effort} {tasks.goal_mode?, goal_mode}"
-	" {tasks.goal_max_turns?, goal_max_turns}"
-	" {tasks.completion_contract?, completion_contract} {tasks.project_id?, project_id})"
+	" {tasks.created_by?, created_by} {tasks.max_retries?, max_retries}"
+	" {tasks.completion_contract?, completion_contract} {tasks.project_id?, project_id}"
+	TASK_TOLD(RECUR_COLUMN, RECUR_COLUMN, RECUR_COLUMN) ")"
 	" SELECT ?5, title, body, assignee, 'scheduled', ?6, ?7, workspace_kind,"
 	" coalesce(?3, CASE WHEN workspace_kind = 'dir' THEN workspace_path END)"
 	" {tasks.branch_name?, ?1} {tasks.scheduled_at?, ?2} {tasks.priority?, priority}"
-	" {tasks.created_by?, created_by} {tasks.tenant?, tenant}"
-	" {tasks.max_runtime_seconds?, max_runtime_seconds} {tasks.skills?, skills}"
-	" {tasks.max_retries?, max_retries} {tasks.model_override?, model_override}"
-	" {tasks.provider_override?, provider_override}"
-	" {tasks.reasoning_effort?, reasoning_effort} {tasks.goal_mode?, goal_mode}"
-	" {tasks.goal_max_turns?, goal_max_turns}"
+	" {tasks.created_by?, created_by} {tasks.max_retries?, max_retries}"
 	" {tasks.completion_contract?, completion_contract} {tasks.project_id?, project_id}"
+	TASK_TOLD(RECUR_COLUMN, RECUR_COLUMN, RECUR_COLUMN)
 	" FROM tasks WHERE id = ?4"
 	" AND ?7 <> ''";
 

@@ -430,7 +430,7 @@ void help_launch_init(struct help_launch *h)
 			.claim_lock = help_dup("host:1"),
 			.profile = help_dup("jimmy"),
 			.profile_home = help_path("root/profiles/jimmy"),
-			.workspace_kind = help_dup("scratch"),
+			.row.workspace_kind = help_dup("scratch"),
 			.workspaces_root = help_path("root/ws"),
 			.logs_dir = help_path("root/kanban/logs"),
 		},

@@ -84,10 +84,10 @@ void space_set_path(const char *text)
 
 	if (text && text[0] == '@')
 		full = help_path("%s", text + 1);
-	help_set(&space.spec.workspace_path, full ? full : text);
+	help_set(&space.spec.row.workspace_path, full ? full : text);
 }
 
 void space_set_kind(const char *kind)
 {
-	help_set(&space.spec.workspace_kind, kind);
+	help_set(&space.spec.row.workspace_kind, kind);
 }

@@ -50,18 +50,18 @@ START_TEST(claims_a_ready_task)
 	ck_assert_int_eq(l->run, 1);
 	ck_assert_int_eq(l->failures, 1);
 	ck_assert_int_eq(l->max_retries, 5);
-	ck_assert(!l->review && l->goal_mode);
+	ck_assert(!l->review && l->row.goal_mode);
 	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 61); /* its time will be over */
-	ck_assert_str_eq(l->tenant, "ten");
-	ck_assert_str_eq(l->workspace_kind, "dir");
-	ck_assert_str_eq(l->workspace_path, "/w");
-	ck_assert_str_eq(l->branch_name, "b");
-	ck_assert_str_eq(l->skills, "[1]");
-	ck_assert_str_eq(l->model, "m");
-	ck_assert_str_eq(l->provider, "p");
-	ck_assert_str_eq(l->reasoning, "r");
-	ck_assert_int_eq(l->goal_max_turns, 9);
-	ck_assert_int_eq(l->max_runtime_seconds, 60);
+	ck_assert_str_eq(l->row.tenant, "ten");
+	ck_assert_str_eq(l->row.workspace_kind, "dir");
+	ck_assert_str_eq(l->row.workspace_path, "/w");
+	ck_assert_str_eq(l->row.branch_name, "b");
+	ck_assert_str_eq(l->row.skills, "[1]");
+	ck_assert_str_eq(l->row.model_override, "m");
+	ck_assert_str_eq(l->row.provider_override, "p");
+	ck_assert_str_eq(l->row.reasoning_effort, "r");
+	ck_assert_int_eq(l->row.goal_max_turns, 9);
+	ck_assert_int_eq(l->row.max_runtime_seconds, 60);
 	ck_list("running|h:77|1780000900|1780000000|1",
 		"SELECT status, claim_lock, claim_expires, started_at, current_run_id FROM "
 		"tasks");
@@ -79,7 +79,7 @@ START_TEST(keeps_the_first_start)
 
 	ck_assert_int_eq(l->max_retries, -1);
 	ck_assert_int_eq(kit.plan.deadline, KIT_NOW + 901); /* its claim will run out */
-	ck_assert_ptr_null(l->tenant);
+	ck_assert_ptr_null(l->row.tenant);
 	ck_list("5|1780000000", "SELECT t.started_at, r.started_at FROM tasks t, task_runs r");
 }
 END_TEST
@@ -170,10 +170,10 @@ START_TEST(hostile_rows)
 		" hex(zeroblob(5000000)), workspace_kind = '', started_at = 'x'");
 
 	ck_assert_str_eq(l->assignee, "\xFF");
-	ck_assert_int_eq(l->goal_max_turns, 0);
-	ck_assert_int_eq(l->max_runtime_seconds, 0);
+	ck_assert_int_eq(l->row.goal_max_turns, 0);
+	ck_assert_int_eq(l->row.max_runtime_seconds, 0);
 	ck_assert_int_eq(l->failures, 0);
-	ck_assert_uint_eq(strlen(l->skills), 10000000);
+	ck_assert_uint_eq(strlen(l->row.skills), 10000000);
 }
 END_TEST
 
@@ -184,7 +184,7 @@ START_TEST(legacy_board)
 	kit_open();
 	claim("t", false);
 	ck_assert_int_eq(kit.plan.launches[0].failures, 1);
-	ck_assert_ptr_null(kit.plan.launches[0].branch_name);
+	ck_assert_ptr_null(kit.plan.launches[0].row.branch_name);
 	record(&(struct tick_launched){ .launch = &kit.plan.launches[0],
 					.workspace_ok = true,
 					.spawned = true,

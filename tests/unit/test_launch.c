@@ -152,10 +152,10 @@ START_TEST(test_environ_of_task)
 	help_launch_init(&h);
 	help_env(&h, "HERMES_TENANT=inherited");
 	help_env(&h, "HERMES_KANBAN_HOME=/another/root");
-	help_set(&h.spec.tenant, "acme $(x) \"y\"\nz");
-	help_set(&h.spec.branch_name, "feature/x");
-	h.spec.goal_mode = true;
-	h.spec.goal_max_turns = 12;
+	help_set(&h.spec.row.tenant, "acme $(x) \"y\"\nz");
+	help_set(&h.spec.row.branch_name, "feature/x");
+	h.spec.row.goal_mode = true;
+	h.spec.row.goal_max_turns = 12;
 	help_run(&h, &result);
 	expect_var("HERMES_TENANT", "acme $(x) \"y\"\nz");
 	expect_var("HERMES_KANBAN_BRANCH", "feature/x");
@@ -165,9 +165,9 @@ START_TEST(test_environ_of_task)
 	ck_assert_ptr_null(result.branch); /* worktrees only */
 	launch_result_deinit(&result);
 
-	help_set(&h.spec.branch_name, " \t\n");
-	help_set(&h.spec.tenant, "");
-	h.spec.goal_max_turns = 0;
+	help_set(&h.spec.row.branch_name, " \t\n");
+	help_set(&h.spec.row.tenant, "");
+	h.spec.row.goal_max_turns = 0;
 	help_run(&h, &result);
 	expect_var("HERMES_TENANT", "inherited");
 	expect_var("HERMES_KANBAN_BRANCH", " \t\n"); /* as the task has it */
@@ -212,7 +212,7 @@ START_TEST(test_environ_timeout)
 		help_env(&h, "TERMINAL_TIMEOUT=%s", timeout_cases[_i].set);
 		help_env(&h, "TERMINAL_MAX_FOREGROUND_TIMEOUT=%s", timeout_cases[_i].set);
 	}
-	h.spec.max_runtime_seconds = timeout_cases[_i].runtime;
+	h.spec.row.max_runtime_seconds = timeout_cases[_i].runtime;
 	help_run(&h, &result);
 	expect_var("TERMINAL_TIMEOUT", timeout_cases[_i].want);
 	expect_var("TERMINAL_MAX_FOREGROUND_TIMEOUT", timeout_cases[_i].want);
@@ -233,7 +233,7 @@ START_TEST(test_process)
 	int leak;
 
 	help_launch_init(&h);
-	help_set(&h.spec.skills, "[\"a b\",\"$(touch x)\"]");
+	help_set(&h.spec.row.skills, "[\"a b\",\"$(touch x)\"]");
 	/* what a worker must not inherit: a descriptor without close-on-exec, a blocked and an
 	 * ignored signal, a handler is gone with the exec anyhow */
 	leak = open("/dev/null", O_RDONLY); /* no O_CLOEXEC: that is the point */

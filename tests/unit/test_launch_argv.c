@@ -91,12 +91,12 @@ START_TEST(test_argv)
 	const struct launch_spec spec = {
 		.task = (char *)"t_0000abcd",
 		.profile = (char *)"jimmy",
-		.skills = (char *)c->skills,
+		.row.skills = (char *)c->skills,
 		.extra_skill = (char *)c->extra,
-		.model = (char *)c->model,
-		.provider = (char *)c->provider,
-		.reasoning = (char *)c->reasoning,
-		.goal_mode = c->goal,
+		.row.model_override = (char *)c->model,
+		.row.provider_override = (char *)c->provider,
+		.row.reasoning_effort = (char *)c->reasoning,
+		.row.goal_mode = c->goal,
 		.goal_quiet = c->quiet,
 	};
 	const struct launcher launcher = { .hermes = "hermes" };
@@ -123,7 +123,7 @@ START_TEST(test_argv_deep)
 	memset(deep, '[', n);
 	memset(deep + n, ']', n);
 	deep[2 * n] = '\0';
-	spec.skills = deep;
+	spec.row.skills = deep;
 	argv = argv_build(&launcher, &spec);
 	ck_assert_ptr_nonnull(argv);
 	ck_assert_str_eq(argv[5], "chat");

@@ -209,7 +209,7 @@ START_TEST(test_board_gone)
 	expect_failure(&h, LAUNCH_WORKSPACE_FAILED, "workspace: %s is not there any more", db);
 	ck_assert(!fs_is_dir(board));
 	/* a workspace elsewhere is made, a log here is not */
-	help_set(&h.spec.workspace_path, kept);
+	help_set(&h.spec.row.workspace_path, kept);
 	expect_failure(
 		&h, LAUNCH_SPAWN_FAILED,
 		"cannot write the worker log %s/t_0000abcd.log: No such file or directory",
@@ -325,7 +325,7 @@ START_TEST(test_too_long)
 	(void)memcpy(skills, "[\"", 2);
 	(void)memcpy(skills + n - 2, "\"]", 2);
 	skills[n] = '\0';
-	h.spec.skills = skills;
+	h.spec.row.skills = skills;
 	expect_failure(
 		&h, LAUNCH_SPAWN_FAILED,
 		"cannot start %s/bin/hermes: its arguments and environment are too long; "

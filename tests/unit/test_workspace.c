@@ -80,7 +80,7 @@ START_TEST(test_scratch)
 	space_fails("workspace: %s/file/below, or a part of that path, is no folder", help_dir);
 	space_set_path("/proc/nothing/here");
 	space_fails("workspace: cannot make /proc/nothing/here: No such file or directory");
-	space.spec.branch_name = help_dup("x");
+	space.spec.row.branch_name = help_dup("x");
 	space_set_path(NULL);
 	space_is("root/ws/t_0000abcd", NULL); /* no branch: that is for worktrees */
 }

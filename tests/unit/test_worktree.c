@@ -127,32 +127,32 @@ END_TEST
 START_TEST(test_worktree_branch)
 {
 	set_workdir("@repo");
-	help_set(&space.spec.branch_name, "feature/x");
+	help_set(&space.spec.row.branch_name, "feature/x");
 	space_is("repo/.worktrees/t_0000abcd", "feature/x");
 	expect_branch("repo/.worktrees/t_0000abcd", "feature/x");
 	/* a branch that is there already is checked out, not made */
 	git("repo", "branch topic");
 	help_set(&space.spec.task, "t_2");
-	help_set(&space.spec.branch_name, " topic\n");
+	help_set(&space.spec.row.branch_name, " topic\n");
 	space_is("repo/.worktrees/t_2", "topic");
 	expect_branch("repo/.worktrees/t_2", "topic");
 	/* blank is none */
 	help_set(&space.spec.task, "t_3");
-	help_set(&space.spec.branch_name, "  ");
+	help_set(&space.spec.row.branch_name, "  ");
 	space_is("repo/.worktrees/t_3", "wt/t_3");
 	/* in use elsewhere */
 	help_set(&space.spec.task, "t_4");
-	help_set(&space.spec.branch_name, "main");
+	help_set(&space.spec.row.branch_name, "main");
 	space_fails("workspace: git worktree add %s/repo/.worktrees/t_4 on branch main failed: "
 		    "'main' is already *",
 		    help_dir);
-	help_set(&space.spec.branch_name, "a..b");
+	help_set(&space.spec.row.branch_name, "a..b");
 	space_fails("workspace: git worktree add %s/repo/.worktrees/t_4 on branch a..b failed: "
 		    "'a..b' is not a valid branch name",
 		    help_dir);
-	help_set(&space.spec.branch_name, "--force");
+	help_set(&space.spec.row.branch_name, "--force");
 	space_fails("workspace: --force is no branch name; change branch_name of the task");
-	help_set(&space.spec.branch_name, "$(touch x)");
+	help_set(&space.spec.row.branch_name, "$(touch x)");
 	space_fails("workspace: git worktree add %s/repo/.worktrees/t_4 on branch $(touch x) "
 		    "failed: '$(touch x)' is not a valid branch name",
 		    help_dir);
@@ -180,7 +180,7 @@ START_TEST(test_worktree_path)
 		"workspace: workspace_path %s/elsewhere/x is not inside a git checkout that "
 		"can be used: not a git repository (or any*",
 		help_dir);
-	ck_assert_int_eq(fs_mkdir_p(space.spec.workspace_path, 0755), 0);
+	ck_assert_int_eq(fs_mkdir_p(space.spec.row.workspace_path, 0755), 0);
 	space_fails(
 		"workspace: workspace_path %s/elsewhere/x is not inside a git checkout that "
 		"can be used: not a git repository (or any*",
