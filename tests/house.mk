@@ -7,16 +7,17 @@ TEST_JOBS ?= $(shell expr $(JOBS) + 2)
 .PHONY: deps deps-dev
 deps: ## install what the build and its tests need and is not there
 	@sh conf/deps $(PKGS) check
-	@+$(MAKE) --no-print-directory deps-page
+	@+$(MAKE) --no-print-directory deps-npm
 deps-dev: ## and what lint needs
 	@sh conf/deps --dev $(PKGS) check
 
-# axe-core judges whether the page can be used by everybody; nothing of it is in what is built.
-# Its version and hash are in tests/page/package-lock.json. Without it the test of the page skips.
-AXE := build/npm/node_modules/axe-core/axe.min.js
-.PHONY: deps-page
-deps-page: ## what the test of the page wants from npm
-	@tests/page/deps $(AXE)
+# axe-core judges whether the page can be used by everybody, @grafana/schema whether a Grafana takes
+# the dashboard; nothing of them is in what is built. Versions and hashes are in package-lock.json of
+# tests/page and tests/grafana. Without them those tests skip.
+.PHONY: deps-npm
+deps-npm: ## what the tests of the page and of the dashboard want from npm
+	@tests/npm page build/npm/node_modules/axe-core/axe.min.js axe-core
+	@tests/npm grafana build/grafana/node_modules/typescript/lib/typescript.js @grafana/schema
 
 # T='test_fs systemd/service' or T='test_once_*' runs some; MODE=asan runs them under sanitizers.
 .PHONY: check
