@@ -21,11 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 
 #include "util/fs.h"
-
-#define YAML_FILE_MAX (1024 * 1024)
 
 /* One name of dispatch_profiles; what is none is left out. */
 static int yaml_profile(struct yaml_file *f, const struct config_option *option, size_t line,
@@ -115,7 +112,7 @@ static int yaml_profiles(struct yaml_file *f, const struct config_option *option
 	for (;;) {
 		bool plain;
 
-		if (config_yaml_event_next(f, ev) < 0)
+		if (config_yaml_event_next(f) < 0)
 			return f->r;
 		if (ev->type == YAML_SEQUENCE_END_EVENT)
 			return 0;
@@ -123,7 +120,7 @@ static int yaml_profiles(struct yaml_file *f, const struct config_option *option
 			strlen(config_yaml_event_text(ev)) == ev->data.scalar.length;
 		if (yaml_profile(f, option, config_yaml_event_line(ev),
 				 plain ? config_yaml_event_text(ev) : NULL, value, &full) < 0 ||
-		    config_yaml_event_skip(f, ev) < 0)
+		    config_yaml_event_skip(f) < 0)
 			return f->r;
 	}
 }
@@ -173,7 +170,7 @@ static int yaml_value(struct yaml_file *f, const struct config_option *option, y
 	config_value_clear(&value);
 	if (r == -ENOMEM)
 		f->r = r;
-	return f->r < 0 ? f->r : config_yaml_event_skip(f, ev);
+	return f->r < 0 ? f->r : config_yaml_event_skip(f);
 }
 
 /* ---- the file ---- */
@@ -191,12 +188,12 @@ static int yaml_block_key(struct yaml_file *f, yaml_event_t *ev)
 	}
 	if (option && !option->yaml)
 		option = NULL;
-	if (config_yaml_event_skip(f, ev) < 0 || config_yaml_event_next(f, ev) < 0)
+	if (config_yaml_event_skip(f) < 0 || config_yaml_event_next(f) < 0)
 		return f->r;
 	if (merge)
 		return config_yaml_event_broken(f, config_yaml_event_line(ev),
 						"kanban: a merge key (<<) is not followed");
-	return option ? yaml_value(f, option, ev) : config_yaml_event_skip(f, ev);
+	return option ? yaml_value(f, option, ev) : config_yaml_event_skip(f);
 }
 
 /* What `kanban:` holds; @ev is its first event. */
@@ -224,7 +221,7 @@ static int yaml_block(struct yaml_file *f, yaml_event_t *ev)
 	if (ev->type != YAML_MAPPING_START_EVENT)
 		return config_yaml_event_broken(f, line, "kanban: is not a mapping");
 	for (;;) {
-		if (config_yaml_event_next(f, ev) < 0)
+		if (config_yaml_event_next(f) < 0)
 			return f->r;
 		if (ev->type == YAML_MAPPING_END_EVENT)
 			return 0;
@@ -243,34 +240,32 @@ static int yaml_document(struct yaml_file *f, yaml_event_t *ev)
 	for (;;) {
 		bool ours;
 
-		if (config_yaml_event_next(f, ev) < 0)
+		if (config_yaml_event_next(f) < 0)
 			return f->r;
 		if (ev->type == YAML_MAPPING_END_EVENT)
 			return 0;
 		ours = ev->type == YAML_SCALAR_EVENT &&
 		       strcmp(config_yaml_event_text(ev), "kanban") == 0;
-		if (config_yaml_event_skip(f, ev) < 0 || config_yaml_event_next(f, ev) < 0)
+		if (config_yaml_event_skip(f) < 0 || config_yaml_event_next(f) < 0)
 			return f->r;
-		if ((ours ? yaml_block(f, ev) : config_yaml_event_skip(f, ev)) < 0)
+		if ((ours ? yaml_block(f, ev) : config_yaml_event_skip(f)) < 0)
 			return f->r;
 	}
 }
 
 static int yaml_stream(struct yaml_file *f)
 {
-	CLEANUP(yaml_event_delete) yaml_event_t ev = { 0 };
+	yaml_event_t *ev = &f->walk.ev;
 
-	for (int i = 0; i < 2; i++) /* stream, document */
-		if (config_yaml_event_next(f, &ev) < 0)
-			return f->r;
-	if (ev.type == YAML_STREAM_END_EVENT)
-		return 0;
-	if (config_yaml_event_next(f, &ev) < 0 || yaml_document(f, &ev) < 0 ||
-	    config_yaml_event_next(f, &ev) < 0 ||
-	    config_yaml_event_next(f, &ev) < 0) /* end of the document, and what comes then */
+	if (config_yaml_event_root(f) < 0)
 		return f->r;
-	if (ev.type != YAML_STREAM_END_EVENT)
-		return config_yaml_event_broken(f, config_yaml_event_line(&ev),
+	if (ev->type == YAML_STREAM_END_EVENT)
+		return 0;
+	if (yaml_document(f, ev) < 0 || config_yaml_event_next(f) < 0 ||
+	    config_yaml_event_next(f) < 0) /* end of the document, and what comes then */
+		return f->r;
+	if (ev->type != YAML_STREAM_END_EVENT)
+		return config_yaml_event_broken(f, config_yaml_event_line(ev),
 						"a second document begins here");
 	return 0;
 }
@@ -306,20 +301,9 @@ static int yaml_keep(struct config *config, struct yaml_file *f)
 	return 0;
 }
 
-static int yaml_parse(struct yaml_file *f)
-{
-	if (!yaml_parser_initialize(&f->parser))
-		return f->r = -ENOMEM;
-	yaml_parser_set_input_string(&f->parser, (const unsigned char *)f->data, f->len);
-	(void)yaml_stream(f); /* how it went is in f->r */
-	yaml_parser_delete(&f->parser);
-	return f->r;
-}
-
 int config_yaml_load(struct config *config, const char *root)
 {
 	CLEANUP(freep) char *path = fs_path("%s/config.yaml", strcmp(root, "/") ? root : "");
-	CLEANUP(freep) char *data = NULL;
 	struct config_section *s;
 	struct yaml_file f = { .path = path };
 	int r;
@@ -329,18 +313,20 @@ int config_yaml_load(struct config *config, const char *root)
 		return -ENOMEM;
 	f.values = s->values;
 	f.section = s;
-	r = fs_read_file(path, YAML_FILE_MAX, &data, &f.len);
+	r = yamlwalk_open(&f.walk, path);
 	if (r == -ENOMEM)
 		return r;
 	if (r == -ENOENT)
 		return 0; /* a root that was never configured: the defaults are what it wants */
-	if (r == -EFBIG)
-		f.r = error_set(&f.e, -EINVAL, "%s: larger than %d bytes", path, YAML_FILE_MAX);
-	else if (r < 0)
+	if (r == -EFBIG) {
+		f.r = error_set(&f.e, -EINVAL, "%s: larger than %zu bytes", path,
+				YAMLWALK_FILE_MAX);
+	} else if (r < 0) {
 		f.r = error_errno(&f.e, r, "%s: cannot be read", path);
-	f.data = data;
-	if (f.r == 0)
-		(void)yaml_parse(&f);
+	} else {
+		(void)yaml_stream(&f); /* how it went is in f.r */
+		yamlwalk_close(&f.walk);
+	}
 	if (f.r == -ENOMEM)
 		r = f.r;
 	else

@@ -2,30 +2,28 @@
 #pragma once
 
 #include <stddef.h>
-#include <yaml.h>
 
 #include "daemon.h"
+#include "util/yamlwalk.h"
 
 struct yaml_file {
-	yaml_parser_t parser;
+	struct yamlwalk walk;
 	const char *path;               /* borrowed */
-	const char *data;               /* borrowed */
-	size_t len;                     /* of data */
 	struct config_value *values;    /* read so far, one per option */
 	struct config_section *section; /* which they are of */
 	struct config_strv warnings;    /* said so far */
 	unsigned more;                  /* warnings that were only counted */
-	unsigned depth;                 /* of nesting, at the last event */
 	unsigned blocks;                /* `kanban:` keys seen */
 	char *fault;                    /* the first warning about a value; owned */
 	int r; /* 0; -EINVAL: the file is no use, why is in @e; -ENOMEM */
 	struct error e;
 };
 
-/** config_yaml_event_next() - the next event in @ev; config_yaml_event_skip() passes over a
- * value whose first is in @ev. Return: 0; f->r */
-MUST_CHECK int config_yaml_event_next(struct yaml_file *f, yaml_event_t *ev);
-MUST_CHECK int config_yaml_event_skip(struct yaml_file *f, yaml_event_t *ev);
+/** config_yaml_event_root(), …_next(), …_skip() - as those of yamlwalk, and what went wrong is
+ * told. Return: 0; f->r */
+MUST_CHECK int config_yaml_event_root(struct yaml_file *f);
+MUST_CHECK int config_yaml_event_next(struct yaml_file *f);
+MUST_CHECK int config_yaml_event_skip(struct yaml_file *f);
 
 size_t config_yaml_event_line(const yaml_event_t *ev);      /* from 1 */
 const char *config_yaml_event_text(const yaml_event_t *ev); /* of a scalar */

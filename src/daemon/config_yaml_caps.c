@@ -66,7 +66,7 @@ int config_yaml_caps(struct yaml_file *f, const struct config_option *option, ya
 	for (;;) {
 		char *name = NULL;
 
-		if (config_yaml_event_next(f, ev) < 0)
+		if (config_yaml_event_next(f) < 0)
 			return f->r;
 		if (ev->type == YAML_MAPPING_END_EVENT)
 			return 0;
@@ -77,12 +77,12 @@ int config_yaml_caps(struct yaml_file *f, const struct config_option *option, ya
 			name = strdup("?");
 		if (!name)
 			return f->r = -ENOMEM;
-		if (config_yaml_event_skip(f, ev) < 0 || config_yaml_event_next(f, ev) < 0) {
+		if (config_yaml_event_skip(f) < 0 || config_yaml_event_next(f) < 0) {
 			free(name);
 			return f->r;
 		}
 		if (config_yaml_cap(f, option, name, ev, all) < 0 ||
-		    config_yaml_event_skip(f, ev) < 0)
+		    config_yaml_event_skip(f) < 0)
 			return f->r;
 	}
 }

@@ -9,8 +9,7 @@
 
 #include "config_yaml.h"
 
-#define YAML_WARNINGS  16 /* of one file; the rest is counted */
-#define YAML_DEPTH_MAX 100
+#define YAML_WARNINGS 16 /* of one file; the rest is counted */
 
 size_t config_yaml_event_line(const yaml_event_t *ev)
 {
@@ -23,61 +22,33 @@ int config_yaml_event_broken(struct yaml_file *f, size_t line, const char *what)
 	return error_set(&f->e, -EINVAL, "%s:%zu: %s", f->path, line, what);
 }
 
-static int yaml_syntax(struct yaml_file *f)
+static int yaml_unreadable(struct yaml_file *f)
 {
-	const yaml_parser_t *p = &f->parser;
-	size_t line = p->problem_mark.line + 1;
+	size_t line;
+	const char *problem = yamlwalk_problem(&f->walk, &line);
 	char what[200];
 
-	if (p->error == YAML_MEMORY_ERROR) {
+	if (!problem) {
 		f->r = -ENOMEM;
 		return error_set(&f->e, -ENOMEM, "%s: out of memory", f->path);
 	}
-	if (p->error == YAML_READER_ERROR) {
-		/* bad bytes are met while reading ahead: only the offset is known */
-		line = 1;
-		for (size_t i = 0; i < p->problem_offset && i < f->len; i++)
-			line += f->data[i] == '\n';
-	}
-	(void)snprintf(what, sizeof(what), "not YAML: %s",
-		       p->problem ? p->problem : "cannot be parsed");
+	(void)snprintf(what, sizeof(what), "%s%s", f->walk.deep ? "" : "not YAML: ", problem);
 	return config_yaml_event_broken(f, line, what);
 }
 
-/* The next event into @ev, which the caller deletes. */
-int config_yaml_event_next(struct yaml_file *f, yaml_event_t *ev)
+int config_yaml_event_root(struct yaml_file *f)
 {
-	yaml_event_delete(ev);
-	if (!yaml_parser_parse(&f->parser, ev))
-		return yaml_syntax(f);
-	if (ev->type == YAML_MAPPING_START_EVENT || ev->type == YAML_SEQUENCE_START_EVENT)
-		f->depth++;
-	else if (ev->type == YAML_MAPPING_END_EVENT || ev->type == YAML_SEQUENCE_END_EVENT)
-		f->depth--;
-	/* libyaml's work per token grows with the depth */
-	if (f->depth > YAML_DEPTH_MAX)
-		return config_yaml_event_broken(f, config_yaml_event_line(ev),
-						"nested too deeply");
-	return 0;
+	return yamlwalk_root(&f->walk) ? 0 : yaml_unreadable(f);
 }
 
-/* @ev began a value, or is its last event: go on until that value has ended. */
-int config_yaml_event_skip(struct yaml_file *f, yaml_event_t *ev)
+int config_yaml_event_next(struct yaml_file *f)
 {
-	size_t depth = 0;
+	return yamlwalk_next(&f->walk) ? 0 : yaml_unreadable(f);
+}
 
-	for (;;) {
-		if (ev->type == YAML_MAPPING_START_EVENT ||
-		    ev->type == YAML_SEQUENCE_START_EVENT)
-			depth++;
-		else if (depth > 0 && (ev->type == YAML_MAPPING_END_EVENT ||
-				       ev->type == YAML_SEQUENCE_END_EVENT))
-			depth--;
-		if (depth == 0)
-			return 0;
-		if (config_yaml_event_next(f, ev) < 0)
-			return f->r;
-	}
+int config_yaml_event_skip(struct yaml_file *f)
+{
+	return yamlwalk_skip(&f->walk) ? 0 : yaml_unreadable(f);
 }
 
 int config_yaml_event_warn(struct yaml_file *f, size_t line, const char *fmt, ...)

@@ -1,7 +1,6 @@
 /*
  * A walk over the events of a YAML file, which remembers where things stand, so that one line
- * can be changed by sed and everything else in the file stays as its owner wrote it. libyaml
- * reads it; nothing is built from it, aliases are not followed, tags are not obeyed.
+ * can be changed by sed and everything else in the file stays as its owner wrote it.
  *
  * Hermes takes the value as Python takes a YAML 1.1 value: a text in quotes is a text, and any
  * text but "" is true.
@@ -11,71 +10,20 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 
 #include "util/fs.h"
 #include "util/quote.h"
-
-#define GATEWAY_FILE_MAX ((size_t)1 << 20)
-#define GATEWAY_DEPTH_MAX                                                                      \
-	100 /* as the daemon's own reader; libyaml is quadratic in the depth */
+#include "util/yamlwalk.h"
 
 struct walk {
-	yaml_parser_t parser;
-	yaml_event_t ev;
+	struct yamlwalk y;
 	struct gateway_yaml *out;
-	unsigned depth; /* of nodes that have begun and not ended */
-	bool deep;      /* more than is read */
-	bool failed;
 };
-
-static unsigned walk_begins(const struct walk *w)
-{
-	return w->ev.type == YAML_MAPPING_START_EVENT ||
-	       w->ev.type == YAML_SEQUENCE_START_EVENT;
-}
-
-static unsigned walk_ends(const struct walk *w)
-{
-	return w->ev.type == YAML_MAPPING_END_EVENT || w->ev.type == YAML_SEQUENCE_END_EVENT;
-}
-
-static bool walk_next(struct walk *w)
-{
-	yaml_event_delete(&w->ev);
-	memset(&w->ev, 0, sizeof(w->ev));
-	if (!w->failed && !yaml_parser_parse(&w->parser, &w->ev))
-		w->failed = true;
-	if (!w->failed)
-		w->depth += walk_begins(w) - walk_ends(w);
-	if (w->depth > GATEWAY_DEPTH_MAX)
-		w->deep = w->failed = true;
-	return !w->failed;
-}
-
-/* The event is the first of a node: go to its last. */
-static bool walk_skip(struct walk *w)
-{
-	int depth = 0;
-
-	for (;;) {
-		depth += (int)walk_begins(w) - (int)walk_ends(w);
-		if (depth <= 0)
-			return true;
-		if (!walk_next(w))
-			return false;
-	}
-}
-
-static const char *walk_text(const struct walk *w)
-{
-	return w->ev.type == YAML_SCALAR_EVENT ? (const char *)w->ev.data.scalar.value : NULL;
-}
 
 static bool walk_plain(const struct walk *w)
 {
-	return w->ev.type == YAML_SCALAR_EVENT &&
-	       w->ev.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !w->ev.data.scalar.tag;
+	return w->y.ev.type == YAML_SCALAR_EVENT &&
+	       w->y.ev.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && !w->y.ev.data.scalar.tag;
 }
 
 static enum gateway_word walk_value(const struct walk *w)
@@ -83,7 +31,7 @@ static enum gateway_word walk_value(const struct walk *w)
 	static const char *const off[] = {
 		"false", "no", "off", "~", "null", "0", "0x0", "0.0"
 	};
-	const char *text = walk_text(w);
+	const char *text = yamlwalk_text(&w->y);
 
 	if (!text)
 		return GATEWAY_ON; /* a list, a mapping, an alias: not nothing */
@@ -102,38 +50,37 @@ static bool walk_block(struct walk *w)
 {
 	struct gateway_yaml *y = w->out;
 
-	y->flow = w->ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
+	y->flow = w->y.ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
 	if (y->flow)
-		y->block = w->ev.start_mark.line + 1;
+		y->block = w->y.ev.start_mark.line + 1;
 	y->empty = true;
-	while (walk_next(w) && w->ev.type != YAML_MAPPING_END_EVENT) {
-		size_t line = w->ev.start_mark.line + 1;
-		const char *key = walk_text(w);
-		bool ours = key && strcmp(key, "dispatch_in_gateway") == 0;
+	while (yamlwalk_next(&w->y) && w->y.ev.type != YAML_MAPPING_END_EVENT) {
+		size_t line = w->y.ev.start_mark.line + 1;
+		bool ours = yamlwalk_is(&w->y, "dispatch_in_gateway");
 		bool plain = walk_plain(w);
 
 		if (y->empty) {
 			y->first = line;
-			y->indent = w->ev.start_mark.column;
+			y->indent = w->y.ev.start_mark.column;
 			y->empty = false;
 		}
-		if (!walk_skip(w) || !walk_next(w))
+		if (!yamlwalk_skip(&w->y) || !yamlwalk_next(&w->y))
 			return false;
 		if (ours) {
 			/* of two, the last one holds: that is the one to change */
 			y->word = walk_value(w);
-			y->line = plain && w->ev.type == YAML_SCALAR_EVENT &&
-						  w->ev.start_mark.line + 1 == line &&
-						  w->ev.end_mark.line + 1 == line
+			y->line = plain && w->y.ev.type == YAML_SCALAR_EVENT &&
+						  w->y.ev.start_mark.line + 1 == line &&
+						  w->y.ev.end_mark.line + 1 == line
 					  ? line
 					  : 0;
 			y->awkward = y->line == 0;
 			y->quoted = !walk_plain(w);
 		}
-		if (!walk_skip(w))
+		if (!yamlwalk_skip(&w->y))
 			return false;
 	}
-	return !w->failed;
+	return !w->y.failed;
 }
 
 /* Everything below the top level; the event is the start of the mapping. */
@@ -141,14 +88,13 @@ static bool walk_top(struct walk *w)
 {
 	struct gateway_yaml *y = w->out;
 
-	if (w->ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE)
+	if (w->y.ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE)
 		y->awkward = true;
-	while (walk_next(w) && w->ev.type != YAML_MAPPING_END_EVENT) {
-		const char *key = walk_text(w);
-		bool ours = key && strcmp(key, "kanban") == 0;
-		size_t line = w->ev.start_mark.line + 1;
+	while (yamlwalk_next(&w->y) && w->y.ev.type != YAML_MAPPING_END_EVENT) {
+		bool ours = yamlwalk_is(&w->y, "kanban");
+		size_t line = w->y.ev.start_mark.line + 1;
 
-		if (!walk_skip(w) || !walk_next(w))
+		if (!yamlwalk_skip(&w->y) || !yamlwalk_next(&w->y))
 			return false;
 		if (ours) { /* the last block is the block */
 			y->word = GATEWAY_UNSET;
@@ -156,89 +102,74 @@ static bool walk_top(struct walk *w)
 			y->block = line;
 			y->flow = false;
 			y->empty = true;
-			if (w->ev.type == YAML_MAPPING_START_EVENT) {
+			if (w->y.ev.type == YAML_MAPPING_START_EVENT) {
 				if (!walk_block(w))
 					return false;
 				continue;
 			}
-			if (w->ev.type != YAML_SCALAR_EVENT)
+			if (w->y.ev.type != YAML_SCALAR_EVENT)
 				y->awkward = true;
 		}
-		if (!walk_skip(w))
+		if (!yamlwalk_skip(&w->y))
 			return false;
 	}
-	return !w->failed;
+	return !w->y.failed;
 }
 
 static bool walk_file(struct walk *w)
 {
-	/* the stream, the document, its node */
-	for (int i = 0; i < 2; i++)
-		if (!walk_next(w))
-			return false;
-	if (w->ev.type == YAML_STREAM_END_EVENT)
+	if (!yamlwalk_root(&w->y))
+		return false;
+	if (w->y.ev.type == YAML_STREAM_END_EVENT)
 		return true;
-	if (!walk_next(w))
+	if (w->y.ev.type == YAML_SCALAR_EVENT && *yamlwalk_text(&w->y))
 		return false;
-	if (w->ev.type == YAML_SCALAR_EVENT && *walk_text(w))
+	if (w->y.ev.type != YAML_SCALAR_EVENT && w->y.ev.type != YAML_MAPPING_START_EVENT)
 		return false;
-	if (w->ev.type != YAML_SCALAR_EVENT && w->ev.type != YAML_MAPPING_START_EVENT)
+	if (w->y.ev.type == YAML_MAPPING_START_EVENT && !walk_top(w))
 		return false;
-	if (w->ev.type == YAML_MAPPING_START_EVENT && !walk_top(w))
+	if (!yamlwalk_next(&w->y))
 		return false;
-	if (!walk_next(w))
-		return false;
-	if (!w->ev.data.document_end.implicit)
+	if (!w->y.ev.data.document_end.implicit)
 		w->out->awkward = true; /* `...`: nothing may be put behind it */
-	return walk_next(w) && w->ev.type == YAML_STREAM_END_EVENT;
+	return yamlwalk_next(&w->y) && w->y.ev.type == YAML_STREAM_END_EVENT;
 }
 
-static int gateway_yaml_parse(struct gateway_yaml *yaml, const char *text, size_t len)
+static int gateway_yaml_broken(struct gateway_yaml *yaml, char *why)
 {
-	struct walk w = { .out = yaml };
+	yaml->word = GATEWAY_BROKEN;
+	yaml->awkward = true;
+	yaml->why = why;
+	return why ? 0 : -ENOMEM;
+}
 
-	if (!yaml_parser_initialize(&w.parser))
-		return -ENOMEM;
-	yaml_parser_set_input_string(&w.parser, (const unsigned char *)text, len);
-	if (!walk_file(&w)) {
-		bool memory = w.parser.error == YAML_MEMORY_ERROR;
+/* Why nothing was made of it; malloc'd, NULL: out of memory. */
+static char *walk_why(const struct walk *w)
+{
+	const char *problem;
+	size_t line;
 
-		yaml->why =
-			w.deep ? fs_path("it is nested more than %d deep", GATEWAY_DEPTH_MAX)
-			: w.parser.problem
-				? fs_path("line %zu: %s", w.parser.problem_mark.line + 1,
-					  w.parser.problem)
-				: strdup("it is not a mapping of keys");
-		yaml->word = GATEWAY_BROKEN;
-		yaml->awkward = true;
-		if (memory || !yaml->why) {
-			yaml_event_delete(&w.ev);
-			yaml_parser_delete(&w.parser);
-			return -ENOMEM;
-		}
-	}
-	yaml_event_delete(&w.ev);
-	yaml_parser_delete(&w.parser);
-	return 0;
+	if (!w->y.failed)
+		return strdup("it is not a mapping of keys");
+	problem = yamlwalk_problem(&w->y, &line);
+	return problem ? fs_path("line %zu: %s", line, problem) : NULL;
 }
 
 int gateway_yaml_read(const char *home, struct gateway_yaml *out)
 {
-	CLEANUP(freep) char *text = NULL;
-	size_t len = 0;
+	struct walk w = { .out = out };
 	int r;
 
 	*out = (struct gateway_yaml){ .path = fs_path("%s/config.yaml", home) };
-	r = out->path ? fs_read_file(out->path, GATEWAY_FILE_MAX, &text, &len) : -ENOMEM;
+	r = out->path ? yamlwalk_open(&w.y, out->path) : -ENOMEM;
 	if (r == -ENOENT || r == -ENOTDIR)
 		return 0;
 	if (r == 0) {
-		r = gateway_yaml_parse(out, text, len);
+		if (!walk_file(&w))
+			r = gateway_yaml_broken(out, walk_why(&w));
+		yamlwalk_close(&w.y);
 	} else if (r != -ENOMEM) {
-		out->word = GATEWAY_BROKEN;
-		out->awkward = true;
-		out->why = strdup(strerror(-r));
-		r = out->why ? 0 : -ENOMEM;
+		r = gateway_yaml_broken(out, strdup(strerror(-r)));
 	}
 	if (r < 0)
 		gateway_yaml_deinit(out);

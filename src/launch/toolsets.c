@@ -14,15 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 
 #include "launch.h"
 #include "util/fs.h"
+#include "util/yamlwalk.h"
 
-#define TOOLSETS_FILE_MAX  ((size_t)1 << 20)
-#define TOOLSETS_DEPTH_MAX 100 /* libyaml is quadratic in the depth */
-#define TOOLSETS_MAX       256 /* names */
-#define TOOLSETS_NAME_MAX  100
+#define TOOLSETS_MAX      256 /* names */
+#define TOOLSETS_NAME_MAX 100
 
 static bool toolsets_word(const char *text, const char *const *words)
 {
@@ -33,30 +31,6 @@ static bool toolsets_word(const char *text, const char *const *words)
 
 /* ---- the document --------------------------------------------------------------------------
  */
-
-/* Not so deep that reading it takes long. */
-static bool toolsets_shallow(const char *data, size_t len)
-{
-	yaml_event_type_t type = YAML_NO_EVENT;
-	unsigned depth = 0;
-	yaml_parser_t parser;
-	yaml_event_t ev;
-
-	if (!yaml_parser_initialize(&parser))
-		return false;
-	yaml_parser_set_input_string(&parser, (const unsigned char *)data, len);
-	while (type != YAML_STREAM_END_EVENT && depth <= TOOLSETS_DEPTH_MAX &&
-	       yaml_parser_parse(&parser, &ev)) {
-		type = ev.type;
-		if (type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT)
-			depth++;
-		if (type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT)
-			depth--;
-		yaml_event_delete(&ev);
-	}
-	yaml_parser_delete(&parser);
-	return type == YAML_STREAM_END_EVENT;
-}
 
 /* NULL: it is no text, or more than a C string holds. */
 static const char *toolsets_text(const yaml_node_t *node)
@@ -276,24 +250,20 @@ static bool toolsets_plugins(const char *home)
 char *toolsets_of(const char *home)
 {
 	CLEANUP(freep) char *path = fs_path("%s/config.yaml", home);
-	CLEANUP(freep) char *data = NULL;
+	static const char key[] = "platform_toolsets";
 	struct toolsets t = { 0 };
+	struct yamlwalk walk;
 	yaml_document_t doc;
-	yaml_parser_t parser;
 	char *text = NULL;
-	size_t len = 0;
 
-	if (!path || fs_read_file(path, TOOLSETS_FILE_MAX, &data, &len) < 0 ||
-	    !memmem(data, len, "platform_toolsets", strlen("platform_toolsets")) ||
-	    !toolsets_shallow(data, len) || toolsets_plugins(home) ||
-	    !yaml_parser_initialize(&parser))
+	if (!path || yamlwalk_open(&walk, path) < 0)
 		return NULL;
-	yaml_parser_set_input_string(&parser, (const unsigned char *)data, len);
-	if (yaml_parser_load(&parser, &doc)) {
+	if (memmem(walk.data, walk.len, key, strlen(key)) && !toolsets_plugins(home) &&
+	    yamlwalk_document(&walk, &doc)) {
 		toolsets_document(&doc, &t);
 		text = toolsets_join(&t);
 		yaml_document_delete(&doc);
 	}
-	yaml_parser_delete(&parser);
+	yamlwalk_close(&walk);
 	return text;
 }

@@ -3,21 +3,18 @@
  * HERMES_KANBAN_NOTIFY_IN_GATEWAY in the profile's .env, else `kanban.notify_in_gateway` in its
  * config.yaml. Read whenever a gateway's lock is looked at, which is seldom: both may change
  * while it runs, and what it does follows at its next start.
- *
- * libyaml reads events only, to a depth and a size; aliases are not followed, tags not obeyed.
  */
 #include "notify/gateway_config.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 
 #include "util/fs.h"
 #include "util/text.h"
+#include "util/yamlwalk.h"
 
-#define MUTE_FILE_MAX  ((size_t)1 << 20)
-#define MUTE_DEPTH_MAX 100 /* libyaml is quadratic in the depth */
+#define MUTE_FILE_MAX ((size_t)1 << 20)
 
 static bool mute_word(const char *s, size_t len)
 {
@@ -91,90 +88,55 @@ static int mute_env(const char *home)
 /* ---- config.yaml ---------------------------------------------------------------------------
  */
 
-/* Where in the file: the keys that lead here, for the first two levels of mappings. */
-struct mute_walk {
-	unsigned depth;    /* of nodes that have begun */
-	bool is_key;       /* the next scalar of the mapping at this depth is a key */
-	bool map_at[2];    /* is the node at that depth a mapping */
-	bool kanban, mine; /* the last key of the first level, of the second below it */
-	int says;
-};
-
-static void mute_begin(struct mute_walk *w, bool map)
+/* Below `kanban:`; the event is the start of the mapping, at the end its end. */
+static bool mute_block(struct yamlwalk *w, int *says)
 {
-	if (w->depth < 2)
-		w->map_at[w->depth] = map;
-	w->depth++;
-	w->is_key = map;
-}
+	while (yamlwalk_next(w) && w->ev.type != YAML_MAPPING_END_EVENT) {
+		bool mine = yamlwalk_is(w, "notify_in_gateway");
+		const char *text;
 
-static void mute_end(struct mute_walk *w)
-{
-	w->depth--;
-	w->is_key = true; /* used only where the one around it is a mapping */
-}
-
-static void mute_scalar(struct mute_walk *w, const yaml_event_t *ev)
-{
-	const char *text = (const char *)ev->data.scalar.value;
-	bool in_map = w->depth >= 1 && w->depth <= 2 && w->map_at[w->depth - 1];
-
-	if (!in_map)
-		return;
-	if (w->is_key && w->depth == 1)
-		w->kanban = strcmp(text, "kanban") == 0;
-	else if (w->is_key)
-		w->mine = w->kanban && w->map_at[0] && strcmp(text, "notify_in_gateway") == 0;
-	else if (w->depth == 2 && w->mine)
-		w->says = mute_word(text, strlen(text));
-	w->is_key = !w->is_key;
-}
-
-/* Return: go on. */
-static bool mute_event(struct mute_walk *w, const yaml_event_t *ev)
-{
-	switch (ev->type) {
-	case YAML_MAPPING_START_EVENT:
-	case YAML_SEQUENCE_START_EVENT:
-		mute_begin(w, ev->type == YAML_MAPPING_START_EVENT);
-		return w->depth <= MUTE_DEPTH_MAX;
-	case YAML_MAPPING_END_EVENT:
-	case YAML_SEQUENCE_END_EVENT:
-		mute_end(w);
-		return true;
-	case YAML_SCALAR_EVENT:
-		mute_scalar(w, ev);
-		return true;
-	case YAML_ALIAS_EVENT:
-		w->is_key = !w->is_key;
-		return true;
-	default:
-		return ev->type != YAML_STREAM_END_EVENT && ev->type != YAML_DOCUMENT_END_EVENT;
+		if (!yamlwalk_skip(w) || !yamlwalk_next(w))
+			return false;
+		text = yamlwalk_text(w);
+		if (mine && text)
+			*says = mute_word(text, strlen(text));
+		if (!yamlwalk_skip(w))
+			return false;
 	}
+	return !w->failed;
+}
+
+static bool mute_document(struct yamlwalk *w, int *says)
+{
+	if (!yamlwalk_root(w) || w->ev.type != YAML_MAPPING_START_EVENT)
+		return false;
+	while (yamlwalk_next(w) && w->ev.type != YAML_MAPPING_END_EVENT) {
+		bool kanban = yamlwalk_is(w, "kanban");
+
+		if (!yamlwalk_skip(w) || !yamlwalk_next(w))
+			return false;
+		if (kanban && w->ev.type == YAML_MAPPING_START_EVENT) {
+			if (!mute_block(w, says))
+				return false;
+		} else if (!yamlwalk_skip(w)) {
+			return false;
+		}
+	}
+	return !w->failed;
 }
 
 static int mute_yaml(const char *home)
 {
 	CLEANUP(freep) char *path = fs_path("%s/config.yaml", home);
-	CLEANUP(freep) char *data = NULL;
-	struct mute_walk w = { .says = -1 };
-	yaml_parser_t parser;
-	yaml_event_t ev;
-	size_t len = 0;
-	bool more = true;
+	struct yamlwalk w;
+	int says = -1;
 
-	if (!path || fs_read_file(path, MUTE_FILE_MAX, &data, &len) < 0 ||
-	    !yaml_parser_initialize(&parser))
+	if (!path || yamlwalk_open(&w, path) < 0)
 		return -1;
-	yaml_parser_set_input_string(&parser, (const unsigned char *)data, len);
-	while (more && yaml_parser_parse(&parser, &ev)) {
-		more = mute_event(&w, &ev);
-		yaml_event_delete(&ev);
-	}
-	if (more) /* damaged: Hermes reads nothing of it */
-		w.says = -1;
-	yaml_parser_delete(&parser);
-	return w.says;
+	if (!mute_document(&w, &says)) /* damaged: Hermes reads nothing of it */
+		says = -1;
+	yamlwalk_close(&w);
+	return says;
 }
 
 bool gateway_config_mute(const char *home)
