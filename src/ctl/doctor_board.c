@@ -82,7 +82,7 @@ static void board_busy(struct doctor *d, const char *slug, const json_t *board)
 	else
 		doctor_say(d, DOCTOR_BOARD_BUSY, slug,
 			   quote_command("kanbanctl --root %q check %q", d->root, slug),
-			   "busy: %s; who has it locked is not seen from here",
+			   "troubled: %s; if somebody has it locked, who is not seen from here",
 			   json_text(board, "error"));
 }
 

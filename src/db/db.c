@@ -169,8 +169,9 @@ static int db_sidecars(const struct db_options *opt, struct error *e)
 					 "is read-only for this user");
 	for (size_t i = 0; i < 2; i++)
 		if (lstat(sidecars[i], &side) == 0 && S_ISREG(side.st_mode) &&
-		    side.st_uid == geteuid() && !(side.st_mode & S_IWUSR))
-			(void)chmod(sidecars[i], st.st_mode & 0666); /* the open tells */
+		    side.st_uid == geteuid() && !(side.st_mode & S_IWUSR) &&
+		    fchmodat(AT_FDCWD, sidecars[i], st.st_mode & 0666, AT_SYMLINK_NOFOLLOW) < 0)
+			continue; /* the open tells */
 	return 0;
 }
 

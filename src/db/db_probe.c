@@ -106,6 +106,12 @@ static int probe_sidecar(const char *db_path, enum db_part part, struct error *e
 		return error_set(e, DB_CORRUPT,
 				 "%s is %s, which SQLite must not open; move it away", path,
 				 probe_kind(st.st_mode));
+	/* SQLite writes, cuts and removes it by this name; under the other it is another's */
+	if (st.st_nlink > 1)
+		return error_set(e, -EMLINK,
+				 "%s has another name too (a hard link), whose file SQLite "
+				 "would write to; remove one of them",
+				 path);
 	return part == DB_JOURNAL && st.st_size > 0 ? probe_journal(path, db_path, e) : 0;
 }
 

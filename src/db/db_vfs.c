@@ -3,9 +3,9 @@
  *
  * - No file but the database's own is touched. A super-journal is never opened, so a -journal
  *   that names one (any file that its writer likes) is not played back and nothing is unlinked
- *   for it; nothing but a -journal or -wal is ever removed; a sidecar that is no regular file
- * is not opened. db_probe.c says so beforehand and in words; this holds also for what appears
- * in between.
+ *   for it; nothing but a -journal or -wal is ever removed; a sidecar that is no regular file,
+ *   or has a second name, is not opened. db_probe.c says so beforehand and in words; this holds
+ *   also for what appears in between.
  * - Every file that is open here is in the registry (db_registry.h), and so is its -shm.
  * - Reads end when the connection's budget is spent: integrity_check reads a whole tree in one
  *   instruction, and would not be stopped between two.
@@ -191,12 +191,12 @@ static int vfs_device(sqlite3_file *file)
 /* ---- the -shm ------------------------------------------------------------------------------
  */
 
-static bool vfs_is_regular(const char *path, bool *there)
+static bool vfs_is_its_own(const char *path, bool *there)
 {
 	struct stat st;
 
 	*there = lstat(path, &st) == 0;
-	return *there ? S_ISREG(st.st_mode) : errno == ENOENT;
+	return *there ? S_ISREG(st.st_mode) && st.st_nlink == 1 : errno == ENOENT;
 }
 
 /* Before it is opened: what it is. After: which file it is, for the registry. */
@@ -210,7 +210,7 @@ static int vfs_shm_open(struct vfs_file *f, int region, int size, int extend,
 
 	if (!path)
 		return SQLITE_NOMEM;
-	if (!vfs_is_regular(path, &there))
+	if (!vfs_is_its_own(path, &there))
 		return SQLITE_CANTOPEN;
 	db_registry_enter();
 	rc = f->real->pMethods->xShmMap(f->real, region, size, extend, out);
@@ -322,7 +322,7 @@ static int vfs_open_other(sqlite3_vfs *real, struct vfs_file *f, const char *nam
 	if (name && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL))) {
 		sqlite3_file *main = sqlite3_database_file_object(name);
 
-		if (!vfs_is_regular(name, &there))
+		if (!vfs_is_its_own(name, &there))
 			return SQLITE_CANTOPEN;
 		f->main = vfs_file(main);
 	}

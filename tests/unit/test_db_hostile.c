@@ -194,6 +194,56 @@ START_TEST(sidecars_that_are_no_files)
 }
 END_TEST
 
+/* What SQLite would write to, cut or remove is somebody's file as well, by its other name. */
+START_TEST(sidecars_that_are_hard_links)
+{
+	static const char *const suffixes[] = { "-wal", "-journal", "-shm" };
+	static const char keep[] = "a file of its own, which nobody may write to";
+	const char *victim = kit_printf("%s/victim", kit.dir);
+	struct error e = ERROR_NULL;
+	char got[sizeof(keep)];
+	struct sqlite3 *db;
+
+	for (int wal = 0; wal < 2; wal++) {
+		kit_board(wal ? KIT_WAL : 0);
+		for (size_t i = 0; i < 3; i++) {
+			char *path = kit_printf("%s%s", kit.path, suffixes[i]);
+			int fd;
+
+			put(victim, keep, sizeof(keep));
+			ck_assert_int_eq(link(victim, path), 0);
+			ck_assert_int_eq(try_open(0), -EMLINK);
+			ck_assert_ptr_nonnull(strstr(kit.e.text, suffixes[i]));
+			ck_assert_int_ne(db_open_plain(&db, kit.path, DB_OPEN_WRITE),
+					 SQLITE_OK);
+			db_open_close(&db);
+			ck_assert_int_eq(unlink(path), 0);
+			/* one that appears after the look */
+			ck_assert_int_eq(db_open_plain(&db, kit.path, DB_OPEN_WRITE),
+					 SQLITE_OK);
+			ck_assert_int_eq(link(victim, path), 0);
+			(void)sqlite3_exec(db, "UPDATE tasks SET title = 'x'", NULL, NULL,
+					   NULL);
+			db_open_close(&db);
+			fd = open(victim, O_RDONLY | O_CLOEXEC);
+			ck_assert_int_eq(read(fd, got, sizeof(got)), sizeof(got));
+			ck_assert_mem_eq(got, keep, sizeof(keep));
+			ck_assert_int_eq(close(fd), 0);
+			(void)unlink(
+				path); /* a -journal may be gone: its name is the board's */
+		}
+		ck_assert_msg(try_open(0) == 0, "%s", kit.e.text);
+		/* its own have one name each, */
+		db_leave_wal(kit.db, true);
+		ck_assert_int_eq(db_run(kit.db, &e, "UPDATE tasks SET title = 'y'", ""), 0);
+		kit.db = db_free(kit.db);
+		ck_assert_int_eq(unlink(kit.path), 0);
+		(void)unlink(kit_printf("%s-wal", kit.path)); /* only in WAL mode */
+		(void)unlink(kit_printf("%s-shm", kit.path)); /* … */
+	}
+}
+END_TEST
+
 START_TEST(the_file_itself)
 {
 	char *real = kit_printf("%s/real.db", kit.dir);
@@ -544,7 +594,7 @@ END_TEST
 
 KIT_SUITE("db_hostile", a_tls_record_in_the_header, a_tls_record_in_the_header_beside_a_wal,
 	  a_super_journal_is_damage, a_journal_without_one_is_played_back,
-	  sidecars_that_are_no_files, the_file_itself, header_bytes, header_of_a_wal_board,
-	  what_is_no_table, views_of_views, triggers_do_not_run, functions_without_end,
-	  a_statement_has_its_time, a_huge_value_is_not_read, no_lock_is_dropped,
-	  a_shm_that_is_cut, another_sigbus)
+	  sidecars_that_are_no_files, sidecars_that_are_hard_links, the_file_itself,
+	  header_bytes, header_of_a_wal_board, what_is_no_table, views_of_views,
+	  triggers_do_not_run, functions_without_end, a_statement_has_its_time,
+	  a_huge_value_is_not_read, no_lock_is_dropped, a_shm_that_is_cut, another_sigbus)
