@@ -49,6 +49,7 @@ struct board {
 	uint64_t init_wait_ms; /* clock_mono_ms() until which its init.lock is waited for; 0 */
 	bool slow;             /* the last visit took long */
 	bool waits;            /* the last visit ended with BOARD_LOCKED */
+	int own_fd;            /* holds its .dispatcher.lock; < 0: not, or there can be none */
 	int64_t checkpointed_at; /* Unix seconds of the last checkpoint */
 };
 

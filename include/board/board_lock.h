@@ -1,4 +1,4 @@
-/* The locks beside a board's file. Pool threads take them. */
+/* The locks of a board. Pool threads take them. */
 #pragma once
 
 #include <stdint.h>
@@ -13,6 +13,14 @@
  */
 MUST_CHECK int board_lock_take(const struct board *b, const char *suffix, uint64_t until,
 			       struct error *e);
+
+/**
+ * board_lock_own() - have the `.dispatcher.lock` of the board's folder before a tick
+ * It stays ours until board_deinit(). The sweep that trusts nothing looks whether it is still
+ * the one that the path names. Where there can be none it is gone on without, as Hermes does.
+ * Return: 0; -EWOULDBLOCK another process dispatches this board; -ENOMEM.
+ */
+MUST_CHECK int board_lock_own(struct board *b, struct board_job *bj);
 
 /**
  * board_lock_init() - take `<db>.init.lock`

@@ -48,7 +48,7 @@
 
 void board_init(struct board *board, struct board_place *place)
 {
-	*board = (struct board){ .place = *place, .state = BOARD_NEW };
+	*board = (struct board){ .place = *place, .state = BOARD_NEW, .own_fd = -1 };
 	*place = (struct board_place){ 0 };
 }
 
@@ -56,6 +56,7 @@ void board_deinit(struct board *board)
 {
 	board->db = db_free(board->db);
 	db_registry_disclaim(board);
+	fs_closep(&board->own_fd);
 	board_place_deinit(&board->place);
 }
 
@@ -485,7 +486,9 @@ static void board_run(struct board_job *bj)
 		bj->outcome = BOARD_UNCHANGED;
 		return;
 	}
-	lock = board_lock_take(b, ".dispatch.lock", 0, &bj->error);
+	lock = board_lock_own(b, bj);
+	if (lock == 0)
+		lock = board_lock_take(b, ".dispatch.lock", 0, &bj->error);
 	if (lock == -EWOULDBLOCK) {
 		bj->outcome = BOARD_LOCKED;
 		if (bj->close && !bj->rq.steps) /* without a checkpoint, then */

@@ -177,7 +177,11 @@ static void once_print_board(const struct dispatch *d)
 	(void)fputs("\n", stdout);
 	if (p->repaired)
 		(void)printf("  repaired: %s\n", p->repaired);
-	if (d->once.locked)
+	if (d->once.locked && d->board.own_fd < 0)
+		(void)printf("  skipped: another process dispatches it: it holds "
+			     "boards/%s/.dispatcher.lock\n",
+			     d->board.place.slug);
+	else if (d->once.locked)
 		(void)printf("  skipped: another process's tick holds its .dispatch.lock\n");
 	if (p->reclaimed)
 		(void)printf("  reclaimed: %" PRId64 "\n", p->reclaimed);

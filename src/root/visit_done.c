@@ -163,9 +163,7 @@ static void visit_locked(struct dispatch *d, const struct board_job *bj)
 		d->visit.locked_ms = uv_now(d->root->env->loop);
 	if (d->root->env->once && d->visit.locked >= ONCE_LOCKED) {
 		d->once.over = true;
-		(void)snprintf(d->board.reason, sizeof(d->board.reason),
-			       "another process holds %s.dispatch.lock",
-			       d->board.place.db_path);
+		(void)snprintf(d->board.reason, sizeof(d->board.reason), "%s", bj->error.text);
 		return;
 	}
 	visit_locked_long(d, bj);

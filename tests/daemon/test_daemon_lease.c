@@ -4,10 +4,12 @@
  *
  * KANBAND_TORTURE=1 makes it 200 kills in a row instead of 40. test-timeout: 600
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "kit/rig.h"
@@ -283,6 +285,49 @@ START_TEST(test_a_gateway_holds_the_lock)
 }
 END_TEST
 
+#define OWN "root/kanban/boards/%s/.dispatcher.lock"
+
+/* Is it held by somebody? */
+static bool is_owned(const char *slug)
+{
+	const int fd = open(rig_path(rig_printf(OWN, slug)), O_RDWR | O_CLOEXEC);
+	const bool is = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return is;
+}
+
+/* An announced release asks for a lock of each board, and none of the root: the daemon holds
+ * those of all boards that it dispatches, and leaves the board of another to it. */
+START_TEST(test_a_dispatcher_of_one_board)
+{
+	struct rig_daemon *d;
+	int fd;
+
+	rig_env("HERMES_KANBAN_BUSY_TIMEOUT_MS", "500");
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	rig_board("garden", 0);
+	rig_add(B, .id = "t_00000001");
+	rig_add("garden", .id = "t_00000002");
+	fd = rig_flock(rig_printf(OWN, "garden"));
+	d = rig_start();
+	RIG_UNTIL(is_running("t_00000001"), 5000);
+	ck_assert(is_owned(B));
+	RIG_UNTIL(strstr(rig_err(d), "board garden: another process dispatches it"), 10000);
+	ck_sql("garden", "ready", "SELECT status FROM tasks");
+	rig_unlock(fd);
+	RIG_UNTIL(!strcmp(rig_list("garden", "SELECT status FROM tasks"), "running"), 10000);
+	ck_assert(is_owned("garden"));
+	/* somebody puts another file there: the next sweep has that one, too */
+	ck_assert_int_eq(unlink(rig_path(rig_printf(OWN, "garden"))), 0);
+	RIG_UNTIL(is_owned("garden"), 10000);
+	rig_kill9(d);
+	ck_assert(!is_owned(B) && !is_owned("garden"));
+}
+END_TEST
+
 START_TEST(test_a_single_tick_beside_a_daemon)
 {
 	struct rig_daemon *d;
@@ -337,6 +382,7 @@ Suite *test_suite(void)
 	tcase_add_test(file, test_lock_file_removed_and_nobody_else);
 	tcase_add_test(file, test_lock_file_replaced);
 	tcase_add_test(others, test_a_gateway_holds_the_lock);
+	tcase_add_test(others, test_a_dispatcher_of_one_board);
 	tcase_add_test(others, test_a_single_tick_beside_a_daemon);
 	tcase_add_test(others, test_two_roots_two_leases);
 	return rig_suite("daemon: lease", roles, row, file, others, NULL);

@@ -283,6 +283,46 @@ START_TEST(test_dispatch_lock_held_elsewhere)
 }
 END_TEST
 
+/* A release that asks for a lock of each board, and none of the root, dispatches this one. */
+START_TEST(test_board_dispatched_elsewhere)
+{
+	struct rig_out *out;
+	int fd;
+
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001");
+	rig_board("garden", 0);
+	rig_add("garden", .id = "t_00000002");
+	rig_mkdir("root/kanban/boards/default");
+	fd = rig_flock("root/kanban/boards/default/.dispatcher.lock");
+	rig.any_status = true;
+	out = rig_once();
+	ck_ids(rig_of(out, B), "spawned", "");
+	ck_ids(rig_of(out, "garden"), "spawned", "t_00000002");
+	ck_assert(json_is_true(json_object_get(rig_of(out, B), "skipped_locked")));
+	out = rig_kanband("--config", rig_path("kanband.conf"), "--root", rig.root,
+			  "--launcher", "fork", "--once");
+	ck_assert_msg(strstr(out->text, "boards/default/.dispatcher.lock") &&
+			      strstr(out->text, "skipped: another process dispatches it"),
+		      "%s", out->text);
+	ck_sql(B, "ready", "SELECT status FROM tasks");
+	rig_unlock(fd);
+	ck_spawned(rig_tick(B), "t_00000001");
+}
+END_TEST
+
+/* A dry run makes no such lock, and is none's rival. */
+START_TEST(test_dry_run_dispatches_nothing)
+{
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001");
+	(void)rig_once("--dry-run");
+	ck_assert(!rig_exists("root/kanban/boards/default/.dispatcher.lock"));
+	(void)rig_once();
+	ck_assert(rig_exists("root/kanban/boards/default/.dispatcher.lock"));
+}
+END_TEST
+
 /* What a tick printed without --json is for people: it names the board and the task. */
 START_TEST(test_text_output)
 {
@@ -395,6 +435,8 @@ Suite *test_suite(void)
 	tcase_add_test(lease, test_lease_held_elsewhere);
 	tcase_add_test(lease, test_epoch_rises);
 	tcase_add_test(lease, test_dispatch_lock_held_elsewhere);
+	tcase_add_test(lease, test_board_dispatched_elsewhere);
+	tcase_add_test(lease, test_dry_run_dispatches_nothing);
 	tcase_add_test(lease, test_text_output);
 	tcase_add_test(root, test_root_of_a_profile);
 	tcase_add_test(root, test_root_of_hermes_home);

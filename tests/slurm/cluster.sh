@@ -272,9 +272,9 @@ ok "nothing runs on, and no file is left"
 # While the cluster does not answer: nobody can end the job, and yet it never runs beside the next.
 rm -f "$state/release"
 add --max-retries 3 --tenant patient "left alone"
-start_kanband
 task=$(db "select id from tasks where title = 'left alone'")
 first=$(("$(db "select max(id) from task_runs")" + 1))
+start_kanband
 begun_run() { [[ -e $state/begun/$task.$1 ]]; }
 wait_for 30 "it does not begin" begun_run "$first"
 job=$(squeue --noheader --states=running --name="kanban-default-$task-r$first" --format=%A)

@@ -54,6 +54,9 @@ led_by() {
 	return 1
 }
 wait_for 60 "no gateway has the lease: $(leader)" led_by "${gateways[@]}"
+# the other one begins with two files, too
+begun() { [[ -e $root/gateway.lock && -e $root/profiles/coder/gateway.lock ]]; }
+wait_for 60 "a gateway does not begin" begun
 ok "before: a gateway dispatches, and kanbanctl leader names it"
 
 tree() { (cd "$root" && find . -type f -exec sha256sum {} + | sort -k 2); }

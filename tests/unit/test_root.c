@@ -337,16 +337,22 @@ END_TEST
 
 START_TEST(over_time_is_ended_and_booked)
 {
+	char *deaf = kit_printf("%s/deaf", kit.dir);
 	unsigned before;
 
 	kit_root_setup();
 	kit.set.terminate_grace_ms = 600;
 	kit_board(0);
-	kit_task("t", "ready", "max_runtime_seconds = 1");
-	kit_root_hermes(
-		"trap '' TERM; i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done");
+	kit_task("t", "ready", NULL);
+	kit_root_hermes(kit_printf(
+		"trap '' TERM; >%s; i=0; while [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done",
+		deaf));
 	kit_root_begin();
-	UNTIL(kit_root_board("default") && kit_root_board("default")->workers.ending);
+	UNTIL(kit_root_kinds_are("t", "claimed,tip_scratch_workspace,spawned"));
+	while (access(deaf, F_OK) < 0)
+		(void)uv_run(&w.loop, UV_RUN_NOWAIT);
+	kit_sql("UPDATE task_runs SET max_runtime_seconds = 1, started_at = started_at - 2");
+	UNTIL(kit_root_board("default")->workers.ending);
 	before = w.visits;
 	wakeup_want(kit_root_board("default"), WANT_FULL); /* a tick while it is being ended */
 	UNTIL(!kit_root_board("default")->workers.ending);
