@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "db/db.h"
+#include "lane.h"
 #include "tick.h"
 #include "tick/backoff.h"
 #include "tick/budget.h"
@@ -30,9 +31,6 @@ static const char sql_not_skipped[] =
 	"SELECT kind <> 'skipped_nonspawnable' FROM task_events WHERE task_id = ?1"
 	" ORDER BY id DESC LIMIT 1";
 
-static const char sql_profile_running[] =
-	"SELECT count(*) FROM tasks WHERE status = 'running' AND assignee = ?1";
-
 static const char sql_ready_left[] =
 	"SELECT count(*) FROM tasks WHERE status = 'ready' AND claim_lock IS NULL";
 
@@ -41,17 +39,10 @@ static const char sql_assign[] =
 	" AND trim(coalesce(assignee, '')) = ''";
 /* clang-format on */
 
-/* Per-profile counts of this tick, so that the cap is asked of the database once a profile. */
-struct lane_profile {
-	char *assignee; /* as stored */
-	int64_t running;
-};
-
 struct lane_walk {
 	const struct tick *t;
 	struct lane_plan *lanes;
-	struct lane_profile *profiles;
-	size_t n_profiles;
+	struct lane_profiles profiles;
 	int64_t pools[TURNS_POOLS_MAX]; /* chosen so far, by pool */
 	int64_t budget;                 /* places left on this board for this lane */
 	int64_t chosen;                 /* claims chosen so far, both lanes */
@@ -72,11 +63,6 @@ void lane_plan_deinit(struct lane_plan *lanes)
 	*lanes = (struct lane_plan){ 0 };
 }
 
-static bool lane_blank(const char *text)
-{
-	return !text || text[strspn(text, " \t\r\n\v\f")] == '\0';
-}
-
 static struct lane_choice *lane_choose(struct lane_walk *w, enum lane_verdict verdict,
 				       const char *task)
 {
@@ -89,69 +75,6 @@ static struct lane_choice *lane_choose(struct lane_walk *w, enum lane_verdict ve
 					   .task = STEAL(copy),
 					   .review = w->review };
 	return c;
-}
-
-/* The running count of @assignee, asked once; NULL out of memory or on error (in w->t->e). */
-static int lane_profile(struct lane_walk *w, const char *assignee, struct lane_profile **out)
-{
-	int r;
-
-	for (size_t i = 0; i < w->n_profiles; i++)
-		if (strcmp(w->profiles[i].assignee, assignee) == 0) {
-			*out = &w->profiles[i];
-			return 0;
-		}
-	struct lane_profile *more = reallocarray(w->profiles, w->n_profiles + 1, sizeof(*more));
-
-	if (!more)
-		return error_set(w->t->e, -ENOMEM, "out of memory");
-	w->profiles = more;
-	more[w->n_profiles].assignee = strdup(assignee);
-	if (!more[w->n_profiles].assignee)
-		return error_set(w->t->e, -ENOMEM, "out of memory");
-	*out = &more[w->n_profiles++];
-	r = db_one_int(w->t->db, w->t->e, &(*out)->running, 0, sql_profile_running, "t",
-		       assignee);
-	return r;
-}
-
-/* A hold keeps the first bytes of a long id; that it holds another one, too, is no harm. */
-#define LANE_HOLD_CHARS (sizeof(((struct tick_hold *)NULL)->task) - 1)
-
-static const struct tick_hold *lane_holds(const struct lane_walk *w, const char *task)
-{
-	for (size_t i = 0; i < w->t->rq->n_holds; i++)
-		if (w->t->rq->holds[i].until > w->t->rq->now &&
-		    strncmp(w->t->rq->holds[i].task, task, LANE_HOLD_CHARS) == 0)
-			return &w->t->rq->holds[i];
-	return NULL;
-}
-
-static bool lane_held(const struct lane_walk *w, const char *task)
-{
-	const struct tick_hold *hold = lane_holds(w, task);
-
-	if (hold)
-		plan_deadline(w->t->plan, hold->until);
-	return hold != NULL;
-}
-
-/* Does a worker of that task live, whatever its row says? Its end has the board looked at. */
-static bool lane_lives(const struct lane_walk *w, const char *task)
-{
-	for (size_t i = 0; i < w->t->rq->n_living; i++)
-		if (strncmp(w->t->rq->living[i].task, task, LANE_HOLD_CHARS) == 0)
-			return true;
-	return false;
-}
-
-static bool lane_occupied(const struct lane_walk *w, const char *task)
-{
-	if (!lane_lives(w, task))
-		return false;
-	w->t->plan->occupied++;
-	w->t->plan->waits |= WAIT_WORKER;
-	return true;
 }
 
 /* Is a pool so small that what was chosen for it before fills it alone? */
@@ -192,25 +115,6 @@ static bool lane_chosen(struct lane_walk *w, struct lane_choice *c, const char *
 	return true;
 }
 
-/* Does it wait after a failure? Then c->reason says so. */
-static int lane_backoff(struct lane_walk *w, struct lane_choice *c)
-{
-	bool news = false;
-	int64_t until;
-	int r = backoff_check(w->t, c->task, &until);
-
-	if (r != 0 || until == 0)
-		return r;
-	c->reason = "retry_backoff";
-	c->next_try = until;
-	plan_guarded(w->t->plan, c->task, c->reason);
-	plan_deadline(w->t->plan, until);
-	r = backoff_is_news(w->t, c->task, until, &news);
-	if (news)
-		c->verdict = LANE_GUARDED;
-	return r;
-}
-
 /* No profile of that name: newer boards say so once, as long as nothing else happens to it. */
 static int lane_nonspawnable(struct lane_walk *w, const char *task, const char *assignee)
 {
@@ -229,89 +133,101 @@ static int lane_nonspawnable(struct lane_walk *w, const char *task, const char *
 	return c->assignee ? 0 : error_set(w->t->e, -ENOMEM, "out of memory");
 }
 
-/*
- * One row, in the order of the board contract: assignee, profile, schedule, cap, guard. The
- * budget was checked before it. Return: 0, or as db_step().
- */
-static int lane_row(struct lane_walk *w, const char *task, const char *assignee,
-		    const char *last_error, int64_t scheduled_at, int64_t priority)
+/* A row of sql_lane. */
+static struct lane_row lane_row(sqlite3_stmt *s)
 {
-	const struct tick_request *rq = w->t->rq;
-	struct guard_task gt = { task, last_error, w->review };
-	struct lane_profile *profile = NULL;
-	struct lane_choice *c;
-	const char *reason;
-	char name[256] = "";
-	bool assign = false, open;
-	int64_t until, limit;
+	return (struct lane_row){
+		.task = (const char *)sqlite3_column_text(s, 0),
+		.assignee = (const char *)sqlite3_column_text(s, 1),
+		.last_error = (const char *)sqlite3_column_text(s, 2),
+		.scheduled_at = running_time(sqlite3_column_int64(s, 3)),
+		.priority = sqlite3_column_int64(s, 4),
+	};
+}
+
+/* What is said of a row that is not looked at any further. */
+static int lane_pass(struct lane_walk *w, const struct lane_row *row,
+		     const struct lane_look *look)
+{
+	struct plan *plan = w->t->plan;
+
+	switch (look->why) {
+	case LANE_NO_ASSIGNEE:
+		plan_id(plan, &plan->unassigned, row->task);
+		plan->waits |= WAIT_ASSIGNEE;
+		return 0;
+	case LANE_NO_PROFILE:
+		plan_id(plan, &plan->nonspawnable, row->task);
+		plan->waits |= WAIT_PROFILE;
+		return lane_nonspawnable(w, row->task, row->assignee);
+	case LANE_SCHEDULED:
+		plan_id(plan, &plan->scheduled, row->task);
+		plan_deadline(plan, row->scheduled_at);
+		return 0;
+	case LANE_HELD:
+		plan_deadline(plan, look->until);
+		return 0;
+	default: /* its worker's end has the board looked at */
+		plan->occupied++;
+		plan->waits |= WAIT_WORKER;
+		return 0;
+	}
+}
+
+/* A guard or a back-off holds it: said in its history where that is news. */
+static int lane_guarded(struct lane_walk *w, struct lane_choice *c,
+			const struct lane_look *look)
+{
+	bool news = false;
 	int r;
 
-	if (lane_blank(assignee)) {
-		/* a reviewer is chosen, not fallen back on */
-		const char *fallback = w->review ? NULL : rq->set->default_assignee;
+	c->reason = look->reason ? look->reason : "retry_backoff";
+	plan_guarded(w->t->plan, c->task, c->reason);
+	if (look->until > w->t->rq->now) /* rows hold any time */
+		plan_deadline(w->t->plan, look->until);
+	if (look->why == LANE_GUARD) {
+		r = guard_is_news(w->t, c->task, c->reason, &news);
+	} else {
+		c->next_try = look->until;
+		r = backoff_is_news(w->t, c->task, look->until, &news);
+	}
+	if (news)
+		c->verdict = LANE_GUARDED;
+	return r;
+}
 
-		if (!fallback || !profile_spawnable(w->t, fallback)) {
-			plan_id(w->t->plan, &w->t->plan->unassigned, task);
-			w->t->plan->waits |= WAIT_ASSIGNEE;
-			return 0;
-		}
-		assignee = fallback;
-		assign = true;
-	} else if (!profile_spawnable(w->t, assignee)) {
-		plan_id(w->t->plan, &w->t->plan->nonspawnable, task);
-		w->t->plan->waits |= WAIT_PROFILE;
-		return lane_nonspawnable(w, task, assignee);
-	}
-	if (scheduled_at > rq->now) {
-		plan_id(w->t->plan, &w->t->plan->scheduled, task);
-		plan_deadline(w->t->plan, scheduled_at);
-		return 0;
-	}
-	if (lane_held(w, task) || lane_occupied(w, task))
-		return 0;
-	(void)profile_name(assignee, name, sizeof(name)); /* it is one: see above */
-	c = lane_choose(w, LANE_ASSIGN, task);
+/* One row: what is to become of it.  Return: 0, or as db_step(). */
+static int lane_take(struct lane_walk *w, const struct lane_row *row)
+{
+	struct lane_look look;
+	struct lane_choice *c;
+	int r = lane_look(w->t, &w->profiles, row, w->review, &look);
+
+	if (r != 0)
+		return r;
+	if (look.why != LANE_FREE && look.why < LANE_CAPPED)
+		return lane_pass(w, row, &look);
+	c = lane_choose(w, LANE_ASSIGN, row->task);
 	if (!c)
 		return error_set(w->t->e, -ENOMEM, "out of memory");
-	c->assign = assign;
-	c->priority = priority;
-	r = lane_profile(w, assignee, &profile);
-	if (r != 0)
-		return r;
-	limit = pools_profile_limit(rq->set, name);
-	if (limit >= 0 && profile->running >= limit) {
-		plan_id(w->t->plan, &w->t->plan->profile_capped, task);
+	c->assign = look.assign;
+	c->priority = row->priority;
+	switch (look.why) {
+	case LANE_CAPPED:
+		plan_id(w->t->plan, &w->t->plan->profile_capped, row->task);
 		w->t->plan->waits |= WAIT_BOARD;
 		return 0;
+	case LANE_GUARD:
+	case LANE_BACKOFF:
+		return lane_guarded(w, c, &look);
+	case LANE_PARENT:
+		c->verdict = LANE_REJECT;
+		return 0;
+	default:
+		if (lane_chosen(w, c, look.name))
+			look.profile->running++;
+		return 0;
 	}
-	r = guard_check(w->t, &gt, &reason, &until);
-	if (r != 0)
-		return r;
-	if (reason) {
-		bool news = false;
-
-		plan_guarded(w->t->plan, task, reason);
-		if (until > rq->now) /* rows hold any time */
-			plan_deadline(w->t->plan, until);
-		r = guard_is_news(w->t, task, reason, &news);
-		if (news)
-			c->verdict = LANE_GUARDED;
-		c->reason = reason;
-		return r;
-	}
-	if (last_error) { /* it failed before */
-		r = lane_backoff(w, c);
-		if (r != 0 || c->reason)
-			return r;
-	}
-	r = claim_has_open_parent(w->t, task, &open);
-	if (r != 0 || open) {
-		c->verdict = open ? LANE_REJECT : c->verdict;
-		return r;
-	}
-	if (lane_chosen(w, c, name))
-		profile->running++;
-	return 0;
 }
 
 static int lane_walk(struct lane_walk *w)
@@ -321,54 +237,30 @@ static int lane_walk(struct lane_walk *w)
 
 	r = db_query(w->t->db, w->t->e, &s, sql_lane, "t", w->review ? "review" : "ready");
 	while (r == 0 && w->budget > 0 && (r = db_step(w->t->db, s, w->t->e)) == DB_ROW) {
-		const char *task = (const char *)sqlite3_column_text(s, 0);
+		const struct lane_row row = lane_row(s);
 
-		r = 0;
-		if (task)
-			r = lane_row(w, task, (const char *)sqlite3_column_text(s, 1),
-				     (const char *)sqlite3_column_text(s, 2),
-				     running_time(sqlite3_column_int64(s, 3)),
-				     sqlite3_column_int64(s, 4));
+		r = row.task ? lane_take(w, &row) : 0;
 	}
 	if (s)
 		(void)sqlite3_reset(s); /* the budget may have ended before the rows */
 	return r;
 }
 
-/* Could that review row be claimed now? As lane_row(), but nothing is noted. */
-static int lane_review_could(struct lane_walk *w, sqlite3_stmt *s, bool *could)
+/* Could that review row be claimed now? */
+static int lane_review_could(struct lane_walk *w, const struct lane_row *row, bool *could)
 {
 	const struct tick_request *rq = w->t->rq;
-	const char *task = (const char *)sqlite3_column_text(s, 0);
-	const char *assignee = (const char *)sqlite3_column_text(s, 1);
-	const char *last_error = (const char *)sqlite3_column_text(s, 2);
-	struct guard_task gt = { task, last_error, true };
-	struct lane_profile *profile = NULL;
-	const char *reason = NULL;
-	int64_t until = 0, limit;
-	char name[256] = "";
-	bool open = false;
+	struct lane_look look;
+	char name[256];
 	int r;
 
-	*could = task && !lane_blank(assignee) && profile_spawnable(w->t, assignee) &&
-		 running_time(sqlite3_column_int64(s, 3)) <= rq->now && !lane_holds(w, task) &&
-		 !lane_lives(w, task);
+	*could = row->task && !lane_blank(row->assignee) &&
+		 profile_name(row->assignee, name, sizeof(name)) &&
+		 !pools_full(w->t, pools_of(rq->set, rq->board, name));
 	if (!*could)
 		return 0;
-	(void)profile_name(assignee, name, sizeof(name));
-	limit = pools_profile_limit(rq->set, name);
-	*could = !pools_full(w->t, pools_of(rq->set, rq->board, name));
-	r = *could ? lane_profile(w, assignee, &profile) : 0;
-	if (r != 0 || !*could || (limit >= 0 && profile->running >= limit)) {
-		*could = false;
-		return r;
-	}
-	r = guard_check(w->t, &gt, &reason, &until);
-	if (r == 0 && !reason && last_error)
-		r = backoff_check(w->t, task, &until);
-	if (r == 0 && !reason && until == 0)
-		r = claim_has_open_parent(w->t, task, &open);
-	*could = r == 0 && !reason && until == 0 && !open;
+	r = lane_look(w->t, &w->profiles, row, true, &look);
+	*could = r == 0 && look.why == LANE_FREE;
 	return r;
 }
 
@@ -379,8 +271,11 @@ static int lane_review_waits(struct lane_walk *w, bool *waits)
 	int r = db_query(w->t->db, w->t->e, &s, sql_lane, "t", "review");
 
 	*waits = false;
-	while (r == 0 && !*waits && (r = db_step(w->t->db, s, w->t->e)) == DB_ROW)
-		r = lane_review_could(w, s, waits);
+	while (r == 0 && !*waits && (r = db_step(w->t->db, s, w->t->e)) == DB_ROW) {
+		const struct lane_row row = lane_row(s);
+
+		r = lane_review_could(w, &row, waits);
+	}
 	if (s)
 		(void)sqlite3_reset(s); /* one row is enough */
 	return r;
@@ -496,9 +391,7 @@ int lane_find(const struct tick *t, struct lane_plan *lanes)
 	}
 	if (r == 0 && ready > w.chosen && w.budget <= 0 && budget > 0)
 		t->plan->waits |= WAIT_CAPACITY | WAIT_BOARD; /* it ran out on the way */
-	for (size_t i = 0; i < w.n_profiles; i++)
-		free(w.profiles[i].assignee);
-	free(w.profiles);
+	lane_profiles_deinit(&w.profiles);
 	return r == 0 && !t->rq->once ? lane_turn(t, lanes) : r;
 }
 
