@@ -232,32 +232,66 @@ static bool unit_has_begun(const struct launch_run *run, pid_t pid)
 	return identity_check(&claim) == IDENTITY_OURS;
 }
 
+/* Questions about the unit of one run, until a time. */
+struct unit_ask {
+	sd_bus *bus;
+	char name[UNIT_NAME_SIZE], description[512];
+	uint64_t end;
+	unsigned pause;
+};
+
+static int unit_ask_open(struct unit_ask *ask, const struct launcher *launcher,
+			 const struct launch_run *run, uint64_t call_us, uint64_t ms)
+{
+	*ask = (struct unit_ask){ .end = clock_mono_ms() + ms, .pause = 1 };
+	unit_name(run, ask->name);
+	unit_description(run, ask->description, sizeof(ask->description));
+	return unit_bus_open(launcher->manager, call_us, &ask->bus);
+}
+
+static void unit_ask_close(struct unit_ask *ask)
+{
+	unit_bus_close(&ask->bus);
+}
+
+/* Return: 0; 1 the manager has none of that run; -errno. */
+static int unit_ask(struct unit_ask *ask, struct unit_state *state)
+{
+	int r = unit_bus_state(ask->bus, ask->name, state);
+
+	return r == -ENOENT || (r == 0 && strcmp(state->description, ask->description) != 0)
+		       ? 1
+		       : r;
+}
+
+/* Return: false: it is time to give up. */
+static bool unit_ask_again(struct unit_ask *ask)
+{
+	if (clock_mono_ms() >= ask->end)
+		return false;
+	unit_pause(&ask->pause);
+	return true;
+}
+
 static int unit_find(const struct launcher *launcher, const struct launch_run *run, pid_t *pid)
 {
-	CLEANUP(unit_bus_close) sd_bus *bus = NULL;
-	uint64_t end = clock_mono_ms() + UNIT_FIND_MS;
-	char name[UNIT_NAME_SIZE], description[512];
-	unsigned pause = 1;
-	int r = unit_bus_open(launcher->manager, UNIT_END_US, &bus);
+	CLEANUP(unit_ask_close) struct unit_ask ask;
+	int r = unit_ask_open(&ask, launcher, run, UNIT_END_US, UNIT_FIND_MS);
 
-	unit_name(run, name);
-	unit_description(run, description, sizeof(description));
 	while (r == 0) {
 		struct unit_state state;
 
-		r = unit_bus_state(bus, name, &state);
-		if (r == -ENOENT || (r == 0 && strcmp(state.description, description) != 0))
-			return 1;
+		r = unit_ask(&ask, &state);
+		if (r != 0)
+			return r;
 		*pid = (pid_t)state.pid;
 		/* also one that has ended: it is asked about next */
-		if (r == 0 && *pid > 0 && (unit_is_over(&state) || unit_has_begun(run, *pid)))
+		if (*pid > 0 && (unit_is_over(&state) || unit_has_begun(run, *pid)))
 			return 0;
-		if (r == 0 && unit_is_over(&state))
+		if (unit_is_over(&state))
 			return 1;
-		if (r == 0 && clock_mono_ms() >= end)
+		if (!unit_ask_again(&ask))
 			return -ETIMEDOUT;
-		if (r == 0)
-			unit_pause(&pause);
 	}
 	return r;
 }
@@ -290,33 +324,26 @@ static void unit_told(const struct unit_state *state, struct ending *ending)
 static int unit_ended(const struct launcher *launcher, const struct launch_run *run,
 		      struct ending *ending)
 {
-	CLEANUP(unit_bus_close) sd_bus *bus = NULL;
-	uint64_t end = clock_mono_ms() + UNIT_END_MS;
-	char name[UNIT_NAME_SIZE], description[512];
-	unsigned pause = 1;
-	int r = unit_bus_open(launcher->manager, UNIT_END_US, &bus);
+	CLEANUP(unit_ask_close) struct unit_ask ask;
+	int r = unit_ask_open(&ask, launcher, run, UNIT_END_US, UNIT_END_MS);
 
-	unit_name(run, name);
-	unit_description(run, description, sizeof(description));
 	while (r == 0) {
 		struct unit_state state;
 
-		r = unit_bus_state(bus, name, &state);
-		if (r == -ENOENT ||
-		    (r == 0 && (strcmp(state.description, description) != 0 ||
-				(run->pid > 0 && (pid_t)state.pid != run->pid))))
+		r = unit_ask(&ask, &state);
+		if (r != 0)
+			return r;
+		if (run->pid > 0 && (pid_t)state.pid != run->pid)
 			return 1;
-		if (r == 0 && state.code != 0) {
+		if (state.code != 0) {
 			unit_told(&state, ending);
 			/* none of what it left behind goes on */
-			IGNORE(unit_bus_kill(bus, name));
+			IGNORE(unit_bus_kill(ask.bus, ask.name));
 			return 0;
 		}
 		/* it has much to do, and will hear of it */
-		if (r == 0 && clock_mono_ms() >= end)
+		if (!unit_ask_again(&ask))
 			return -EAGAIN;
-		if (r == 0)
-			unit_pause(&pause);
 	}
 	return r;
 }
@@ -331,17 +358,13 @@ static void unit_forget(sd_bus *bus, const char *name)
 
 static void unit_collect(const struct launcher *launcher, const struct launch_run *run)
 {
-	CLEANUP(unit_bus_close) sd_bus *bus = NULL;
-	char name[UNIT_NAME_SIZE], description[512];
+	CLEANUP(unit_ask_close) struct unit_ask ask;
 	struct unit_state state;
 
-	unit_name(run, name);
-	unit_description(run, description, sizeof(description));
-	if (unit_bus_open(launcher->manager, UNIT_CALL_US, &bus) < 0 ||
-	    unit_bus_state(bus, name, &state) < 0 ||
-	    strcmp(state.description, description) != 0 || !unit_is_over(&state))
+	if (unit_ask_open(&ask, launcher, run, UNIT_CALL_US, 0) != 0 ||
+	    unit_ask(&ask, &state) != 0 || !unit_is_over(&state))
 		return; /* it is asked for again when kanband starts */
-	unit_forget(bus, name);
+	unit_forget(ask.bus, ask.name);
 }
 
 /* A unit that ended so long ago that its end was booked, or never will be. */
