@@ -174,6 +174,9 @@ void boards_remark(const json_t *board, char *out, size_t size)
 	else if (json_array_size(waiting) > 0 &&
 		 strcmp(json_text(json_array_get(waiting, 0), "rule"), "status") != 0)
 		waiting_text(json_array_get(waiting, 0), out, size);
+	else if (strcmp(json_text(board, "state"), "missing") == 0)
+		(void)snprintf(out, size, "no database yet; kanbanctl --board %s init makes it",
+			       json_text(board, "slug"));
 	else if (*memory)
 		(void)snprintf(out, size, "waits for memory: %s", memory);
 }

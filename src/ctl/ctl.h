@@ -65,6 +65,8 @@ enum ctl_group {
 
 enum ctl_verb_flags {
 	CTL_NEEDS_DAEMON = 1 << 0, /* works through the control socket only */
+	CTL_TABLE = 1 << 1,        /* prints a table: --output, --noheadings and --raw */
+	CTL_TABLES = 1 << 2,       /* prints several: no --output */
 };
 
 /*
@@ -170,7 +172,7 @@ struct ctl_arg {
 MUST_CHECK bool ctl_args(struct ctl *ctl, const struct ctl_arg *options, int argc, char **argv,
 			 int min, int max, char ***positional);
 
-#define CTL_GLOBALS 9 /* options that every verb has, with the end */
+#define CTL_GLOBALS 9 /* options that are taken with every verb, with the end */
 
 /** ctl_help_line(), ctl_help_globals() - parts of a help text */
 void ctl_help_line(FILE *out, const char *left, const char *right);
@@ -197,6 +199,9 @@ MUST_CHECK int ctl_root(struct ctl *ctl, char **root);
 
 /** ctl_root_own() - the same, but never a root that only the host's daemon knows */
 MUST_CHECK int ctl_root_own(struct ctl *ctl, char **root);
+
+/** ctl_is_root() - is something of Hermes in the folder @root, as a board or a profile */
+bool ctl_is_root(const char *root);
 
 /** ctl_no_root() - tell that no folder is seen at @root. Return: exit code */
 int ctl_no_root(const struct ctl *ctl, const char *root);

@@ -75,10 +75,11 @@ static void ctl_help_options(const struct ctl_arg *options, FILE *out)
 	}
 }
 
-/* What every verb has; @to of a help text is not written through. */
+/* What every verb takes, those that print no table also a table's options; @to of a help text
+ * is not written through. */
 static void ctl_globals(struct ctl *ctl, struct ctl_arg globals[CTL_GLOBALS])
 {
-	const struct ctl_arg all[] = {
+	const struct ctl_arg all[CTL_GLOBALS] = {
 		{ "root", CTL_ARG_TEXT, &ctl->root_arg, "FOLDER",
 		  "the kanban root (else from the environment, else the host's)", 0, 0 },
 		{ "board", CTL_ARG_TEXT, &ctl->board_arg, "BOARD",
@@ -107,24 +108,53 @@ void ctl_help_globals(struct ctl *ctl, FILE *out)
 	ctl_help_options(globals, out);
 }
 
+static bool ctl_is_of_tables(const struct ctl_arg *o)
+{
+	return strcmp(o->name, "output") == 0 || strcmp(o->name, "noheadings") == 0 ||
+	       strcmp(o->name, "raw") == 0;
+}
+
+/* Of the options of every verb only those of tables that @ctl's verb has a use for, or only the
+ * others. */
+static void ctl_globals_some(struct ctl *ctl, bool tables, struct ctl_arg some[CTL_GLOBALS])
+{
+	unsigned flags = ctl->verb ? ctl->verb->flags : 0;
+	struct ctl_arg all[CTL_GLOBALS];
+	size_t n = 0;
+
+	ctl_globals(ctl, all);
+	for (const struct ctl_arg *o = all; o->name; o++) {
+		bool used = flags & CTL_TABLE ||
+			    (flags & CTL_TABLES && strcmp(o->name, "output") != 0);
+
+		if (ctl_is_of_tables(o) ? tables && used : !tables)
+			some[n++] = *o;
+	}
+	some[n] = (struct ctl_arg){ 0 };
+}
+
 static void ctl_help_verb(struct ctl *ctl, const struct ctl_arg *options)
 {
 	const struct ctl_verb *v = ctl->verb;
+	struct ctl_arg some[CTL_GLOBALS];
 	FILE *out = ctl->out;
 
-	(void)fprintf(out, "usage: kanbanctl %s%s%s%s\n%c%s.\n", v->name,
-		      options ? " [option …]" : "", *v->args ? " " : "", v->args,
+	(void)fprintf(out, "usage: kanbanctl %s [option …]%s%s\n%c%s.\n", v->name,
+		      *v->args ? " " : "", v->args,
 		      v->what[0] >= 'a' && v->what[0] <= 'z' ? v->what[0] - 'a' + 'A'
 							     : v->what[0],
 		      v->what + 1);
 	if (v->flags & CTL_NEEDS_DAEMON)
 		(void)fputs("It needs a daemon.\n", out);
-	if (options) {
+	ctl_globals_some(ctl, true, some);
+	if (options || some[0].name) {
 		(void)fputs("\noptions:\n", out);
 		ctl_help_options(options, out);
+		ctl_help_options(some, out);
 	}
+	ctl_globals_some(ctl, false, some);
 	(void)fputs("\noptions of every verb:\n", out);
-	ctl_help_globals(ctl, out);
+	ctl_help_options(some, out);
 }
 
 /* "--name=VALUE<TAB>what", one a line, for completion */
@@ -344,7 +374,11 @@ bool ctl_args(struct ctl *ctl, const struct ctl_arg *options, int argc, char **a
 	int code;
 
 	if (ctl->describe) {
+		struct ctl_arg some[CTL_GLOBALS];
+
 		ctl_describe(ctl, options);
+		ctl_globals_some(ctl, true, some);
+		ctl_describe(ctl, some);
 		return ctl_stop(ctl, CTL_OK);
 	}
 	ctl_table_fill(&t, ctl, options);

@@ -105,6 +105,20 @@ int ctl_root(struct ctl *ctl, char **root)
 	return r;
 }
 
+bool ctl_is_root(const char *root)
+{
+	static const char *const signs[] = { "kanban.db", "kanban", "config.yaml", "profiles" };
+
+	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
+		CLEANUP(freep) char *path = fs_path("%s/%s", root, signs[i]);
+
+		/* what cannot be told is told by whoever opens it */
+		if (!path || access(path, F_OK) == 0 || errno == EACCES)
+			return true;
+	}
+	return false;
+}
+
 int ctl_no_root(const struct ctl *ctl, const char *root)
 {
 	struct stat st;

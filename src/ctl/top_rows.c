@@ -63,19 +63,36 @@ const char *top_role(const struct top *t)
 	return json_text(top_root(t), "role");
 }
 
+/* "3 of 8 workers" */
+static void top_workers(const struct top *t, char *out, size_t size)
+{
+	const json_t *limits = json_object_get(t->status, "limits");
+	int64_t n = json_number(limits, "in_progress", 0);
+	int64_t most = json_number(limits, "max_in_progress", 0);
+
+	if (most > 0)
+		(void)snprintf(out, size, "%lld of %lld worker%s", (long long)n,
+			       (long long)most, most == 1 ? "" : "s");
+	else
+		(void)snprintf(out, size, "%lld worker%s", (long long)n, n == 1 ? "" : "s");
+}
+
 void top_sentence(const struct top *t, char *out, size_t size)
 {
 	const json_t *root = top_root(t);
 	size_t n = json_array_size(json_object_get(root, "boards"));
 	CLEANUP(freep)
 	char *words = daemon_words(json_text(t->status, "sentence"), json_text(root, "root"));
+	char workers[64];
 
 	/* the lines around it say who owns what, and count the tasks */
-	if (strcmp(top_role(t), "owner") != 0)
+	if (strcmp(top_role(t), "owner") != 0) {
 		(void)snprintf(out, size, "%s", json_text(t->status, "sentence"));
-	else
-		(void)snprintf(out, size, "%zu board%s%s%s", n, n == 1 ? "" : "s",
-			       words && *words ? ", " : "", words ? words : "");
+		return;
+	}
+	top_workers(t, workers, sizeof(workers));
+	(void)snprintf(out, size, "%zu board%s, %s%s%s", n, n == 1 ? "" : "s", workers,
+		       words && *words ? ", " : "", words ? words : "");
 }
 
 bool top_root_well(const struct top *t)

@@ -31,30 +31,43 @@ static unsigned top_view_text(unsigned row, unsigned column, const char *text, s
 	return column + (unsigned)used;
 }
 
-static void top_view_tasks(const struct top *t, const json_t *root, unsigned columns)
+/* "9 todo, 24 ready, 8 running": as status has it */
+static void top_view_tasks(const json_t *root, unsigned columns)
 {
-	const json_t *limits = json_object_get(t->status, "limits");
 	json_t *tasks = json_object_get(root, "tasks"), *n;
-	const char *status;
+	const char *status, *gap = "";
 	char text[64];
-	unsigned at = top_view_text(2, 0, "tasks", columns, TABLE_PLAIN);
+	unsigned at = 0;
 
 	json_object_foreach(tasks, status, n)
 	{
 		if (json_integer_value(n) == 0 || strcmp(status, "total") == 0)
 			continue;
-		at = top_view_text(2, at + 1, status, columns, table_colour_of(status));
-		(void)snprintf(text, sizeof(text), " %lld", (long long)json_integer_value(n));
+		(void)snprintf(text, sizeof(text), "%s%lld ", gap,
+			       (long long)json_integer_value(n));
 		at = top_view_text(2, at, text, columns, TABLE_PLAIN);
+		at = top_view_text(2, at, status, columns, table_colour_of(status));
+		gap = ", ";
 	}
-	(void)snprintf(text, sizeof(text), "in progress %lld",
-		       (long long)json_number(limits, "in_progress", 0));
-	at = top_view_text(2, at + 3, text, columns, TABLE_PLAIN);
-	if (json_is_integer(json_object_get(limits, "max_in_progress"))) {
-		(void)snprintf(text, sizeof(text), " of %lld",
-			       (long long)json_number(limits, "max_in_progress", 0));
-		(void)top_view_text(2, at, text, columns, TABLE_PLAIN);
-	}
+	if (at == 0 && json_object_size(tasks) > 0)
+		(void)top_view_text(2, 0, "no tasks", columns, TABLE_PLAIN);
+}
+
+/* The end of a path says more than its beginning. */
+static void top_view_path(unsigned at, const char *path, unsigned columns)
+{
+	CLEANUP(freep) char *plain = printable_text(path, strlen(path), 500, 0);
+	const char *end = plain;
+
+	if (!plain || columns < at + 2)
+		return;
+	if (screen_width(plain) > columns - at)
+		at = top_view_text(0, at, "…", columns, TABLE_PLAIN);
+	while (screen_width(end) > columns - at)
+		do
+			end++;
+		while (((unsigned char)*end & 0xC0) == 0x80); /* inside of a character */
+	(void)top_view_text(0, at, end, columns, TABLE_PLAIN);
 }
 
 static void top_view_head(const struct top *t, unsigned columns)
@@ -67,17 +80,17 @@ static void top_view_head(const struct top *t, unsigned columns)
 	(void)snprintf(text, sizeof(text), "kanband %.20s", json_text(t->status, "version"));
 	at = top_view_text(0, 0, text, columns, TABLE_BOLD);
 	at = top_view_text(0, at + 2, top_role(t), columns, TABLE_PLAIN);
-	at = top_view_text(0, at + 1, t->root, columns, TABLE_PLAIN);
 	(void)snprintf(text, sizeof(text), "epoch %lld, up %s",
 		       (long long)json_number(root, "epoch", 0), up);
 	at = top_view_text(0, at + 2, text, columns, TABLE_PLAIN);
 	if (!t->client)
-		(void)top_view_text(0, at + 2, "the daemon is gone; waiting for it", columns,
-				    TABLE_RED);
+		at = top_view_text(0, at + 2, "the daemon is gone; waiting for it", columns,
+				   TABLE_RED);
+	top_view_path(at + 2, t->root, columns);
 	top_sentence(t, sentence, sizeof(sentence));
 	(void)top_view_text(1, 0, sentence, columns,
 			    top_root_well(t) ? TABLE_PLAIN : TABLE_YELLOW);
-	top_view_tasks(t, root, columns);
+	top_view_tasks(root, columns);
 }
 
 /* ---- the list ------------------------------------------------------------------------------

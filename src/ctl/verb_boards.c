@@ -12,6 +12,8 @@ static int boards_ask(const struct root_session *s, json_t **boards)
 	CLEANUP(client_reply_deinit) struct reply reply = { 0 };
 	int r;
 
+	if (!s->client && !ctl_is_root(s->root))
+		return ctl_no_root(s->ctl, s->root);
 	if (!s->client)
 		return boards_list(s->ctl, s->root, boards);
 	r = client_call(s->client, "GET", client_path(s->client, NULL, "/v1/boards"), NULL,
@@ -53,6 +55,7 @@ static const struct ctl_verb verb_boards = {
 	.what = "list the boards",
 	.group = CTL_WATCH,
 	.rank = 20,
+	.flags = CTL_TABLE,
 	.run = verb_boards_run,
 };
 CTL_VERB(verb_boards);

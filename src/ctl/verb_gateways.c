@@ -570,6 +570,7 @@ static const struct ctl_verb verb_gateways = {
 	.what = "show which gateways would dispatch, and stop them",
 	.group = CTL_SETUP,
 	.rank = 30,
+	.flags = CTL_TABLE,
 	.run = verb_gateways_run,
 };
 CTL_VERB(verb_gateways);

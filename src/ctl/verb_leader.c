@@ -132,6 +132,7 @@ static const struct ctl_verb verb_leader = {
 	.what = "show who dispatches",
 	.group = CTL_WATCH,
 	.rank = 40,
+	.flags = CTL_TABLE,
 	.run = verb_leader_run,
 };
 CTL_VERB(verb_leader);

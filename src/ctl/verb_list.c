@@ -177,6 +177,7 @@ static const struct ctl_verb verb_list = {
 	.what = "list the tasks of a board",
 	.group = CTL_TASKS,
 	.rank = 20,
+	.flags = CTL_TABLE,
 	.run = verb_list_run,
 };
 CTL_VERB(verb_list);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "board/view.h"
 #include "ctl.h"
 #include "ctl/logs_journal.h"
+#include "db/db.h"
 #include "util/fs.h"
 #include "util/printable.h"
 
@@ -245,6 +248,24 @@ static int logs_show(struct logs *l, bool rotated, bool *any)
 	return r;
 }
 
+/* Is there no log, or no task. A board that cannot be read has its logs all the same. */
+static int logs_none(const struct logs *l, const struct board_place *place, const char *task)
+{
+	CLEANUP(db_freep) struct db *db = NULL;
+	struct error e = ERROR_NULL;
+	json_t *all = NULL;
+	int r = view_open(&db, place->db_path, ctl_busy_timeout_ms(l->ctl, false), &e);
+
+	if (r == 0)
+		r = view_task(db, task, 0, &all, &e);
+	json_decref(all);
+	if (r == EDIT_NO_TASK)
+		return ctl_fail(l->ctl, r, &e);
+	return ctl_say(l->ctl, CTL_NO_INPUT,
+		       "task %s has no log at %s: no worker was started, or it was removed",
+		       task, l->path);
+}
+
 static int verb_logs_run(struct ctl *ctl, int argc, char **argv)
 {
 	CLEANUP(board_place_deinit) struct board_place place = { 0 };
@@ -283,10 +304,7 @@ static int verb_logs_run(struct ctl *ctl, int argc, char **argv)
 	if (r == 0 && !any) /* its units may write into the journal instead */
 		r = logs_journal(ctl, place.slug, task, follow, &any);
 	if (r == 0 && !any && !follow)
-		return ctl_say(ctl, CTL_NO_INPUT,
-			       "task %s has no log at %s: no worker was started, or it was "
-			       "removed",
-			       task, l.path);
+		return logs_none(&l, &place, task);
 	if (r == 0 && follow)
 		r = logs_follow(&l);
 	return r == CTL_END_OF_READER ? CTL_OK : r;

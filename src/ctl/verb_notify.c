@@ -207,6 +207,7 @@ static const struct ctl_verb verb_notify = {
 	.what = "list notifications that fail, or retry them",
 	.group = CTL_DAEMON,
 	.rank = 60,
+	.flags = CTL_TABLE,
 	.complete = "retry TASK",
 	.run = verb_notify_run,
 };

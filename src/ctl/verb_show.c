@@ -78,6 +78,7 @@ static const struct ctl_verb verb_show = {
 	.what = "show everything about a task",
 	.group = CTL_TASKS,
 	.rank = 30,
+	.flags = CTL_TABLES,
 	.run = verb_show_run,
 };
 CTL_VERB(verb_show);

@@ -105,6 +105,7 @@ static const struct ctl_verb verb_snapshots = {
 	.what = "list what a board can be restored from",
 	.group = CTL_BOARDS,
 	.rank = 40,
+	.flags = CTL_TABLE,
 	.run = verb_snapshots_run,
 };
 CTL_VERB(verb_snapshots);

@@ -67,11 +67,10 @@ static void top_text(const struct top *t, const char *text, enum table_colour co
 
 static void top_head(const struct top *t, const json_t *root)
 {
-	const json_t *limits = json_object_get(t->status, "limits");
 	json_t *tasks = json_object_get(root, "tasks"), *n;
 	FILE *out = t->ctl->out;
 	char sentence[ERROR_TEXT_MAX];
-	const char *status;
+	const char *status, *gap = "";
 
 	(void)fputs("kanband ", out);
 	top_text(t, json_text(t->status, "version"), TABLE_PLAIN);
@@ -84,21 +83,16 @@ static void top_head(const struct top *t, const json_t *root)
 	(void)fputc('\n', out);
 	top_sentence(t, sentence, sizeof(sentence));
 	top_text(t, sentence, top_root_well(t) ? TABLE_PLAIN : TABLE_YELLOW);
-	(void)fputs("\ntasks ", out);
+	(void)fputc('\n', out);
 	json_object_foreach(tasks, status, n)
 	{
 		if (json_integer_value(n) == 0 || strcmp(status, "total") == 0)
 			continue;
-		(void)fputc(' ', out);
+		(void)fprintf(out, "%s%" JSON_INTEGER_FORMAT " ", gap, json_integer_value(n));
 		top_text(t, status, table_colour_of(status));
-		(void)fprintf(out, " %" JSON_INTEGER_FORMAT, json_integer_value(n));
+		gap = ", ";
 	}
-	(void)fprintf(out, "   in progress %lld",
-		      (long long)json_number(limits, "in_progress", 0));
-	if (json_is_integer(json_object_get(limits, "max_in_progress")))
-		(void)fprintf(out, " of %lld",
-			      (long long)json_number(limits, "max_in_progress", 0));
-	(void)fputs("\n\n", out);
+	(void)fputs(!*gap && json_object_size(tasks) > 0 ? "no tasks\n\n" : "\n\n", out);
 }
 
 /* The first @most boards: those in trouble or with something to do before the idle ones. */

@@ -29,7 +29,7 @@ static int why_board(struct ctl *ctl, const char *root, const struct board_place
 		return r;
 	r = why_task(rules_of(&rules, place, db, &e), task, list);
 	if (r == DB_MISSING)
-		return ctl_say(ctl, CTL_NO_INPUT, "%s", e.text);
+		return ctl_say(ctl, CTL_NO_INPUT, EDIT_NO_TASK_TEXT, task);
 	return r == 0 ? 0 : ctl_fail(ctl, r, &e);
 }
 

@@ -27,7 +27,7 @@ static const struct ctl_verb verb_workers = {
 	.what = "list the workers that run, and what they use",
 	.group = CTL_WATCH,
 	.rank = 50,
-	.flags = CTL_NEEDS_DAEMON,
+	.flags = CTL_NEEDS_DAEMON | CTL_TABLE,
 	.run = verb_workers_run,
 };
 CTL_VERB(verb_workers);

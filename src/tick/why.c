@@ -146,7 +146,7 @@ static int why_parents(struct why *w)
 	}
 	if (r == 0)
 		why_rule(w, "parents", n > 0, n ? text : "every parent is done",
-			 n ? "they are done or archived" : NULL, 0);
+			 n ? "each is done or archived" : NULL, 0);
 	return r;
 }
 
@@ -183,7 +183,7 @@ const char *why_status_text(const char *status, const char **release)
 	} words[] = {
 		{ "triage", "it is in triage",
 		  "it is decomposed, or its status is set to ready" },
-		{ "todo", "it is still to be made ready", "every parent is done" },
+		{ "todo", "it waits for parents", "each is done or archived" },
 		{ "scheduled", "it is scheduled", "its time" },
 		{ "running", "it runs already", "its worker ends (kanbanctl workers)" },
 		{ "review", "it waits for a review, and review_dispatch is off",

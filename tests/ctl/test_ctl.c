@@ -170,6 +170,9 @@ START_TEST(where)
 	fails(66, "no board b", "--board", "b", "list");
 	fails(66, "no kanban root", "--root", "/nonexistent/x", "list");
 	fails(66, "no kanban root", "--root", "/nonexistent/x", "status");
+	fails(66, "no kanban root", "--root", "/usr/share", "status"); /* nothing of Hermes */
+	fails(66, "no kanban root", "--root", "/usr/share", "leader");
+	fails(66, "no kanban root", "--root", "/usr/share", "boards");
 	fails(66, "/nonexistent/x", "--root", "/nonexistent/x", "boards");
 	ck_assert_int_ne(access(world_path("kanban"), F_OK), 0); /* looking makes nothing */
 	world_with_root();

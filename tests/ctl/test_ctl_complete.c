@@ -207,9 +207,21 @@ START_TEST(in_zsh)
 }
 END_TEST
 
-/* Every option that the help of a verb names is offered, and every verb has a help. */
+static bool prints(const char *verb, const char *const *tables)
+{
+	for (; *tables; tables++)
+		if (strcmp(verb, *tables) == 0)
+			return true;
+	return false;
+}
+
+/* Every option that the help of a verb names is offered, and every verb has a help. Those of
+ * tables are named where there is one; show has several, with columns of their own. */
 START_TEST(all_options)
 {
+	static const char *const tables[] = { "boards",    "gateways", "leader",
+					      "list",      "notify",   "show",
+					      "snapshots", "workers",  NULL };
 	CLEANUP(freep) char *verbs = strdup(ok("words", "verbs"));
 	char *save = NULL;
 	int n = 0;
@@ -226,6 +238,11 @@ START_TEST(all_options)
 		offered = strdup(ok("words", "options", line));
 		end = strstr(help, "options of every verb");
 		ck_assert_ptr_nonnull(end);
+		ck_assert_msg((strstr(help, "--noheadings") != NULL) == prints(line, tables),
+			      "%s", help);
+		ck_assert_msg((strstr(help, "--output") != NULL) ==
+				      (prints(line, tables) && strcmp(line, "show") != 0),
+			      "%s", help);
 		for (at = strstr(help, "  --"); at && at < end; at = strstr(at + 4, "  --")) {
 			char option[64];
 

@@ -262,6 +262,9 @@ START_TEST(logs)
 	char name[128];
 
 	fails(66, "has no log", "logs", id);
+	fails(66, "there is no task t_nope on this board; \"kanbanctl list\"", "logs",
+	      "t_nope");
+	fails(66, "there is no task t_nope on this board; \"kanbanctl list\"", "why", "t_nope");
 	fails(64, "is no id", "logs", "../x");
 	(void)snprintf(name, sizeof(name), "kanban/logs/%s.log.1", id);
 	world_put(name, "first\n", 6);

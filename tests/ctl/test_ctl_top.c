@@ -92,7 +92,7 @@ static void top_over(int want)
 #define TOP_STATUS                                                                             \
 	"{\"version\":\"9.9\",\"uptime_s\":90061,\"sentence\":\"all is well\","                \
 	"\"limits\":{\"in_progress\":1,\"max_in_progress\":4},\"roots\":[{\"root\":\"ROOT\","  \
-	"\"epoch\":5,\"tasks\":{\"ready\":2},\"boards\":[{\"slug\":\"bo\\u001b[2J\","          \
+	"\"role\":\"owner\",\"epoch\":5,\"tasks\":{\"ready\":2},\"boards\":[{\"slug\":\"bo\\u001b[2J\","          \
 	"\"state\":\"healthy\",\"tasks\":{\"ready\":2}}]}]}"
 
 #define TOP_WORK "{\"workers\":[{\"board\":\"b\",\"task\":\"t_77\",\"run\":1,\"pid\":9}]}"
@@ -115,7 +115,7 @@ START_TEST(top_quits)
 	top_until("\033[?1049h");
 	top_until("kanband 9.9");
 	top_until("1d 1h");
-	top_until("in progress 1 of 4");
+	top_until("1 of 4 workers");
 	top_until("bo\\x1b[2J"); /* not the sequence itself */
 	top_until("t_77");
 	top_until("long ago");

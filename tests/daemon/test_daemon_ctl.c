@@ -234,7 +234,7 @@ START_TEST(rest)
 	ck_assert_ptr_nonnull(strstr(ctl(78, "reload")->err, "nonsense"));
 	ck_assert_int_eq(number(json(0, "notify", "retry"), "retried"), 0);
 	ck_assert_str_eq(text(json(0, "notify"), "source"), "daemon");
-	ck_assert_ptr_nonnull(strstr(ctl(0, "top")->text, "in progress"));
+	ck_assert_ptr_nonnull(strstr(ctl(0, "top")->text, " workers"));
 	j = rig_json(rig_kanbanctl("--root", rig.root, "doctor", "--json")->text);
 	json_array_foreach(json_object_get(j, "checks"), i, check)
 	{

@@ -80,8 +80,10 @@ async function day(browser, world, home) {
   must(await browser.eval("document.querySelector('#quiet-list').textContent.includes('silent')"), "no quiet board");
   await browser.until("document.querySelector('#troubles-list').textContent.includes('Board broken is quarantined')");
   must(await browser.eval("document.querySelector('#troubles-list code').textContent === 'kanbanctl check broken'"), "no remedy");
-  must(await browser.eval("[...document.querySelectorAll('.group h4')].some((h) => h.textContent.includes('is for ghost, which has no profile here'))"), "no reason for what waits");
+  must(await browser.eval("[...document.querySelectorAll('.group h4')].some((h) => h.textContent.startsWith('Ready: for ghost, which has no profile here'))"), "no reason for what waits");
   must(await browser.eval("[...document.querySelectorAll('.group h4')].some((h) => h.textContent.includes('given up after 3 failures'))"), "no reason for what is blocked");
+  const said = await browser.eval("[document.querySelector('#troubles-list .what').textContent.split(': ').slice(1).join(': '), document.querySelector('.board.bad .why').textContent]");
+  must(said[1].length > 20 && !said[1].includes(said[0]), `said twice: ${said[0]} / ${said[1]}`);
   ok("what runs, what waits and because of what, and what needs somebody");
 
   must(await browser.eval("document.querySelector('#boards').textContent.includes('<img src=x onerror=')"), "the hostile title is not shown as it is");

@@ -16,6 +16,7 @@ const STALE_S = 120, GONE_S = 600; // of a heartbeat
 
 const state = {
   status: null, boards: new Map(), // key → { info, tasks, activity, node, drawn, dirty, seen }
+  told: new Set(), // keys of the boards that are named in the list of troubles
   find: "", skew: 0, queue: [], asking: 0, pinned: new Set(), mayChange: false,
 };
 
@@ -238,7 +239,7 @@ function because(task) {
     return task.consecutive_failures > 0 && task.last_failure_error
       ? `given up after ${plural(task.consecutive_failures, "failure")}` : "waits for somebody's answer";
   case "ready": case "review":
-    if (task.held) return task.held.text.replace(/^it (?=has|is|waits)/, "");
+    if (task.held) return task.held.text.replace(/^it (has|is) |^it (?=waits)/, "");
     return "is about to start";
   default: return "";
   }
@@ -316,7 +317,7 @@ function troubles() {
     if (root.role === "standby" && !root.leader.held) list.push({ bad: true, what: `${root.root}: nobody has the lease`, remedy: `kanbanctl${many} leader` });
     for (const info of root.boards)
       if (isBad(info)) list.push({
-        bad: true, what: `Board ${info.slug} is ${info.state}: ${(info.error || "no reason is recorded").split(";")[0]}`,
+        bad: true, key: keyOf(info), what: `Board ${info.slug} is ${info.state}: ${(info.error || "no reason is recorded").split(";")[0]}`,
         remedy: `kanbanctl${many} check ${info.slug}`,
       });
     if (root.fault) list.push({ bad: true, what: `Nothing can be started on this host: ${root.fault.why}`, remedy: `kanbanctl${many} doctor` });
@@ -345,6 +346,7 @@ function remedy(command) {
 
 function drawTroubles() {
   const list = troubles();
+  state.told = new Set(list.slice(0, 12).map((t) => t.key));
   $("troubles").hidden = list.length === 0;
   $("troubles").classList.toggle("mild", !list.some((t) => t.bad));
   const drawn = JSON.stringify(list);
@@ -460,11 +462,20 @@ function pillClass(info) {
   return isBad(info) ? "bad" : info.state === "paused" ? "wait" : info.state === "healthy" ? "ok" : "";
 }
 
+/* What is wrong with a board, as far as it does not stand above already; a command is not torn. */
+function errorText(info) {
+  const error = info.error || "no reason is recorded", first = error.indexOf("; ");
+  const text = state.told.has(keyOf(info)) && first > 0 ? error.slice(first + 2) : error;
+  const command = text.search(/kanbanctl [^;]*$/);
+  return command < 0 ? make("p", "why bad", text)
+    : make("p", "why bad", text.slice(0, command), make("code", "", text.slice(command)));
+}
+
 function boardContent(board) {
   const info = board.info, names = ["triage", "todo", "ready", "running", "review", "blocked", "done"];
   const parts = [make("div", "board-head", make("h3", "", info.slug), make("span", `pill ${pillClass(info)}`, info.state), boardTools(board))];
   if (state.status.roots.length > 1) parts.push(make("p", "board-root", info.root));
-  if (isBad(info)) parts.push(make("p", "why bad", info.error || "no reason is recorded"));
+  if (isBad(info)) parts.push(errorText(info));
   if (info.tasks) {
     const counts = names.filter((name) => count(info, name) > 0)
       .map((name) => make("span", "", make("b", "", count(info, name).toLocaleString("en")), ` ${name}`));
@@ -478,7 +489,7 @@ function boardContent(board) {
 
 function drawBoard(board) {
   if (!board.node) return;
-  const drawn = JSON.stringify([board.info, board.tasks, board.activity, state.find, state.mayChange, state.status.draining, state.status.limits]);
+  const drawn = JSON.stringify([board.info, state.told.has(board.key), board.tasks, board.activity, state.find, state.mayChange, state.status.draining, state.status.limits]);
   if (board.drawn === drawn) return;
   board.drawn = drawn;
   const focus = board.node.contains(document.activeElement) ? document.activeElement.dataset.task : null;
@@ -539,12 +550,14 @@ function drawQuiet(quiet) {
 function draw() {
   const s = state.status;
   document.title = s.well ? "kanband" : "● kanband";
-  $("where").textContent = [s.host, ...s.roots.map((root) => (root.role === "owner" ? root.root : `${root.root} (${root.role})`))].join(" · ");
+  // isolated: where it is cut, it is at its beginning, see .where
+  $("where").replaceChildren(make("bdi", "", [s.host, ...s.roots.map((root) => (root.role === "owner" ? root.root : `${root.root} (${root.role})`))].join(" · ")));
   $("where").title = s.sentence;
   for (const node of document.querySelectorAll(".may-change")) node.hidden = !state.mayChange;
   $("drain").textContent = s.draining ? "Resume" : "Drain";
-  $("foot").textContent = `kanband ${s.version}, pid ${s.pid}, up ${span(s.uptime_s)}, ${(s.rss_bytes / 1048576).toFixed(1)} MiB` +
-    `${state.mayChange ? "" : " · read-only: ask as root or as the daemon's account to change things"}`;
+  $("foot").replaceChildren(`kanband ${s.version}, pid ${s.pid}, `, age(s.now - s.uptime_s, "", (t) => `up ${t}`),
+    `, ${(s.rss_bytes / 1048576).toFixed(1)} MiB`,
+    state.mayChange ? "" : " · read-only: ask as root or as the daemon's account to change things");
   drawTiles();
   drawTroubles();
   drawBoards();
