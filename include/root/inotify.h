@@ -47,3 +47,12 @@ MUST_CHECK int inotify_watch(struct inotify *in, struct inotify_watch *watch, co
 
 /** inotify_unwatch() - no more of it; not from within an inotify_fn */
 void inotify_unwatch(struct inotify *in, struct inotify_watch *watch);
+
+/**
+ * inotify_rest() - what comes next is likely to be of no use: from within an inotify_fn, that
+ * nothing is read for two milliseconds, or until inotify_resume()
+ */
+void inotify_rest(struct inotify *in);
+
+/** inotify_resume() - after a rest: tell at once what has come meanwhile, and read on */
+void inotify_resume(struct inotify *in);

@@ -9,7 +9,9 @@
 #include "util/clock.h"
 #include "util/fs.h"
 
-#define BOARD_STEP_NS  250000L     /* between two looks for a commit that is under way */
+#define BOARD_SOON_NS  50000L      /* between two looks for a commit, at first … */
+#define BOARD_SOON_US  4000        /* … for so long */
+#define BOARD_STEP_NS  250000L     /* … and later */
 #define BOARD_STIRS_NS 15000000LL  /* so long after the last write one is still expected */
 #define BOARD_SYNCS_NS 250000000LL /* … if it stands in the log, and a sync takes its time */
 #define BOARD_AWAIT_US 40000       /* and waited for at the most: a thread is kept for it */
@@ -75,8 +77,7 @@ bool board_await_overtaken(const struct board *b)
  */
 void board_await(const struct board *b, struct board_job *bj)
 {
-	const struct timespec step = { .tv_nsec = BOARD_STEP_NS };
-	uint64_t until = clock_mono_us() + BOARD_AWAIT_US;
+	const uint64_t begun = clock_mono_us();
 	struct error e = ERROR_NULL;
 	int64_t version;
 
@@ -84,7 +85,12 @@ void board_await(const struct board *b, struct board_job *bj)
 	       (db_data_version(b->db, &version, &e) == 0 && version == b->data_version &&
 		(await_stirs(b, BOARD_STIRS_NS) ||
 		 (board_await_pending(b) && await_stirs(b, BOARD_SYNCS_NS))))) {
-		if (clock_mono_us() >= until || atomic_load(&bj->job.cancel))
+		const uint64_t waited = clock_mono_us() - begun;
+		const struct timespec step = { .tv_nsec = waited < BOARD_SOON_US
+								  ? BOARD_SOON_NS
+								  : BOARD_STEP_NS };
+
+		if (waited >= BOARD_AWAIT_US || atomic_load(&bj->job.cancel))
 			return;
 		(void)nanosleep(&step, NULL); /* shorter is as good */
 	}

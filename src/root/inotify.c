@@ -1,7 +1,9 @@
 /*
  * The instance is read when it is readable, a few buffers at a time so that a flood of events
- * does not keep the loop. Watches of several owners on one folder share its descriptor, as the
- * kernel has it: one per inode.
+ * does not keep the loop. While a visit writes to a board the events are mostly its own, one
+ * for each write: they are left to lie for a moment, which costs the writer no wake-up of the
+ * loop between two writes, and the kernel makes one of many. Watches of several owners on one
+ * folder share its descriptor, as the kernel has it: one per inode.
  */
 #include "root/inotify.h"
 
@@ -17,7 +19,8 @@
 #define INOTIFY_MASK                                                                           \
 	(IN_ATTRIB | IN_CREATE | IN_MODIFY | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF |       \
 	 IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR)
-#define INOTIFY_READS 16 /* buffers in one turn of the loop */
+#define INOTIFY_READS   16 /* buffers in one turn of the loop */
+#define INOTIFY_REST_MS 2
 
 /* One watch of the kernel. */
 struct inotify_folder {
@@ -28,6 +31,9 @@ struct inotify_folder {
 
 struct inotify {
 	uv_poll_t poll;
+	uv_timer_t rest;                /* ends a rest */
+	bool rests;                     /* wanted, or on */
+	unsigned handles;               /* of the loop, that are not closed yet */
 	int fd;                         /* owned */
 	struct inotify_folder *folders; /* by wd */
 };
@@ -97,13 +103,10 @@ static void inotify_event(struct inotify *in, const struct inotify_event *event)
 		inotify_tell(f, event->mask, event->len ? event->name : NULL);
 }
 
-static void inotify_readable(uv_poll_t *poll, int status, int events)
+static void inotify_read(struct inotify *in)
 {
-	struct inotify *in = poll->data;
 	_Alignas(struct inotify_event) char buf[16384];
 
-	(void)status;
-	(void)events;
 	for (int i = 0; i < INOTIFY_READS; i++) {
 		ssize_t n = read(in->fd, buf, sizeof(buf));
 		const struct inotify_event *event;
@@ -115,6 +118,43 @@ static void inotify_readable(uv_poll_t *poll, int status, int events)
 			inotify_event(in, event);
 		}
 	}
+}
+
+static void inotify_rested(uv_timer_t *timer);
+
+static void inotify_readable(uv_poll_t *poll, int status, int events)
+{
+	struct inotify *in = poll->data;
+
+	(void)status;
+	(void)events;
+	in->rests = false;
+	inotify_read(in);
+	if (in->rests && uv_timer_start(&in->rest, inotify_rested, INOTIFY_REST_MS, 0) == 0)
+		(void)uv_poll_stop(&in->poll);
+}
+
+void inotify_rest(struct inotify *in)
+{
+	in->rests = true;
+}
+
+void inotify_resume(struct inotify *in)
+{
+	if (!uv_is_active((uv_handle_t *)&in->rest))
+		return;
+	inotify_read(in);
+	/* of a handle that was started before: it does not fail */
+	if (uv_poll_start(&in->poll, UV_READABLE, inotify_readable) == 0)
+		(void)uv_timer_stop(&in->rest);
+}
+
+static void inotify_rested(uv_timer_t *timer)
+{
+	struct inotify *in = timer->data;
+
+	if (uv_poll_start(&in->poll, UV_READABLE, inotify_readable) != 0)
+		(void)uv_timer_start(timer, inotify_rested, INOTIFY_REST_MS, 0);
 }
 
 int inotify_open(struct inotify **out, uv_loop_t *loop)
@@ -131,8 +171,10 @@ int inotify_open(struct inotify **out, uv_loop_t *loop)
 		free(in);
 		return r;
 	}
-	in->poll.data = in;
-	r = uv_poll_start(&in->poll, UV_READABLE, inotify_readable);
+	in->poll.data = in->rest.data = in;
+	r = uv_timer_init(loop, &in->rest);
+	if (r == 0)
+		r = uv_poll_start(&in->poll, UV_READABLE, inotify_readable);
 	if (r < 0) {
 		(void)inotify_close(in);
 		return r;
@@ -145,6 +187,8 @@ static void inotify_closed(uv_handle_t *handle)
 {
 	struct inotify *in = handle->data;
 
+	if (--in->handles > 0)
+		return;
 	fs_closep(&in->fd);
 	free(in);
 }
@@ -161,7 +205,9 @@ struct inotify *inotify_close(struct inotify *in)
 			w->wd = 0;
 		inotify_forget(in, f);
 	}
+	in->handles = 2;
 	uv_close((uv_handle_t *)&in->poll, inotify_closed);
+	uv_close((uv_handle_t *)&in->rest, inotify_closed);
 	return NULL;
 }
 

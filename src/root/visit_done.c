@@ -8,6 +8,7 @@
 #include "root/collect.h"
 #include "root/decompose.h"
 #include "root/hostfault.h"
+#include "root/inotify.h"
 #include "root/notices.h"
 #include "root/observer.h"
 #include "root/once_report.h"
@@ -234,6 +235,9 @@ void visit_done(struct job *job)
 	bool ok, changed;
 	size_t launches;
 
+	/* what was written until now is told while the board counts as busy */
+	if (root->env->inotify)
+		inotify_resume(root->env->inotify);
 	board_publish(bj, &changed);
 	d->visit.in_done = true;
 	d->visit.ended_ms = uv_now(root->env->loop);
@@ -242,6 +246,13 @@ void visit_done(struct job *job)
 	if (!d->board.db)
 		root->env->open_boards--;
 	ok = bj->outcome == BOARD_DONE;
+	if (root->env->once)
+		once_report_visited(d, bj);
+	visit_unload(d, bj->ended_booked, bj->recorded);
+	visit_victims(d, &bj->plan);
+	/* claimed rows are committed even if a later step failed; the rest can wait for them */
+	launches = bj->plan.n_launches;
+	launches_start(d, &bj->plan);
 	visit_notes(d, &bj->plan);
 	if (ok)
 		d->visit.failures = d->visit.owed = 0;
@@ -254,13 +265,6 @@ void visit_done(struct job *job)
 			d, d->board.state != before &&
 				   (before != BOARD_NEW || board_state_bad(d->board.state)));
 	visit_news(d, bj);
-	if (root->env->once)
-		once_report_visited(d, bj);
-	visit_unload(d, bj->ended_booked, bj->recorded);
-	visit_victims(d, &bj->plan);
-	/* claimed rows are committed even if a later step failed */
-	launches = bj->plan.n_launches;
-	launches_start(d, &bj->plan);
 	if (d->visit.trying)
 		hostfault_visited(d, launches + launches_count(d));
 	if (ok)

@@ -9,6 +9,7 @@
 #include "root/wakeup.h"
 
 #include "root/dispatch.h"
+#include "root/inotify.h"
 #include "root/root.h"
 #include "util/clock.h"
 
@@ -71,6 +72,8 @@ void wakeup_changed(struct dispatch *d, bool ended)
 		d->wake.probe_gap_ms = ended ? 0 : WAKEUP_PROBE_MIN_MS;
 	else if (d->wake.probe_gap_ms && wakeup_at_once(d))
 		d->wake.probe_gap_ms = 0;
+	if (d->board.busy && d->root->env->inotify)
+		inotify_rest(d->root->env->inotify);
 	wakeup_want(d, WANT_LOOK);
 }
 
