@@ -232,6 +232,7 @@ void doctor_boards(struct doctor *d)
 		doctor_say(d, DOCTOR_BOARD_MORE, NULL,
 			   quote_command("kanbanctl --root %q boards", d->root),
 			   "%zu more are not well", bad - DOCTOR_MANY);
-	doctor_well(d, "board", NULL, "%zu of %zu are well", well, disc.count);
+	doctor_well(d, "board", NULL, well == 1 ? "%zu of %zu is well" : "%zu of %zu are well",
+		    well, disc.count);
 	doctor_folders(d);
 }

@@ -147,7 +147,13 @@ void doctor_tasks(struct doctor *d)
 		if (w.place->db_exists && !w.place->archived && !*w.place->duplicate_of)
 			doctor_tasks_board(&w);
 	}
-	if (json_array_size(d->checks) == before)
-		doctor_well(d, "tasks", NULL, "%lld are ready, and somebody can start each",
+	if (json_array_size(d->checks) != before)
+		return;
+	if (w.ready == 0)
+		doctor_well(d, "tasks", NULL, "none is ready");
+	else
+		doctor_well(d, "tasks", NULL,
+			    w.ready == 1 ? "%lld is ready, and somebody can start it"
+					 : "%lld are ready, and somebody can start each",
 			    (long long)w.ready);
 }

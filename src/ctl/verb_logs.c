@@ -291,7 +291,8 @@ static int verb_logs_run(struct ctl *ctl, int argc, char **argv)
 		l.bytes = -1;
 	task = args[0] ? args[0] : ctl_env(ctl, "HERMES_KANBAN_TASK");
 	if (!task)
-		return ctl_say(ctl, CTL_USAGE, "which task? name it");
+		return ctl_say(ctl, CTL_USAGE,
+			       "which task? name it, or set HERMES_KANBAN_TASK");
 	if (!logs_is_name(task))
 		return ctl_say(ctl, CTL_USAGE, "\"%s\" is no id of a task", task);
 	r = ctl_place(ctl, &place);

@@ -133,7 +133,7 @@ static int verb_web_run(struct ctl *ctl, int argc, char **argv)
 static const struct ctl_verb verb_web = {
 	.name = "web",
 	.args = "",
-	.what = "the daemon's page in a browser",
+	.what = "open the daemon's page in a browser",
 	.group = CTL_WATCH,
 	.rank = 90,
 	.flags = CTL_NEEDS_DAEMON,
