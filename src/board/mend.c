@@ -198,8 +198,8 @@ static int mend_damaged(const struct mend_copies *c, enum repair_policy policy,
 	if (r < 0)
 		return r;
 	if (r == 0)
-		mend_say(rep->will, "can be repaired by %s: %s", rep->repair.method,
-			 rep->repair.text);
+		mend_say(rep->will, "can be repaired by %s (tried on a copy): %s",
+			 rep->repair.method, rep->repair.text);
 	else
 		mend_say(rep->will, "%s", e->text);
 	return MEND_NOT_WELL;

@@ -31,16 +31,19 @@ static const char *const repair_tables[] = { "tasks", "task_links", "task_runs" 
  * that must not be? */
 static bool repair_sum_up(struct repair_report *rep)
 {
-	bool loses = false;
+	bool loses = false, any = false;
 	size_t used;
 
 	(void)snprintf(rep->text, sizeof(rep->text), "saved");
 	for (unsigned i = 0; i < rep->n_tables; i++) {
 		const struct repair_table *t = &rep->tables[i];
 
+		if (t->saved == 0 && t->lost == 0)
+			continue; /* it was empty */
 		used = strlen(rep->text);
 		(void)snprintf(rep->text + used, sizeof(rep->text) - used, "%s %" PRId64 " %s",
-			       i ? "," : "", t->saved, t->name);
+			       any ? "," : "", t->saved, t->name);
+		any = true;
 		used = strlen(rep->text);
 		if (t->filled > 0)
 			(void)snprintf(rep->text + used, sizeof(rep->text) - used,
@@ -55,6 +58,9 @@ static bool repair_sum_up(struct repair_report *rep)
 		loses |= t->lost != 0;
 	}
 	used = strlen(rep->text);
+	if (!any)
+		used += (size_t)snprintf(rep->text + used, sizeof(rep->text) - used,
+					 ": there was no row");
 	if (rep->objects_lost > 0)
 		(void)snprintf(
 			rep->text + used, sizeof(rep->text) - used,

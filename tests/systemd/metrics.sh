@@ -63,3 +63,21 @@ ok "an alert fires when a board is quarantined, and says what to type"
 [[ $(code "$at/readyz") == 200 ]] || fail "one bad board makes the daemon unready"
 ok "a bad board does not make the daemon unready"
 kill %%
+
+# ── where nothing may listen for a scrape: a file for node_exporter, as kanbanctl(1) has it ──
+if command -v prometheus-node-exporter >/dev/null; then
+	mkdir "$state/textfile"
+	kanbanctl metrics >"$state/textfile/kanband.prom" || fail "metrics"
+	prometheus-node-exporter --collector.disable-defaults --collector.textfile \
+		--collector.textfile.directory="$state/textfile" --web.listen-address=127.0.0.1:9098 >"$state/log" 2>&1 &
+	node() { curl -sf --max-time 20 http://127.0.0.1:9098/metrics; }
+	wait_for 60 "node_exporter does not answer: $(tail -n 3 "$state/log")" node
+	node >"$state/node"
+	grep -qx 'node_textfile_scrape_error 0' "$state/node" || fail "node_exporter refuses the file: $(tail -n 3 "$state/log")"
+	# every sample with its value; labels may stand in another order
+	samples() { sed -nE 's/^(kanband_[a-z_]*)(\{.*\})? .*/\1/p' "$1" | sort; }
+	[[ $(samples "$state/textfile/kanband.prom") == "$(samples "$state/node")" ]] ||
+		fail "node_exporter lost: $(diff <(samples "$state/textfile/kanband.prom") <(samples "$state/node"))"
+	ok "node_exporter takes all of it from a file"
+	kill %%
+fi
