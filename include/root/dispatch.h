@@ -49,6 +49,7 @@ struct dispatch_once {
 	bool reclaimed;  /* the reclaim steps are done */
 	bool dispatched; /* its turn to claim has come */
 	bool over;       /* tried often enough in vain */
+	bool again;      /* the last tick stopped early: see its plan */
 	bool locked;     /* the last tick did not take place: another process's held it */
 };
 

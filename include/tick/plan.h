@@ -113,6 +113,7 @@ struct plan {
 	char *repaired;     /* what a repair did, or NULL */
 	bool lease_lost;    /* the lease check said so; nothing was written after it */
 	bool cut_off_left;  /* claims of an earlier kanband are yet to be judged */
+	bool again;         /* --once: its launches may fail and make room under a cap */
 	bool oom;           /* an append failed for want of memory */
 };
 

@@ -39,10 +39,11 @@ void once_report_visited(struct dispatch *d, const struct board_job *bj)
 		failed |= !bj->record[i].spawned;
 	}
 	plan_add(&d->once.report.sum, &bj->plan, bj->rq.steps & TICK_DISPATCH);
+	d->once.again = bj->rq.steps & TICK_DISPATCH ? bj->plan.again : d->once.again;
 	if (bj->outcome != BOARD_DONE || d->board.state != BOARD_HEALTHY)
 		return;
 	if (bj->rq.steps & TICK_RECLAIM)
 		d->once.reclaimed = true;
-	else if (failed && d->last.ready > 0)
+	else if ((failed || (d->once.again && bj->n_record > 0)) && d->last.ready > 0)
 		d->wake.want |= WANT_TICK;
 }

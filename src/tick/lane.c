@@ -196,6 +196,23 @@ static int lane_guarded(struct lane_walk *w, struct lane_choice *c,
 	return r;
 }
 
+/*
+ * Its profile is at its cap. With --once, where that is so by what this walk chose, the walk
+ * ends: a start that fails takes no place, and this row comes before those behind it, as in
+ * Hermes, which starts one worker after the other.
+ */
+static void lane_capped(struct lane_walk *w, const struct lane_profile *profile,
+			const char *task)
+{
+	w->t->plan->waits |= WAIT_BOARD;
+	if (w->t->rq->once && profile->chosen) {
+		w->t->plan->again = true;
+		w->budget = 0;
+	} else {
+		plan_id(w->t->plan, &w->t->plan->profile_capped, task);
+	}
+}
+
 /* One row: what is to become of it.  Return: 0, or as db_step(). */
 static int lane_take(struct lane_walk *w, const struct lane_row *row)
 {
@@ -214,8 +231,7 @@ static int lane_take(struct lane_walk *w, const struct lane_row *row)
 	c->priority = row->priority;
 	switch (look.why) {
 	case LANE_CAPPED:
-		plan_id(w->t->plan, &w->t->plan->profile_capped, row->task);
-		w->t->plan->waits |= WAIT_BOARD;
+		lane_capped(w, look.profile, row->task);
 		return 0;
 	case LANE_GUARD:
 	case LANE_BACKOFF:
@@ -224,8 +240,10 @@ static int lane_take(struct lane_walk *w, const struct lane_row *row)
 		c->verdict = LANE_REJECT;
 		return 0;
 	default:
-		if (lane_chosen(w, c, look.name))
+		if (lane_chosen(w, c, look.name)) {
 			look.profile->running++;
+			look.profile->chosen = true;
+		}
 		return 0;
 	}
 }
@@ -384,12 +402,12 @@ int lane_find(const struct tick *t, struct lane_plan *lanes)
 		w.budget = review && budget > 0 && budget != INT64_MAX ? budget - 1 : budget;
 		r = lane_walk(&w);
 	}
-	if (r == 0 && t->rq->set->review_dispatch) {
+	if (r == 0 && t->rq->set->review_dispatch && !t->plan->again) {
 		w.review = true;
 		w.budget = budget == INT64_MAX ? budget : budget - w.chosen;
 		r = lane_walk(&w);
 	}
-	if (r == 0 && ready > w.chosen && w.budget <= 0 && budget > 0)
+	if (r == 0 && ready > w.chosen && w.budget <= 0 && budget > 0 && !t->plan->again)
 		t->plan->waits |= WAIT_CAPACITY | WAIT_BOARD; /* it ran out on the way */
 	lane_profiles_deinit(&w.profiles);
 	return r == 0 && !t->rq->once ? lane_turn(t, lanes) : r;

@@ -18,6 +18,7 @@ struct lane_row {
 struct lane_profile {
 	char *assignee; /* as stored */
 	int64_t running;
+	bool chosen; /* some of them by this walk */
 };
 
 struct lane_profiles {

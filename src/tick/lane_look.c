@@ -43,7 +43,7 @@ static int lane_profile(const struct tick *t, struct lane_profiles *profiles,
 	if (!more)
 		return error_set(t->e, -ENOMEM, "out of memory");
 	profiles->v = more;
-	more[profiles->n].assignee = strdup(assignee);
+	more[profiles->n] = (struct lane_profile){ .assignee = strdup(assignee) };
 	if (!more[profiles->n].assignee)
 		return error_set(t->e, -ENOMEM, "out of memory");
 	*out = &more[profiles->n++];

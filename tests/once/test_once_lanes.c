@@ -365,6 +365,43 @@ START_TEST(test_profile_cap)
 }
 END_TEST
 
+/* A start that fails takes no place under the cap: who waits behind it there comes before those
+ * of less priority, and has the tip that the first scratch workspace brings. */
+START_TEST(test_profile_cap_and_a_failed_start)
+{
+	rig_config("max_in_progress_per_profile: 1");
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .priority = 9, .workspace_kind = "dir",
+		.workspace_path = "relative");
+	rig_add(B, .id = "t_00000002", .priority = 8);
+	rig_add(B, .id = "t_00000003", .priority = 7);
+	rig_add(B, .id = "t_00000004", .priority = 6, .assignee = "franky");
+	rig_add(B, .id = "t_00000005", .priority = 5, .assignee = "franky");
+	ck_spawned(rig_tick(B), "t_00000002,t_00000004");
+	ck_sql(B, "t_00000001,t_00000002,t_00000004",
+	       "SELECT task_id FROM task_events WHERE kind = 'claimed' ORDER BY id");
+	ck_sql(B, "t_00000002",
+	       "SELECT task_id FROM task_events WHERE kind = 'tip_scratch_workspace'");
+	ck_sql(B, "ready,ready",
+	       "SELECT status FROM tasks WHERE id IN ('t_00000003', 't_00000005')");
+}
+END_TEST
+
+START_TEST(test_a_dry_run_looks_past_the_cap)
+{
+	struct rig_out *out;
+
+	rig_config("max_in_progress_per_profile: 1");
+	rig_board(B, 0);
+	rig_add(B, .id = "t_00000001", .priority = 9);
+	rig_add(B, .id = "t_00000002", .priority = 8);
+	rig_add(B, .id = "t_00000003", .priority = 7, .assignee = "franky");
+	out = rig_once("--dry-run");
+	ck_ids(rig_of(out, B), "spawned", "t_00000001,t_00000003");
+	ck_ids(rig_of(out, B), "skipped.profile_capped", "t_00000002");
+}
+END_TEST
+
 START_TEST(test_profile_cap_is_per_board)
 {
 	struct rig_out *out;
@@ -527,6 +564,8 @@ Suite *test_suite(void)
 	tcase_add_test(budget, test_failures_use_no_budget);
 	tcase_add_test(budget, test_failed_spawns_use_no_budget);
 	tcase_add_test(profile, test_profile_cap);
+	tcase_add_test(profile, test_profile_cap_and_a_failed_start);
+	tcase_add_test(profile, test_a_dry_run_looks_past_the_cap);
 	tcase_add_test(profile, test_profile_cap_is_per_board);
 	tcase_add_test(profile, test_profile_cap_counts_the_text);
 	tcase_add_test(profile, test_profile_cap_comes_before_the_guard);
