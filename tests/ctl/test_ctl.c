@@ -499,15 +499,6 @@ Suite *test_suite(void)
 				       block_and_unblock, lease_seen,
 				       estop_seen,        root_that_is_no_utf8,
 				       boards_seen };
-	Suite *s = suite_create("ctl");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 120);
-		tcase_add_checked_fixture(tc, world_setup, world_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl", 120, world_setup, world_teardown, tests);
 }

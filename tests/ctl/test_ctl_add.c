@@ -208,15 +208,6 @@ Suite *test_suite(void)
 	const TTest *const tests[] = { add_everything,      add_says_when_nobody_will_do_it,
 				       add_default_workdir, add_once,
 				       list_filters,        show_task };
-	Suite *s = suite_create("ctl_add");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 120);
-		tcase_add_checked_fixture(tc, world_setup, world_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_add", 120, world_setup, world_teardown, tests);
 }

@@ -364,15 +364,6 @@ Suite *test_suite(void)
 				       rubbish,          requests_made,    hostile_texts,
 				       follow,           follow_closed,    sse_pieces,
 				       sse_limits };
-	Suite *s = suite_create("ctl_client");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 30);
-		tcase_add_checked_fixture(tc, answers_setup, answers_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_client", 30, answers_setup, answers_teardown, tests);
 }

@@ -264,15 +264,6 @@ END_TEST
 Suite *test_suite(void)
 {
 	const TTest *const tests[] = { in_bash, hostile, words, in_fish, in_zsh, all_options };
-	Suite *s = suite_create("ctl_complete");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 60);
-		tcase_add_checked_fixture(tc, setup, world_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_complete", 60, setup, world_teardown, tests);
 }

@@ -518,15 +518,6 @@ Suite *test_suite(void)
 		whose_unit,      fix,        fix_differs,         fix_wants,   fix_foreign,
 		fix_for_another, undone,     fix_across_managers, fix_refused,
 	};
-	Suite *s = suite_create("ctl_gateway");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 120);
-		tcase_add_checked_fixture(tc, setup, world_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_gateway", 120, setup, world_teardown, tests);
 }

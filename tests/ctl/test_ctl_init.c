@@ -139,15 +139,6 @@ Suite *test_suite(void)
 		init_lock_is_respected,
 		init_many_at_once,
 	};
-	Suite *s = suite_create("ctl_init");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 120);
-		tcase_add_checked_fixture(tc, world_setup, world_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_init", 120, world_setup, world_teardown, tests);
 }

@@ -251,15 +251,6 @@ Suite *test_suite(void)
 	const TTest *const tests[] = { rights,        disk_full,
 				       special_files, init_killed_while_writing,
 				       init_killed,   real_boards };
-	Suite *s = suite_create("ctl_rights");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 120);
-		tcase_add_checked_fixture(tc, world_setup, world_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_rights", 120, world_setup, world_teardown, tests);
 }

@@ -298,15 +298,6 @@ Suite *test_suite(void)
 	const TTest *const tests[] = { top_quits,   top_keys,      top_signals,
 				       top_resizes, top_waits,     top_once,
 				       drain_shows, drain_resumed, long_work };
-	Suite *s = suite_create("ctl_top");
 
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 30);
-		tcase_add_checked_fixture(tc, answers_setup, answers_teardown);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("ctl_top", 30, answers_setup, answers_teardown, tests);
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "kit/rig.h"
+#include "kit/rows.h"
 #include "kit/web.h"
 
 #define SWEEPS   1000
@@ -38,14 +39,10 @@ static void fill(const char *slug)
 
 static void break_leaf(const char *slug)
 {
-	int64_t page = rig_int(slug, "SELECT pageno FROM dbstat WHERE name='tasks' AND "
-				     "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 4");
-	int fd = open(rig_db(slug), O_WRONLY | O_CLOEXEC);
-	char buf[PAGE];
-
-	memset(buf, 0xA5, sizeof(buf));
-	ck_assert_int_eq(pwrite(fd, buf, PAGE, (page - 1) * PAGE), PAGE);
-	ck_assert_int_eq(close(fd), 0);
+	rows_overwrite(rig_db(slug),
+		       rig_int(slug, "SELECT pageno FROM dbstat WHERE name='tasks' AND "
+				     "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 4"),
+		       PAGE);
 }
 
 /* Three that cannot be repaired without a loss, and one that is well. */

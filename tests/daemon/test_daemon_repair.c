@@ -30,19 +30,9 @@ static unsigned errors(const struct rig_daemon *d, const char *word)
 /* A row without an index entry. */
 static void break_index(void)
 {
-	char *sql = rig_list(B, "SELECT sql FROM sqlite_schema WHERE name='idx_events_task'");
-	int64_t root =
-		rig_int(B, "SELECT rootpage FROM sqlite_schema WHERE name='idx_events_task'");
-
-	rig_sql(B, "PRAGMA writable_schema=ON;"
-		   "DELETE FROM sqlite_schema WHERE name='idx_events_task'");
-	rig_sql(B, "INSERT INTO task_events(task_id, kind, created_at)"
-		   " VALUES('t_00000001', 'unseen', 1)");
-	rig_sql(B,
-		"PRAGMA writable_schema=ON;"
-		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
-		" VALUES('index', 'idx_events_task', 'task_events', %lld, %Q)",
-		(long long)root, sql);
+	rig_unindexed(B, "idx_events_task",
+		      "INSERT INTO task_events(task_id, kind, created_at)"
+		      " VALUES('t_00000001', 'unseen', 1)");
 }
 
 /* Reads the board until it is closed: nobody gets the exclusive lock. */

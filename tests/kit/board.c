@@ -1,8 +1,8 @@
 #include "board.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,31 +10,18 @@
 #include <uv.h>
 
 #include "db/schema.h"
+#include "files.h"
+#include "rows.h"
 
 struct kit kit;
 
-/* What the first release did not have, and the two columns that had other names. */
-static const char sql_legacy[] =
-	"ALTER TABLE tasks RENAME COLUMN consecutive_failures TO spawn_failures;"
-	"ALTER TABLE tasks RENAME COLUMN last_failure_error TO last_spawn_error;"
-	"DROP INDEX idx_tasks_session_id;"
-	"ALTER TABLE tasks DROP COLUMN branch_name;"
-	"ALTER TABLE tasks DROP COLUMN project_id;"
-	"ALTER TABLE tasks DROP COLUMN model_override;"
-	"ALTER TABLE tasks DROP COLUMN provider_override;"
-	"ALTER TABLE tasks DROP COLUMN reasoning_effort;"
-	"ALTER TABLE tasks DROP COLUMN max_retries;"
-	"ALTER TABLE tasks DROP COLUMN goal_mode;"
-	"ALTER TABLE tasks DROP COLUMN goal_max_turns;"
-	"ALTER TABLE tasks DROP COLUMN session_id;"
-	"ALTER TABLE tasks DROP COLUMN block_kind;"
-	"ALTER TABLE tasks DROP COLUMN block_recurrences;"
-	"ALTER TABLE tasks DROP COLUMN last_heartbeat_at;"
-	"ALTER TABLE tasks DROP COLUMN max_runtime_seconds;"
-	"ALTER TABLE tasks DROP COLUMN worker_started_at;"
-	"ALTER TABLE task_runs DROP COLUMN worker_started_at;"
-	"ALTER TABLE task_runs DROP COLUMN summary;"
-	"DROP TABLE kanban_notify_subs;";
+/* What the first release did not have beside rows_first_release. */
+static const char sql_legacy[] = "ALTER TABLE tasks DROP COLUMN last_heartbeat_at;"
+				 "ALTER TABLE tasks DROP COLUMN max_runtime_seconds;"
+				 "ALTER TABLE tasks DROP COLUMN worker_started_at;"
+				 "ALTER TABLE task_runs DROP COLUMN worker_started_at;"
+				 "ALTER TABLE task_runs DROP COLUMN summary;"
+				 "DROP TABLE kanban_notify_subs;";
 
 /* ---- the false world -------------------------------------------------------------------- */
 
@@ -121,18 +108,6 @@ void kit_died(int64_t pid)
 
 /* ---- one case ---------------------------------------------------------------------------- */
 
-int kit_count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	(void)closedir(dir);
-	return n;
-}
-
 static bool kit_forks(void)
 {
 	const char *fork = getenv("CK_FORK");
@@ -160,7 +135,7 @@ void kit_setup(void)
 		ck_assert_int_eq(uv_loop_init(&loop), 0);
 		ck_assert_int_eq(uv_loop_close(&loop), 0);
 	}
-	kit.fds = kit_count_fds();
+	kit.fds = files_descriptors();
 	kit.set = (struct settings){
 		.dispatch_interval_s = 60,
 		.max_spawn = -1,
@@ -219,7 +194,7 @@ void kit_teardown(void)
 	caps_deinit(&kit.caps);
 	for (size_t i = 0; i < kit.n_kept; i++)
 		free(kit.kept[i]);
-	ck_assert_int_eq(kit_count_fds(), kit.fds);
+	ck_assert_int_eq(files_descriptors(), kit.fds);
 	(void)sqlite3_shutdown();
 	ck_assert_int_eq(sqlite3_memory_used(), 0);
 	ck_assert_int_eq(nftw(kit.dir, kit_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
@@ -306,29 +281,21 @@ static sqlite3 *kit_raw(void)
 	return raw;
 }
 
-static void kit_exec(sqlite3 *raw, const char *sql)
-{
-	char *why = NULL;
-	const int rc = sqlite3_exec(raw, sql, NULL, NULL, &why);
-
-	ck_assert_msg(rc == SQLITE_OK, "%s: %s", why ? why : "?", sql);
-}
-
 void kit_board(unsigned flags)
 {
 	sqlite3 *raw = kit_raw();
 
-	kit_exec(raw,
+	rows_run(raw,
 		 flags & KIT_WAL ? "PRAGMA journal_mode=WAL" : "PRAGMA journal_mode=DELETE");
-	kit_exec(raw, schema_board_sql);
-	if (flags & KIT_LEGACY)
-		kit_exec(raw, sql_legacy);
+	rows_run(raw, schema_board_sql);
+	if (flags & KIT_LEGACY) {
+		rows_run(raw, rows_first_release);
+		rows_run(raw, sql_legacy);
+	}
 	if (((flags | kit.age) & (KIT_AUGUST | KIT_LEGACY)) == KIT_AUGUST)
-		kit_exec(raw, "ALTER TABLE tasks DROP COLUMN worker_started_at;"
-			      "ALTER TABLE tasks DROP COLUMN completion_contract;"
-			      "ALTER TABLE task_runs DROP COLUMN worker_started_at");
+		rows_run(raw, rows_august);
 	if (flags & KIT_SCHEDULED)
-		kit_exec(raw, "ALTER TABLE tasks ADD COLUMN scheduled_at INTEGER");
+		rows_run(raw, "ALTER TABLE tasks ADD COLUMN scheduled_at INTEGER");
 	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
 }
 
@@ -349,64 +316,56 @@ void kit_sql(const char *fmt, ...)
 {
 	sqlite3 *raw = kit_raw();
 	va_list ap;
-	char *sql;
 
 	va_start(ap, fmt);
-	sql = sqlite3_vmprintf(fmt, ap);
+	rows_vrun(raw, fmt, ap);
 	va_end(ap);
-	kit_exec(raw, sql);
-	sqlite3_free(sql);
 	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
-}
-
-static char *kit_vlist(const char *fmt, va_list ap)
-{
-	char *sql = sqlite3_vmprintf(fmt, ap), *text = NULL;
-	sqlite3 *raw = kit_raw();
-	sqlite3_stmt *s = NULL;
-	size_t size = 0, rows = 0;
-	FILE *out = open_memstream(&text, &size);
-
-	ck_assert_ptr_nonnull(out);
-	ck_assert_msg(sqlite3_prepare_v2(raw, sql, -1, &s, NULL) == SQLITE_OK, "%s: %s",
-		      sqlite3_errmsg(raw), sql);
-	while (sqlite3_step(s) == SQLITE_ROW) {
-		(void)fputs(rows++ ? "," : "", out);
-		for (int i = 0; i < sqlite3_column_count(s); i++) {
-			const char *v = (const char *)sqlite3_column_text(s, i);
-
-			(void)fprintf(out, "%s%s", i ? "|" : "", v ? v : "-");
-		}
-	}
-	ck_assert_int_eq(sqlite3_finalize(s), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
-	sqlite3_free(sql);
-	ck_assert_int_eq(fclose(out), 0);
-	return text;
 }
 
 char *kit_list(const char *fmt, ...)
 {
+	sqlite3 *raw = kit_raw();
 	va_list ap;
 	char *text;
 
 	va_start(ap, fmt);
-	text = kit_vlist(fmt, ap);
+	text = rows_vtext(raw, ',', fmt, ap);
 	va_end(ap);
+	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
 	return kit_keep(text);
 }
 
 int64_t kit_int(const char *fmt, ...)
 {
+	sqlite3 *raw = kit_raw();
 	va_list ap;
-	char *text;
 	int64_t n;
 
 	va_start(ap, fmt);
-	text = kit_vlist(fmt, ap);
+	n = rows_vint(raw, fmt, ap);
 	va_end(ap);
-	n = strtoll(text, NULL, 10);
-	free(text);
+	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
+	return n;
+}
+
+void kit_unindexed(const char *sql)
+{
+	sqlite3 *raw = kit_raw();
+
+	rows_unindexed(raw, "idx_events_task", sql);
+	ck_assert_int_eq(sqlite3_close(raw), SQLITE_OK);
+}
+
+size_t kit_count(const char *pattern)
+{
+	glob_t g;
+	size_t n;
+
+	if (glob(kit_printf("%s/%s", kit.dir, pattern), 0, NULL, &g) != 0)
+		return 0;
+	n = g.gl_pathc;
+	globfree(&g);
 	return n;
 }
 

@@ -74,8 +74,6 @@ TCase *kit_tcase_august(Suite *suite, const char *name);
 Suite *kit_suite(const char *name, const TTest *const *both, const TTest *const *newer);
 /** kit_by_age() - what is expected of the boards of this case */
 const char *kit_by_age(const char *newer, const char *august);
-
-int kit_count_fds(void);
 /** kit_loop_ended() - after the last use of libuv in a case: its own descriptors go, too. Not
  * where cases share a process (CK_FORK=no), because libuv does not come back from that */
 void kit_loop_ended(void);
@@ -95,8 +93,12 @@ void kit_sql(const char *fmt, ...);
 void kit_refuse(const char *table, const char *where);
 void kit_allow(void);
 int64_t kit_int(const char *fmt, ...);
+/** kit_count() - how many files in the case's folder match @pattern */
+size_t kit_count(const char *pattern);
 /** kit_list() - rows joined by ',', columns by '|', NULL as "-" */
 char *kit_list(const char *fmt, ...);
+/** kit_unindexed() - statements whose events the index of events by task does not know */
+void kit_unindexed(const char *sql);
 #define ck_list(expected, ...) ck_assert_str_eq(kit_list(__VA_ARGS__), expected)
 
 /** kit_task() - a task, assignee "jimmy"; @set: more, as SET part, or NULL */

@@ -14,6 +14,7 @@
 #include "board/edit.h"
 #include "board/subs.h"
 #include "db/db.h"
+#include "rows.h"
 #include "suite.h"
 #include "tick/tick.h"
 
@@ -108,34 +109,21 @@ void claims_teardown(void)
 
 void claims_sql(const char *fmt, ...)
 {
-	char *message = NULL, *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	text = sqlite3_vmprintf(fmt, ap);
+	rows_vrun(db_handle(claims_db), fmt, ap);
 	va_end(ap);
-	sqlite3_exec(db_handle(claims_db), text, NULL, NULL, &message);
-	ck_assert_msg(!message, "%s: %s", text, message);
-	sqlite3_free(text);
 }
 
 int64_t claims_value(const char *fmt, ...)
 {
-	sqlite3_stmt *stmt = NULL;
-	int64_t v = -1;
 	va_list ap;
-	char *text;
+	int64_t v;
 
 	va_start(ap, fmt);
-	text = sqlite3_vmprintf(fmt, ap);
+	v = rows_vint(db_handle(claims_db), fmt, ap);
 	va_end(ap);
-	ck_assert_msg(sqlite3_prepare_v2(db_handle(claims_db), text, -1, &stmt, NULL) ==
-			      SQLITE_OK,
-		      "%s: %s", text, sqlite3_errmsg(db_handle(claims_db)));
-	if (sqlite3_step(stmt) == SQLITE_ROW)
-		v = sqlite3_column_int64(stmt, 0);
-	ck_assert_int_eq(sqlite3_finalize(stmt), SQLITE_OK);
-	sqlite3_free(text);
 	return v;
 }
 

@@ -8,6 +8,7 @@
 
 #include "board/edit.h"
 #include "board/subs.h"
+#include "rows.h"
 #include "tick/tick.h"
 #include "util/fs.h"
 
@@ -38,34 +39,21 @@ void delivery_step(void)
 
 void sql_on(int board, const char *fmt, ...)
 {
-	char *message = NULL, *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	text = sqlite3_vmprintf(fmt, ap);
+	rows_vrun(db_handle(world.db[board]), fmt, ap);
 	va_end(ap);
-	sqlite3_exec(db_handle(world.db[board]), text, NULL, NULL, &message);
-	ck_assert_msg(!message, "%s: %s", text, message);
-	sqlite3_free(text);
 }
 
 int64_t value_on(int board, const char *fmt, ...)
 {
-	sqlite3_stmt *stmt = NULL;
-	int64_t v = -1;
 	va_list ap;
-	char *text;
+	int64_t v;
 
 	va_start(ap, fmt);
-	text = sqlite3_vmprintf(fmt, ap);
+	v = rows_vint(db_handle(world.db[board]), fmt, ap);
 	va_end(ap);
-	ck_assert_msg(sqlite3_prepare_v2(db_handle(world.db[board]), text, -1, &stmt, NULL) ==
-			      SQLITE_OK,
-		      "%s: %s", text, sqlite3_errmsg(db_handle(world.db[board])));
-	if (sqlite3_step(stmt) == SQLITE_ROW)
-		v = sqlite3_column_int64(stmt, 0);
-	ck_assert_int_eq(sqlite3_finalize(stmt), SQLITE_OK);
-	sqlite3_free(text);
 	return v;
 }
 

@@ -441,21 +441,10 @@ int suite_missing(void)
 
 Suite *doctor_suite(const char *program, const void *tests, size_t n)
 {
-	const TTest *const *list = tests;
-	Suite *s = suite_create(program);
-
 	program_name = program;
 	cleared = mmap(NULL, DOCTOR_IDS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		       0);
 	if (cleared == MAP_FAILED)
 		abort();
-	for (size_t i = 0; i < n; i++) {
-		TCase *tc = tcase_create(list[i]->name);
-
-		tcase_set_timeout(tc, 120);
-		tcase_add_checked_fixture(tc, doctor_setup, doctor_teardown);
-		tcase_add_test(tc, list[i]);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return suite_each(program, 120, doctor_setup, doctor_teardown, tests, n);
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "recovery/health.h"
+#include "rows.h"
 
 #define PAGE    4096
 #define N_TASKS 24
@@ -53,46 +54,26 @@ void fault_settle(void)
 	kit_sql("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-static void overwrite(int64_t page, size_t len)
-{
-	int fd = open(kit.path, O_WRONLY | O_CLOEXEC);
-	char buf[PAGE];
-
-	memset(buf, 0xA5, sizeof(buf));
-	ck_assert_int_gt(page, 0);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(pwrite(fd, buf, len, (page - 1) * PAGE), (ssize_t)len);
-	ck_assert_int_eq(close(fd), 0);
-}
-
 static void harm_header(void)
 {
-	overwrite(1, 64);
+	rows_overwrite(kit.path, 1, 64);
 }
 
 /* A leaf of tasks; the snapshot has its rows. */
 static void harm_leaf(void)
 {
-	overwrite(kit_int("SELECT pageno FROM dbstat WHERE name='tasks' AND pagetype='leaf'"
-			  " ORDER BY path LIMIT 1 OFFSET 1"),
-		  PAGE);
+	rows_overwrite(
+		kit.path,
+		kit_int("SELECT pageno FROM dbstat WHERE name='tasks' AND pagetype='leaf'"
+			" ORDER BY path LIMIT 1 OFFSET 1"),
+		PAGE);
 }
 
 /* Rows that an index does not know. */
 static void harm_index(void)
 {
-	char *sql = kit_list("SELECT sql FROM sqlite_schema WHERE name='idx_events_task'");
-	int64_t root =
-		kit_int("SELECT rootpage FROM sqlite_schema WHERE name='idx_events_task'");
-
-	kit_sql("PRAGMA writable_schema=ON;"
-		"DELETE FROM sqlite_schema WHERE name='idx_events_task'");
-	kit_sql("INSERT INTO task_events(task_id, kind, created_at)"
-		" SELECT id, 'unseen', created_at FROM tasks");
-	kit_sql("PRAGMA writable_schema=ON;"
-		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
-		" VALUES('index', 'idx_events_task', 'task_events', %lld, %Q)",
-		(long long)root, sql);
+	kit_unindexed("INSERT INTO task_events(task_id, kind, created_at)"
+		      " SELECT id, 'unseen', created_at FROM tasks");
 	fault_settle();
 }
 

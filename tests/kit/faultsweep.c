@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "util/fs.h"
 
 #define SWEEP_POINTS    5 /* of each kind, unless all are wanted */
@@ -275,8 +276,8 @@ static const char *fd_list(void)
 static void no_leak(const char *after)
 {
 	sweep_assert(faultvfs_files() == 0, "%s: %u files are open", after, faultvfs_files());
-	sweep_assert(kit_count_fds() == idle_fds, "%s: %d descriptors, not %d:%s", after,
-		     kit_count_fds(), idle_fds, fd_list());
+	sweep_assert(files_descriptors() == idle_fds, "%s: %d descriptors, not %d:%s", after,
+		     files_descriptors(), idle_fds, fd_list());
 	sweep_assert(sqlite3_memory_used() == idle_memory,
 		     "%s: SQLite holds %lld bytes, not %lld", after,
 		     (long long)sqlite3_memory_used(), (long long)idle_memory);
@@ -363,7 +364,7 @@ void sweep_run(const struct sweep *s)
 
 	(void)sweep_calls(s, FAULT_NONE);
 	idle_memory = sqlite3_memory_used();
-	idle_fds = kit_count_fds();
+	idle_fds = files_descriptors();
 	for (enum fault_kind kind = FAULT_IOERR; kind < FAULT_KINDS; kind++) {
 		const unsigned calls = sweep_calls(s, kind), step = sweep_step(calls);
 

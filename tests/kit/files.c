@@ -1,6 +1,7 @@
 #include "files.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -45,4 +46,16 @@ bool files_same_set(const char *a, const char *b)
 			return false;
 	}
 	return true;
+}
+
+int files_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir))
+		n++;
+	(void)closedir(dir);
+	return n;
 }

@@ -15,3 +15,6 @@ void files_remove(const char *folder);
 /** files_same_set() - do two databases, -wal and -journal included, have the same bytes; one
  * that is not there is as good as an empty one */
 bool files_same_set(const char *a, const char *b);
+
+/** files_descriptors() - how many entries /proc/self/fd has */
+int files_descriptors(void);

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 
+#include "files.h"
 #include "suite.h"
 
 extern char **environ;
@@ -111,18 +112,6 @@ void helper_kill(struct helper *h)
 
 struct fix fix;
 
-static int fix_count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	(void)closedir(dir);
-	return n;
-}
-
 void fix_on_guard(uv_timer_t *timer)
 {
 	(void)timer;
@@ -143,7 +132,7 @@ void fix_setup(void)
 	ck_assert_int_eq(uv_timer_init(&fix.loop, &fix.guard), 0);
 	(void)uv_timer_start(&fix.guard, fix_on_guard, 0, 0);
 	(void)uv_run(&fix.loop, UV_RUN_NOWAIT); /* libuv opens what it keeps */
-	fix.fds = fix_count_fds();
+	fix.fds = files_descriptors();
 }
 
 void fix_make_kanban(void)
@@ -157,7 +146,7 @@ void fix_teardown(void)
 {
 	uv_close((uv_handle_t *)&fix.guard, NULL);
 	ck_assert_int_eq(uv_run(&fix.loop, UV_RUN_DEFAULT), 0);
-	ck_assert_int_eq(fix_count_fds(), fix.fds);
+	ck_assert_int_eq(files_descriptors(), fix.fds);
 	ck_assert_int_eq(uv_loop_close(&fix.loop), 0);
 	files_remove(fix.folder);
 	free(fix.folder);

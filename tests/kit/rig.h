@@ -142,6 +142,9 @@ void rig_writer(const char *slug, const char *sql, bool die);
 /** rig_dump() - every row of every table */
 char *rig_dump(const char *slug);
 
+/** rig_unindexed() - statements that an index does not hear of */
+void rig_unindexed(const char *slug, const char *index, const char *sql);
+
 /** rig_desync() - rows that no index knows: the index of runs by task is taken out of the
  * schema while they are written */
 void rig_desync(const char *slug);

@@ -13,32 +13,14 @@
 #include "db/schema.h"
 #include "kit.h"
 #include "rig.h"
+#include "rows.h"
 
-/* First release: what later releases added is dropped, two columns had other names. */
-static const char sql_legacy[] =
-	"ALTER TABLE tasks RENAME COLUMN consecutive_failures TO spawn_failures;"
-	"ALTER TABLE tasks RENAME COLUMN last_failure_error TO last_spawn_error;"
-	"DROP INDEX idx_tasks_session_id;"
-	"ALTER TABLE tasks DROP COLUMN branch_name;"
-	"ALTER TABLE tasks DROP COLUMN project_id;"
-	"ALTER TABLE tasks DROP COLUMN model_override;"
-	"ALTER TABLE tasks DROP COLUMN provider_override;"
-	"ALTER TABLE tasks DROP COLUMN reasoning_effort;"
-	"ALTER TABLE tasks DROP COLUMN max_retries;"
-	"ALTER TABLE tasks DROP COLUMN goal_mode;"
-	"ALTER TABLE tasks DROP COLUMN goal_max_turns;"
-	"ALTER TABLE tasks DROP COLUMN session_id;"
-	"ALTER TABLE tasks DROP COLUMN block_kind;"
-	"ALTER TABLE tasks DROP COLUMN block_recurrences;"
-	"ALTER TABLE kanban_notify_subs DROP COLUMN chat_type;"
-	"ALTER TABLE kanban_notify_subs DROP COLUMN notifier_profile;"
-	"ALTER TABLE kanban_notify_subs DROP COLUMN delivery_mode;"
-	"ALTER TABLE kanban_notify_subs DROP COLUMN delivery_metadata;"
-	"DROP TABLE task_attachments;";
-
-static const char sql_august[] = "ALTER TABLE tasks DROP COLUMN worker_started_at;"
-				 "ALTER TABLE tasks DROP COLUMN completion_contract;"
-				 "ALTER TABLE task_runs DROP COLUMN worker_started_at;";
+/* What the first release did not have beside rows_first_release. */
+static const char sql_legacy[] = "ALTER TABLE kanban_notify_subs DROP COLUMN chat_type;"
+				 "ALTER TABLE kanban_notify_subs DROP COLUMN notifier_profile;"
+				 "ALTER TABLE kanban_notify_subs DROP COLUMN delivery_mode;"
+				 "ALTER TABLE kanban_notify_subs DROP COLUMN delivery_metadata;"
+				 "DROP TABLE task_attachments;";
 
 char *rig_db(const char *slug)
 {
@@ -59,14 +41,6 @@ static sqlite3 *rig_open(const char *slug, int flags)
 	return db;
 }
 
-static void rig_exec(sqlite3 *db, const char *sql)
-{
-	char *message = NULL;
-	const int rc = sqlite3_exec(db, sql, NULL, NULL, &message);
-
-	ck_assert_msg(rc == SQLITE_OK, "%s: %s", sql, message ? message : "?");
-}
-
 void rig_board(const char *slug, unsigned flags)
 {
 	sqlite3 *db;
@@ -75,14 +49,16 @@ void rig_board(const char *slug, unsigned flags)
 		rig_mkdir(rig_printf("root/kanban/boards/%s", slug));
 	db = rig_open(slug, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
 	if (flags & RIG_WAL)
-		rig_exec(db, "PRAGMA journal_mode=WAL");
-	rig_exec(db, "BEGIN");
-	rig_exec(db, schema_board_sql);
-	if (flags & RIG_LEGACY)
-		rig_exec(db, sql_legacy);
+		rows_run(db, "PRAGMA journal_mode=WAL");
+	rows_run(db, "BEGIN");
+	rows_run(db, schema_board_sql);
+	if (flags & RIG_LEGACY) {
+		rows_run(db, rows_first_release);
+		rows_run(db, sql_legacy);
+	}
 	if ((flags | rig.age) & (RIG_AUGUST | RIG_LEGACY))
-		rig_exec(db, sql_august);
-	rig_exec(db, "COMMIT");
+		rows_run(db, rows_august);
+	rows_run(db, "COMMIT");
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 }
 
@@ -92,74 +68,51 @@ void rig_sql(const char *slug, const char *fmt, ...)
 {
 	sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
 	va_list ap;
-	char *sql;
 
 	va_start(ap, fmt);
-	sql = sqlite3_vmprintf(fmt, ap);
+	rows_vrun(db, fmt, ap);
 	va_end(ap);
-	ck_assert_ptr_nonnull(sql);
-	rig_exec(db, sql);
-	sqlite3_free(sql);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 }
 
-/* Rows as text: columns joined by '|', rows by @between, NULL as "-". */
-static char *rig_rows(const char *slug, const char *sql, char between)
+static char *rig_rows(const char *slug, char between, const char *fmt, va_list ap)
 {
 	sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
-	sqlite3_stmt *stmt = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	int rc;
+	char *text = rows_vtext(db, between, fmt, ap);
 
-	ck_assert_ptr_nonnull(out);
-	rc = sqlite3_prepare_v2(db, sql, -1, &stmt, NULL);
-	ck_assert_msg(rc == SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
-	for (bool first = true; (rc = sqlite3_step(stmt)) == SQLITE_ROW; first = false) {
-		if (!first)
-			(void)fputc(between, out);
-		for (int i = 0; i < sqlite3_column_count(stmt); i++) {
-			const unsigned char *value = sqlite3_column_text(stmt, i);
-
-			(void)fprintf(out, "%s%s", i ? "|" : "",
-				      value ? (const char *)value : "-");
-		}
-	}
-	ck_assert_msg(rc == SQLITE_DONE, "%s: %s", sql, sqlite3_errmsg(db));
-	(void)sqlite3_finalize(stmt);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	ck_assert_int_eq(fclose(out), 0);
 	return rig_keep(text);
 }
 
 int64_t rig_int(const char *slug, const char *fmt, ...)
 {
 	va_list ap;
-	char *sql, *text;
+	char *text;
 
 	va_start(ap, fmt);
-	sql = sqlite3_vmprintf(fmt, ap);
+	text = rig_rows(slug, ',', fmt, ap);
 	va_end(ap);
-	ck_assert_ptr_nonnull(sql);
-	text = rig_rows(slug, sql, ',');
-	ck_assert_msg(text[0] && strcmp(text, "-"), "no number: %s", sql);
-	sqlite3_free(sql);
+	ck_assert_msg(text[0] && strcmp(text, "-"), "no number: %s", fmt);
 	return atoll(text);
 }
 
 char *rig_list(const char *slug, const char *fmt, ...)
 {
 	va_list ap;
-	char *sql, *text;
+	char *text;
 
 	va_start(ap, fmt);
-	sql = sqlite3_vmprintf(fmt, ap);
+	text = rig_rows(slug, ',', fmt, ap);
 	va_end(ap);
-	ck_assert_ptr_nonnull(sql);
-	text = rig_rows(slug, sql, ',');
-	sqlite3_free(sql);
 	return text;
+}
+
+void rig_unindexed(const char *slug, const char *index, const char *sql)
+{
+	sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
+
+	rows_unindexed(db, index, sql);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 }
 
 void rig_writer(const char *slug, const char *sql, bool die)
@@ -172,8 +125,8 @@ void rig_writer(const char *slug, const char *sql, bool die)
 	if (pid == 0) {
 		sqlite3 *db = rig_open(slug, SQLITE_OPEN_READWRITE);
 
-		rig_exec(db, "PRAGMA wal_autocheckpoint=0");
-		rig_exec(db, sql);
+		rows_run(db, "PRAGMA wal_autocheckpoint=0");
+		rows_run(db, sql);
 		rig_write(name, "");
 		while (!die && !rig_exists("stop"))
 			rig_pause();
@@ -184,19 +137,26 @@ void rig_writer(const char *slug, const char *sql, bool die)
 		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 }
 
+static char *rig_lines(const char *slug, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = rig_rows(slug, '\n', fmt, ap);
+	va_end(ap);
+	return text;
+}
+
 char *rig_dump(const char *slug)
 {
-	char *names = rig_rows(slug,
-			       "SELECT name FROM sqlite_master WHERE type='table' AND name NOT "
-			       "LIKE 'sqlite_%' ORDER BY name",
-			       '\n');
+	char *names = rig_lines(slug, "SELECT name FROM sqlite_master WHERE type='table' AND"
+				      " name NOT LIKE 'sqlite_%%' ORDER BY name");
 	char *text = rig_printf("%s", "");
 
 	for (char *name; (name = strsep(&names, "\n"));)
 		text = rig_printf("%s== %s\n%s\n", text, name,
-				  rig_rows(slug,
-					   rig_printf("SELECT * FROM %s ORDER BY rowid", name),
-					   '\n'));
+				  rig_lines(slug, "SELECT * FROM %s ORDER BY rowid", name));
 	return text;
 }
 
@@ -487,19 +447,9 @@ void rig_json_is(json_t *got, const char *expected, const char *what)
 
 void rig_desync(const char *slug)
 {
-	char *sql = rig_list(slug, "SELECT sql FROM sqlite_schema WHERE name='idx_runs_task'");
-	int64_t root =
-		rig_int(slug, "SELECT rootpage FROM sqlite_schema WHERE name='idx_runs_task'");
-
-	rig_sql(slug, "PRAGMA writable_schema=ON;"
-		      "DELETE FROM sqlite_schema WHERE name='idx_runs_task'");
-	rig_sql(slug, "INSERT INTO task_runs(task_id, status, outcome, started_at, ended_at)"
+	rig_unindexed(slug, "idx_runs_task",
+		      "INSERT INTO task_runs(task_id, status, outcome, started_at, ended_at)"
 		      " SELECT id, 'done', 'completed', created_at+9, created_at+10 FROM tasks"
 		      " WHERE rowid<=3");
-	rig_sql(slug,
-		"PRAGMA writable_schema=ON;"
-		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
-		" VALUES('index', 'idx_runs_task', 'task_runs', %lld, %Q)",
-		(long long)root, sql);
 	ck_assert_str_ne(rig_list(slug, "PRAGMA integrity_check(1)"), "ok");
 }

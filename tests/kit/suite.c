@@ -2,6 +2,22 @@
 
 #include <stdlib.h>
 
+Suite *suite_each(const char *name, double timeout_s, SFun setup, SFun teardown,
+		  const TTest *const *tests, size_t n)
+{
+	Suite *s = suite_create(name);
+
+	for (size_t i = 0; i < n; i++) {
+		TCase *tc = tcase_create(tests[i]->name);
+
+		tcase_set_timeout(tc, timeout_s);
+		tcase_add_checked_fixture(tc, setup, teardown);
+		tcase_add_test(tc, tests[i]);
+		suite_add_tcase(s, tc);
+	}
+	return s;
+}
+
 int main(int argc, char **argv)
 {
 	SRunner *runner;

@@ -17,3 +17,9 @@ bool suite_role(int argc, char **argv, int *status) __attribute__((weak));
 /** suite_missing() - for programs that must show all of a list; asked when no case failed.
  * Return: how many are not shown, each of which it has told */
 int suite_missing(void) __attribute__((weak));
+
+/** suite_each() - a suite in which each test is a group of its own, named as it is */
+Suite *suite_each(const char *name, double timeout_s, SFun setup, SFun teardown,
+		  const TTest *const *tests, size_t n);
+#define SUITE_EACH(name, timeout_s, setup, teardown, tests)                                    \
+	suite_each(name, timeout_s, setup, teardown, tests, sizeof(tests) / sizeof((tests)[0]))

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "files.h"
 #include "launch.h"
 #include "launch/ending.h"
 #include "launch/watch.h"
@@ -26,18 +27,6 @@ char worker_task[64];
 char worker_task_var[96];
 static int worker_descriptors;
 
-static int count_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir))
-		n++;
-	(void)closedir(dir);
-	return n;
-}
-
 void worker_setup(void)
 {
 	help_setup();
@@ -47,14 +36,14 @@ void worker_setup(void)
 		       worker_task);
 	ck_assert_int_eq(uv_loop_init(&worker_loop), 0);
 	/* whatever libuv keeps for its pool and for waking the loop is there before counting */
-	worker_descriptors = count_descriptors();
+	worker_descriptors = files_descriptors();
 }
 
 void worker_teardown(void)
 {
 	/* no handle is left, no descriptor is left */
 	ck_assert_int_eq(uv_run(&worker_loop, UV_RUN_NOWAIT), 0);
-	ck_assert_int_eq(count_descriptors(), worker_descriptors);
+	ck_assert_int_eq(files_descriptors(), worker_descriptors);
 	ck_assert_int_eq(uv_loop_close(&worker_loop), 0);
 	help_teardown();
 }

@@ -23,6 +23,7 @@
 
 #include "kit/kit.h"
 #include "kit/rig.h"
+#include "kit/rows.h"
 #include "kit/writers.h"
 
 #define B       "default"
@@ -92,18 +93,6 @@ static char *snapshot_path(void)
 	return path;
 }
 
-static void overwrite(int64_t page, size_t len)
-{
-	int fd = open(rig_db(B), O_WRONLY | O_CLOEXEC);
-	char buf[PAGE];
-
-	memset(buf, 0xA5, sizeof(buf));
-	ck_assert_int_gt(page, 0);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(pwrite(fd, buf, len, (page - 1) * PAGE), (ssize_t)len);
-	ck_assert_int_eq(close(fd), 0);
-}
-
 static void harm(enum harm kind)
 {
 	switch (kind) {
@@ -111,12 +100,13 @@ static void harm(enum harm kind)
 		rig_desync(B);
 		break;
 	case LEAF:
-		overwrite(rig_int(B, "SELECT pageno FROM dbstat WHERE name='tasks' AND "
-				     "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 4"),
-			  PAGE);
+		rows_overwrite(rig_db(B),
+			       rig_int(B, "SELECT pageno FROM dbstat WHERE name='tasks' AND "
+					  "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 4"),
+			       PAGE);
 		break;
 	default:
-		overwrite(1, 64);
+		rows_overwrite(rig_db(B), 1, 64);
 		break;
 	}
 }

@@ -450,33 +450,20 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	const struct {
-		const char *name;
-		const TTest *test;
-	} cases[] = {
-		{ "empty root", empty_root },
-		{ "order and names", order_and_names },
-		{ "upper case", upper_case_is_told_once },
-		{ "board.json", board_json },
-		{ "hostile board.json", board_json_hostile },
-		{ "half a board.json", half_a_board_json_keeps_what_was_said },
-		{ "come and go", boards_come_and_go },
-		{ "a_link_has_its_wal_elsewhere", a_link_has_its_wal_elsewhere },
-		{ "duplicates", duplicates },
-		{ "pinned", pinned },
-		{ "errors", errors },
-		{ "steady state", steady_state_reads_nothing },
-		{ "one", one },
-		{ "db path", db_path },
-	};
-	Suite *s = suite_create("discover");
+	const TTest *const tests[] = { empty_root,
+				       order_and_names,
+				       upper_case_is_told_once,
+				       board_json,
+				       board_json_hostile,
+				       half_a_board_json_keeps_what_was_said,
+				       boards_come_and_go,
+				       a_link_has_its_wal_elsewhere,
+				       duplicates,
+				       pinned,
+				       errors,
+				       steady_state_reads_nothing,
+				       one,
+				       db_path };
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		TCase *tc = tcase_create(cases[i].name);
-
-		tcase_add_checked_fixture(tc, setup, teardown);
-		tcase_add_test(tc, cases[i].test);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("discover", 4, setup, teardown, tests);
 }

@@ -533,42 +533,28 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	const struct {
-		const char *name;
-		const TTest *test;
-	} cases[] = {
-		{ "complete: running", complete_running },
-		{ "complete: defaults", complete_defaults },
-		{ "complete: bare", complete_bare },
-		{ "complete: artifacts", complete_artifacts_and_long_line },
-		{ "complete: no run", complete_without_a_run },
-		{ "complete: refused", complete_refused },
-		{ "complete: contract", complete_with_a_contract },
-		{ "complete: notice", complete_with_a_notice },
-		{ "complete: open parent", complete_open_parent },
-		{ "stale worker", stale_worker },
-		{ "two at once", two_at_once },
-		{ "block: running", block_running },
-		{ "block: kinds", block_kinds },
-		{ "block: loop", block_loop },
-		{ "unblock: lanes", unblock_lanes },
-		{ "unblock: review", unblock_to_review },
-		{ "unblock: leaked run", unblock_closes_a_leaked_run },
-		{ "unblock: time", unblock_forgets_the_time },
-		{ "heartbeat", heartbeat },
-		{ "comment", comment },
-		{ "old columns", old_columns },
-		{ "busy", busy },
-	};
-	Suite *s = suite_create("edit");
+	const TTest *const tests[] = { complete_running,
+				       complete_defaults,
+				       complete_bare,
+				       complete_artifacts_and_long_line,
+				       complete_without_a_run,
+				       complete_refused,
+				       complete_with_a_contract,
+				       complete_with_a_notice,
+				       complete_open_parent,
+				       stale_worker,
+				       two_at_once,
+				       block_running,
+				       block_kinds,
+				       block_loop,
+				       unblock_lanes,
+				       unblock_to_review,
+				       unblock_closes_a_leaked_run,
+				       unblock_forgets_the_time,
+				       heartbeat,
+				       comment,
+				       old_columns,
+				       busy };
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		TCase *tc = tcase_create(cases[i].name);
-
-		tcase_set_timeout(tc, 60);
-		tcase_add_checked_fixture(tc, edit_setup, edit_teardown);
-		tcase_add_test(tc, cases[i].test);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("edit", 60, edit_setup, edit_teardown, tests);
 }

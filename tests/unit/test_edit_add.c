@@ -281,31 +281,12 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	const struct {
-		const char *name;
-		const TTest *test;
-	} cases[] = {
-		{ "create: modes", create_modes },
-		{ "create: errors", create_errors },
-		{ "add: plain", add_plain },
-		{ "add: full", add_full },
-		{ "add: parents", add_parents },
-		{ "add: subscriptions", add_inherits_subscriptions },
-		{ "add: idempotency key", add_idempotent },
-		{ "add: collision", add_collision },
-		{ "add: invalid", add_invalid },
-		{ "add: 10 MB title", add_huge_title },
-		{ "full", full },
+	const TTest *const tests[] = {
+		create_modes,   create_errors, add_plain,
+		add_full,       add_parents,   add_inherits_subscriptions,
+		add_idempotent, add_collision, add_invalid,
+		add_huge_title, full
 	};
-	Suite *s = suite_create("edit_add");
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		TCase *tc = tcase_create(cases[i].name);
-
-		tcase_set_timeout(tc, 60);
-		tcase_add_checked_fixture(tc, edit_setup, edit_teardown);
-		tcase_add_test(tc, cases[i].test);
-		suite_add_tcase(s, tc);
-	}
-	return s;
+	return SUITE_EACH("edit_add", 60, edit_setup, edit_teardown, tests);
 }

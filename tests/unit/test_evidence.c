@@ -1,7 +1,6 @@
 /* Evidence: the same bytes once, with what belongs to them, and not without end. */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +26,6 @@ static char *keep(const char *text)
 	return kit_printf("%s", path);
 }
 
-static size_t count(const char *pattern)
-{
-	glob_t g;
-	size_t n = 0;
-
-	if (glob(kit_printf("%s/%s", kit.dir, pattern), 0, NULL, &g) == 0) {
-		n = g.gl_pathc;
-		globfree(&g);
-	}
-	return n;
-}
-
 static void has_text(const char *path, const char *want)
 {
 	char *text = files_read(path);
@@ -59,12 +46,12 @@ START_TEST(test_once)
 		ck_assert_str_eq(keep(NULL), a);
 	ck_assert_int_eq(stat(a, &second), 0);
 	ck_assert_int_eq(first.st_ino, second.st_ino);
-	ck_assert_uint_eq(count("*.bak"), 1);
+	ck_assert_uint_eq(kit_count("*.bak"), 1);
 	has_text(a, "hello");
 	has_text(kit.path, "hello");
 	ck_assert_str_ne(keep("other"), a);
-	ck_assert_uint_eq(count("*.bak"), 2);
-	ck_assert_uint_eq(count("*.tmp"), 0);
+	ck_assert_uint_eq(kit_count("*.bak"), 2);
+	ck_assert_uint_eq(kit_count("*.tmp"), 0);
 }
 END_TEST
 
@@ -123,14 +110,14 @@ START_TEST(test_second_state)
 	files_write(wal, "second");
 	c = keep(NULL);
 	has_text(kit_printf("%s-wal", c), "second");
-	ck_assert_uint_eq(count("*.bak"), 3);
+	ck_assert_uint_eq(kit_count("*.bak"), 3);
 	/* -shm is made from the WAL: no state of its own */
 	files_write(kit_printf("%s-shm", kit.path), "s");
 	ck_assert_str_eq(keep(NULL), c);
 	/* an empty WAL is none */
 	files_write(wal, "");
 	ck_assert_str_eq(keep(NULL), a);
-	ck_assert_uint_eq(count("*.bak"), 3);
+	ck_assert_uint_eq(kit_count("*.bak"), 3);
 }
 END_TEST
 
@@ -148,7 +135,7 @@ START_TEST(test_second_state_without)
 	ck_assert_str_eq(keep(NULL), b);
 	has_text(kit_printf("%s-journal", a), "j");
 	ck_assert_int_ne(access(kit_printf("%s-journal", b), F_OK), 0);
-	ck_assert_uint_eq(count("*.bak"), 2);
+	ck_assert_uint_eq(kit_count("*.bak"), 2);
 }
 END_TEST
 
@@ -174,9 +161,9 @@ START_TEST(test_many_processes)
 		ck_assert_int_gt(wait(&status), 0);
 		ck_assert_int_eq(status, 0);
 	}
-	ck_assert_uint_eq(count("*.bak"), 1);
-	ck_assert_uint_eq(count("*.bak-wal"), 1);
-	ck_assert_uint_eq(count("*.tmp"), 0);
+	ck_assert_uint_eq(kit_count("*.bak"), 1);
+	ck_assert_uint_eq(kit_count("*.bak-wal"), 1);
+	ck_assert_uint_eq(kit_count("*.tmp"), 0);
 }
 END_TEST
 
@@ -196,7 +183,7 @@ START_TEST(test_killed_before)
 	files_write(kit_printf("%s.%d.tmp", a, (int)getppid()), "of a live one");
 	ck_assert_str_eq(keep("hello"), a);
 	ck_assert_int_ne(access(kit_printf("%s-wal", a), F_OK), 0);
-	ck_assert_uint_eq(count("*.tmp"), 1);
+	ck_assert_uint_eq(kit_count("*.tmp"), 1);
 }
 END_TEST
 
@@ -220,10 +207,10 @@ START_TEST(test_no_room)
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
 	ck_assert_int_eq(r, -EFBIG);
 	ck_assert_ptr_nonnull(strstr(kit.e.text, "cannot keep the bytes of"));
-	ck_assert_uint_eq(count("*.bak*"), 1);
+	ck_assert_uint_eq(kit_count("*.bak*"), 1);
 	has_text(a, "hello");
 	(void)keep(NULL);
-	ck_assert_uint_eq(count("*.bak"), 2);
+	ck_assert_uint_eq(kit_count("*.bak"), 2);
 }
 END_TEST
 
@@ -260,7 +247,7 @@ START_TEST(test_cap_clock_went_back)
 	}
 	last = keep("the eleventh");
 	has_text(last, "the eleventh");
-	ck_assert_uint_eq(count("*.bak"), EVIDENCE_MAX_FILES);
+	ck_assert_uint_eq(kit_count("*.bak"), EVIDENCE_MAX_FILES);
 }
 END_TEST
 
@@ -270,7 +257,7 @@ START_TEST(test_missing)
 	char path[HEALTH_PATH_MAX];
 
 	ck_assert_int_eq(evidence_keep(kit.path, 0, &print, path, &kit.e), -ENOENT);
-	ck_assert_uint_eq(count("*"), 0);
+	ck_assert_uint_eq(kit_count("*"), 0);
 }
 END_TEST
 
@@ -290,7 +277,7 @@ START_TEST(test_cap_files)
 
 	for (int i = 0; i < 16; i++)
 		path[i] = keep_nth(i);
-	ck_assert_uint_eq(count("*.bak"), EVIDENCE_MAX_FILES);
+	ck_assert_uint_eq(kit_count("*.bak"), EVIDENCE_MAX_FILES);
 	for (int i = 0; i < 16; i++)
 		ck_assert_msg((access(path[i], F_OK) == 0) == (i == 0 || i > 6), "set %d", i);
 }
@@ -303,7 +290,7 @@ START_TEST(test_cap_others)
 	files_write(kit_printf("%s.bak", kit.path), "x");
 	for (int i = 0; i < 12; i++)
 		(void)keep_nth(i);
-	ck_assert_uint_eq(count("*.bak"), EVIDENCE_MAX_FILES + 2);
+	ck_assert_uint_eq(kit_count("*.bak"), EVIDENCE_MAX_FILES + 2);
 }
 END_TEST
 
@@ -324,7 +311,7 @@ START_TEST(test_cap_bytes)
 	last = keep("last");
 	ck_assert_int_eq(access(path[0], F_OK), 0);
 	ck_assert_int_eq(access(last, F_OK), 0);
-	ck_assert_uint_eq(count("*.bak"), 2);
+	ck_assert_uint_eq(kit_count("*.bak"), 2);
 }
 END_TEST
 

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "db/db.h"
 #include "kit/board.h"
+#include "kit/rows.h"
 #include "kit/visit.h"
 #include "recovery/door.h"
 #include "recovery/health.h"
@@ -29,18 +29,6 @@ static struct health record; /* too big for a stack */
 static void read_record(void)
 {
 	ck_assert_int_eq(health_read(kit.path, &record), 0);
-}
-
-static size_t count(const char *pattern)
-{
-	glob_t g;
-	size_t n = 0;
-
-	if (glob(kit_printf("%s/%s", kit.dir, pattern), 0, NULL, &g) == 0) {
-		n = g.gl_pathc;
-		globfree(&g);
-	}
-	return n;
 }
 
 static void keep_as(const char *name)
@@ -75,31 +63,17 @@ static void fill_board(unsigned flags)
 
 static void break_leaf(void)
 {
-	int64_t page = kit_int("SELECT pageno FROM dbstat WHERE name='tasks' AND "
-			       "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 3");
-	int fd = open(kit.path, O_WRONLY | O_CLOEXEC);
-	char buf[4096];
-
-	memset(buf, 0xA5, sizeof(buf));
-	ck_assert_int_eq(pwrite(fd, buf, sizeof(buf), (page - 1) * 4096), 4096);
-	ck_assert_int_eq(close(fd), 0);
+	rows_overwrite(kit.path,
+		       kit_int("SELECT pageno FROM dbstat WHERE name='tasks' AND "
+			       "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 3"),
+		       4096);
 }
 
 /* A row without an index entry: REINDEX mends it. */
 static void break_index(void)
 {
-	char *sql = kit_list("SELECT sql FROM sqlite_schema WHERE name='idx_events_task'");
-	int64_t root =
-		kit_int("SELECT rootpage FROM sqlite_schema WHERE name='idx_events_task'");
-
-	kit_sql("PRAGMA writable_schema=ON;"
-		"DELETE FROM sqlite_schema WHERE name='idx_events_task'");
-	kit_sql("INSERT INTO task_events(task_id, kind, created_at)"
-		" VALUES('t_00000001', 'unseen', 1)");
-	kit_sql("PRAGMA writable_schema=ON;"
-		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
-		" VALUES('index', 'idx_events_task', 'task_events', %lld, %Q)",
-		(long long)root, sql);
+	kit_unindexed("INSERT INTO task_events(task_id, kind, created_at)"
+		      " VALUES('t_00000001', 'unseen', 1)");
 }
 
 static enum board_outcome visit_in(int64_t epoch)
@@ -130,7 +104,7 @@ START_TEST(a_reader_in_the_way)
 	ck_assert_int_eq(record.attempts, 0);
 	ck_assert_int_eq(record.begun, 0);
 	ck_assert_int_eq(record.retry_at, 0);
-	ck_assert_uint_eq(count("*.bak"), 1);
+	ck_assert_uint_eq(kit_count("*.bak"), 1);
 	other_close(&o);
 	ck_assert_int_eq(visit_in(1), BOARD_DONE);
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
@@ -167,7 +141,7 @@ START_TEST(a_reader_in_the_way_of_the_next_try)
 	other_close(&o);
 	ck_assert_int_eq(visit_in(2), BOARD_DONE); /* the same epoch */
 	ck_assert_int_eq(board.state, BOARD_HEALTHY);
-	ck_assert_uint_eq(count("*.bak"), 1);
+	ck_assert_uint_eq(kit_count("*.bak"), 1);
 	visit_cleanup();
 }
 END_TEST
@@ -187,7 +161,7 @@ START_TEST(init_lock_in_the_way)
 	ck_assert_int_eq(board.state, BOARD_TROUBLED);
 	ck_assert_ptr_nonnull(strstr(board.reason, ".init.lock"));
 	ck_assert(still("before"));
-	ck_assert_uint_eq(count("*.bak"), 0);
+	ck_assert_uint_eq(kit_count("*.bak"), 0);
 	read_record();
 	ck_assert_int_eq(record.state, HEALTH_HEALTHY);
 	ck_assert_int_eq(close(fd), 0);
@@ -217,7 +191,7 @@ START_TEST(no_repair_without_evidence)
 	ck_assert_ptr_nonnull(
 		strstr(board.reason, "could not be kept, so nothing is repaired"));
 	ck_assert(still("before"));
-	ck_assert_uint_eq(count("*.corrupt.*"), 0);
+	ck_assert_uint_eq(kit_count("*.corrupt.*"), 0);
 	read_record();
 	ck_assert_int_eq(record.attempts, 1);
 	ck_assert_str_eq(record.evidence, "");
@@ -250,7 +224,7 @@ START_TEST(a_repair_that_ends_the_process)
 	ck_assert_int_eq(record.state, HEALTH_QUARANTINED);
 	ck_assert_int_eq(record.begun, 0);
 	ck_assert_ptr_nonnull(strstr(record.reason, "begun 3 times"));
-	ck_assert_uint_eq(count("*.bak"), 1);
+	ck_assert_uint_eq(kit_count("*.bak"), 1);
 	visit_setup();
 	ck_assert_int_eq(visit_in(3), BOARD_FAILED);
 	ck_assert_int_eq(board.state, BOARD_QUARANTINED);
@@ -305,7 +279,7 @@ START_TEST(no_file_is_opened)
 	ck_assert_int_eq(visit_in(2), BOARD_FAILED);
 	ck_assert(opened(fd));
 	ck_assert_int_eq(close(fd), 0);
-	ck_assert_uint_eq(count("*.bak"), 1);
+	ck_assert_uint_eq(kit_count("*.bak"), 1);
 	visit_cleanup();
 }
 END_TEST
@@ -326,8 +300,8 @@ START_TEST(not_a_byte_is_changed)
 		ck_assert_int_eq(visit_in(epoch), BOARD_FAILED);
 		ck_assert_int_eq(board.state, BOARD_QUARANTINED);
 		ck_assert(still("before"));
-		ck_assert_uint_eq(count("*.bak"), 1);
-		ck_assert_uint_eq(count("*.bak-wal"), 1);
+		ck_assert_uint_eq(kit_count("*.bak"), 1);
+		ck_assert_uint_eq(kit_count("*.bak-wal"), 1);
 		/* and what is kept is what is there, all of it */
 		ck_assert_int_eq(
 			system(kit_printf("cmp '%s' '%s'.corrupt.*.bak &&"

@@ -10,6 +10,7 @@
 
 #include "board/mend.h"
 #include "kit/board.h"
+#include "kit/rows.h"
 #include "kit/visit.h"
 
 static struct mend_report rep; /* too big for a stack */
@@ -33,14 +34,10 @@ static void fill_board(void)
 
 static void break_leaf(void)
 {
-	int64_t page = kit_int("SELECT pageno FROM dbstat WHERE name='tasks' AND "
-			       "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 3");
-	int fd = open(kit.path, O_WRONLY | O_CLOEXEC);
-	char buf[4096];
-
-	memset(buf, 0xA5, sizeof(buf));
-	ck_assert_int_eq(pwrite(fd, buf, sizeof(buf), (page - 1) * 4096), 4096);
-	ck_assert_int_eq(close(fd), 0);
+	rows_overwrite(kit.path,
+		       kit_int("SELECT pageno FROM dbstat WHERE name='tasks' AND "
+			       "pagetype='leaf' ORDER BY path LIMIT 1 OFFSET 3"),
+		       4096);
 	ck_assert_int_eq(system(kit_printf("cp '%s' '%s/before.db'", kit.path, kit.dir)), 0);
 }
 

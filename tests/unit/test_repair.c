@@ -307,21 +307,11 @@ static int run(enum repair_policy policy, const char *snapshot, struct repair_re
 	return repair_run(&opt, rep, &kit.e);
 }
 
-/* Rows without an index entry: the index is out of the schema while they are written. */
+/* Rows without an index entry. */
 static void desync(void)
 {
-	char *sql = kit_list("SELECT sql FROM sqlite_schema WHERE name='idx_events_task'");
-	int64_t root =
-		kit_int("SELECT rootpage FROM sqlite_schema WHERE name='idx_events_task'");
-
-	kit_sql("PRAGMA writable_schema=ON;"
-		"DELETE FROM sqlite_schema WHERE name='idx_events_task'");
-	kit_sql("INSERT INTO task_events(task_id, kind, created_at)"
-		" SELECT id, 'unseen', created_at FROM tasks");
-	kit_sql("PRAGMA writable_schema=ON;"
-		"INSERT INTO sqlite_schema(type, name, tbl_name, rootpage, sql)"
-		" VALUES('index', 'idx_events_task', 'task_events', %lld, %Q)",
-		(long long)root, sql);
+	kit_unindexed("INSERT INTO task_events(task_id, kind, created_at)"
+		      " SELECT id, 'unseen', created_at FROM tasks");
 }
 
 static int64_t now_us(void)

@@ -1,7 +1,6 @@
 /* Snapshots: verified, published whole or not at all, kept within limits, restored from. */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,18 +24,6 @@ static char *take(const struct snapshot_limits *l)
 	ck_assert_msg(r == 0, "%d %s", r, kit.e.text);
 	kit_close();
 	return kit_printf("%s", path);
-}
-
-static size_t count(const char *pattern)
-{
-	glob_t g;
-	size_t n = 0;
-
-	if (glob(kit_printf("%s/%s", kit.dir, pattern), 0, NULL, &g) == 0) {
-		n = g.gl_pathc;
-		globfree(&g);
-	}
-	return n;
 }
 
 static char *put(const char *name, size_t bytes)
@@ -71,8 +58,8 @@ START_TEST(test_take)
 	at = snapshot_newest(kit.dir, newest);
 	ck_assert_str_eq(newest, path);
 	ck_assert_int_le(llabs(at - time(NULL)), 30);
-	ck_assert_uint_eq(count("snapshots/*"), 1);
-	ck_assert_uint_eq(count("snapshots/.kanband*"), 0);
+	ck_assert_uint_eq(kit_count("snapshots/*"), 1);
+	ck_assert_uint_eq(kit_count("snapshots/.kanband*"), 0);
 	/* it is a whole database by itself, in DELETE mode */
 	ck_assert_int_eq(
 		system(kit_printf("mv '%s' '%s' && rm -f '%s'-*", path, kit.path, kit.path)),
@@ -128,8 +115,8 @@ START_TEST(test_left_over)
 				   0),
 			 0);
 	(void)take(&limits);
-	ck_assert_uint_eq(count("snapshots/.kanband*"), 1);
-	ck_assert_uint_eq(count("snapshots/mine.db"), 1);
+	ck_assert_uint_eq(kit_count("snapshots/.kanband*"), 1);
+	ck_assert_uint_eq(kit_count("snapshots/mine.db"), 1);
 }
 END_TEST
 
@@ -141,8 +128,8 @@ START_TEST(test_cancel)
 	kit_board(0);
 	ck_assert_int_eq(snapshot_take(kit_open(), kit.dir, &limits, &cancel, path, &kit.e),
 			 DB_TRANSIENT);
-	ck_assert_uint_eq(count("snapshots/*"), 0);
-	ck_assert_uint_eq(count("snapshots/.kanband*"), 0);
+	ck_assert_uint_eq(kit_count("snapshots/*"), 0);
+	ck_assert_uint_eq(kit_count("snapshots/.kanband*"), 0);
 }
 END_TEST
 
@@ -278,9 +265,9 @@ START_TEST(test_fails_anywhere)
 		faultvfs_arm(FAULT_IOERR, n, false);
 		r = snapshot_take(kit.db, kit.dir, &limits, NULL, path, &kit.e);
 		(void)faultvfs_disarm();
-		ck_assert_msg(count("snapshots/.kanband*") == 0, "after call %u: %s", n,
+		ck_assert_msg(kit_count("snapshots/.kanband*") == 0, "after call %u: %s", n,
 			      r == 0 ? "it was taken" : kit.e.text);
-		ck_assert_msg(r != 0 || count("snapshots/*.db*") == 1, "after call %u", n);
+		ck_assert_msg(r != 0 || kit_count("snapshots/*.db*") == 1, "after call %u", n);
 		if (r == 0) /* it needs nothing beside it */
 			rollback_mode(path);
 		n++;
