@@ -92,7 +92,8 @@ static void top_over(int want)
 #define TOP_STATUS                                                                             \
 	"{\"version\":\"9.9\",\"uptime_s\":90061,\"sentence\":\"all is well\","                \
 	"\"limits\":{\"in_progress\":1,\"max_in_progress\":4},\"roots\":[{\"root\":\"ROOT\","  \
-	"\"role\":\"owner\",\"epoch\":5,\"tasks\":{\"ready\":2},\"boards\":[{\"slug\":\"bo\\u001b[2J\","          \
+	"\"role\":\"owner\",\"epoch\":5,\"tasks\":{\"ready\":2},\"boards\":[{\"slug\":"        \
+	"\"bo\\u001b[2J\","                                                                    \
 	"\"state\":\"healthy\",\"tasks\":{\"ready\":2}}]}]}"
 
 #define TOP_WORK "{\"workers\":[{\"board\":\"b\",\"task\":\"t_77\",\"run\":1,\"pid\":9}]}"
@@ -143,6 +144,53 @@ START_TEST(top_keys)
 	top_until("help");
 	ck_assert_ptr_null(strstr(answers_requests(), "POST"));
 	ck_assert_int_eq(write(top_fd, "q", 1), 1);
+	top_over(0);
+}
+END_TEST
+
+static void top_type(const char *keys)
+{
+	ck_assert_int_eq(write(top_fd, keys, strlen(keys)), (ssize_t)strlen(keys));
+}
+
+/* @button as xterm numbers them, at the line @y from 1 on, in what the terminal was asked for.
+ */
+static void top_mouse(int button, int y)
+{
+	char text[32];
+
+	if (memmem(top_out, top_used, "\033[?1006", 7))
+		(void)snprintf(text, sizeof(text), "\033[<%d;3;%dM", button, y);
+	else
+		(void)snprintf(text, sizeof(text), "\033[M%c#%c", 32 + button, 32 + y);
+	top_type(text);
+}
+
+/* A row is chosen by mouse, wheel and keys; the workers are sorted, one kind of rows is shown.
+ */
+START_TEST(top_chooses)
+{
+	top_daemon();
+	top_start();
+	top_until("long ago");
+	top_mouse(0,
+		  8); /* the board: three lines and a blank one, the worker, each with a head */
+	top_type("\r");
+	top_until("tasks");
+	top_type("q\033OF\r"); /* End: the event */
+	top_until("\"at\"");
+	top_type("q");
+	top_mouse(64, 5);
+	top_mouse(64, 5);
+	top_type("k");
+	top_until("end the worker of t_77?");
+	top_type("ns");
+	top_until("by memory");
+	top_type("\t\t\t"); /* only workers, only boards, only events */
+	top_mouse(0, 6);
+	top_type("k");
+	top_until("choose a worker");
+	top_type("q");
 	top_over(0);
 }
 END_TEST
@@ -295,9 +343,9 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	const TTest *const tests[] = { top_quits,   top_keys,      top_signals,
-				       top_resizes, top_waits,     top_once,
-				       drain_shows, drain_resumed, long_work };
+	const TTest *const tests[] = { top_quits,     top_chooses, top_keys, top_signals,
+				       top_resizes,   top_waits,   top_once, drain_shows,
+				       drain_resumed, long_work };
 
 	return SUITE_EACH("ctl_top", 30, answers_setup, answers_teardown, tests);
 }
