@@ -9,6 +9,7 @@
  * that a daemon tells by itself are left out, as they were told, or will be.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "board/news.h"
@@ -58,9 +59,60 @@ static void past_free(struct past *p)
 
 /* ---- reading: pool ---- */
 
+/* Has the member of a payload something to say */
+static bool past_says(const json_t *value)
+{
+	return !json_is_null(value) && !json_is_false(value) &&
+	       !(json_is_string(value) && json_string_length(value) == 0) &&
+	       !(json_is_array(value) && json_array_size(value) == 0) &&
+	       !(json_is_object(value) && json_object_size(value) == 0);
+}
+
+static void past_put(FILE *f, const char *key, const json_t *value)
+{
+	CLEANUP(freep) char *dumped = NULL;
+
+	/* a failure shows in fclose() */
+	(void)fprintf(f, "%s%s", ftell(f) > 0 ? ", " : "", key);
+	if (json_is_string(value)) {
+		(void)fprintf(f, " %s", json_string_value(value));
+	} else if (!json_is_true(value)) {
+		dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+		(void)fprintf(f, " %s", dumped ? dumped : "?");
+	}
+}
+
+/* "assignee coder, status ready": what a row's payload says, for people; a text as it is.
+ * malloc'd, NULL: nothing, or out of memory */
+static char *past_words(const char *payload)
+{
+	CLEANUP(json_freep) json_t *json = payload ? json_loads(payload, 0, NULL) : NULL;
+	char *text = NULL;
+	size_t size = 0;
+	const char *key;
+	json_t *value;
+	FILE *f;
+
+	if (!json_is_object(json))
+		return payload && *payload ? strdup(payload) : NULL;
+	f = open_memstream(&text, &size);
+	if (!f)
+		return NULL;
+	json_object_foreach(json, key, value)
+	{
+		if (past_says(value))
+			past_put(f, key, value);
+	}
+	if (fclose(f) == 0 && size > 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
 static json_t *past_event(const struct past *p, const struct past_board *b,
 			  const struct news_row *row)
 {
+	CLEANUP(freep) char *words = past_words(row->payload);
 	char id[EVENT_ID_MAX];
 
 	(void)snprintf(id, sizeof(id), "%llx-0-%llx", (unsigned long long)p->instance,
@@ -70,7 +122,7 @@ static json_t *past_event(const struct past *p, const struct past_board *b,
 			 "root", json_utf8(b->root), "board", b->slug, "task",
 			 json_utf8(row->task), "run",
 			 row->run ? json_integer(row->run) : json_null(), "epoch", "message",
-			 json_utf8(row->payload ? row->payload : row->kind), "message_id");
+			 json_utf8(words ? words : row->kind), "message_id");
 }
 
 static void past_row(struct past *p, const struct past_board *b, const struct news_row *row)

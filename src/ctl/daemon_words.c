@@ -1,7 +1,7 @@
 /*
  * The sentence of `systemctl status` stands alone there: "draining, …; owner of ROOT (epoch 3):
- * 2 boards, 1 running, 4 ready, 1 not dispatched (ops); owner of …". Where owner, boards and
- * tasks have lines of their own, only what is around that is news.
+ * 2 boards, 1 running, 4 ready, 1 board not dispatched (ops); owner of …". Where owner, boards
+ * and tasks have lines of their own, only what is around that is news.
  */
 #include "ctl/daemon_words.h"
 

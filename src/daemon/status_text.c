@@ -89,16 +89,21 @@ void status_text_root(const struct root *root, FILE *out)
 	(void)fprintf(out, "%zu board%s, %" PRId64 " running, %" PRId64 " ready", c.boards,
 		      c.boards == 1 ? "" : "s", c.running, c.ready);
 	if (c.unseen)
-		(void)fprintf(out, ", %zu not looked at yet", c.unseen);
+		(void)fprintf(out, ", %zu board%s not looked at yet", c.unseen,
+			      c.unseen == 1 ? "" : "s");
 	if (c.quarantined)
-		(void)fprintf(out, ", %zu not dispatched (%s%s)", c.quarantined, c.bad,
+		(void)fprintf(out, ", %zu board%s not dispatched (%s%s)", c.quarantined,
+			      c.quarantined == 1 ? "" : "s", c.bad,
 			      c.quarantined > 1 ? ", …" : "");
 	if (c.troubled)
-		(void)fprintf(out, ", %zu being retried", c.troubled);
+		(void)fprintf(out, ", %zu board%s being retried", c.troubled,
+			      c.troubled == 1 ? "" : "s");
 	if (c.mode_waits)
-		(void)fprintf(out, ", %zu waiting to change the journal mode", c.mode_waits);
+		(void)fprintf(out, ", %zu board%s waiting to change the journal mode",
+			      c.mode_waits, c.mode_waits == 1 ? "" : "s");
 	if (c.paused)
-		(void)fprintf(out, ", %zu paused by the operator", c.paused);
+		(void)fprintf(out, ", %zu board%s paused by the operator", c.paused,
+			      c.paused == 1 ? "" : "s");
 	if (root->estop)
 		(void)fprintf(out, ", %s", root->estop);
 	if (c.memory)

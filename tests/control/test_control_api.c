@@ -239,7 +239,7 @@ START_TEST(api_pause_and_resume)
 	/* … and what runs is watched on */
 	rig_let_go();
 	RIG_UNTIL(web_int(web_json(web_get("/v1/boards/default"), 200), "workers") == 0, 5000);
-	RIG_UNTIL(rig_status_has(d, "1 paused by the operator"), 5000);
+	RIG_UNTIL(rig_status_has(d, "1 board paused by the operator"), 5000);
 	b = web_json(web_post("/v1/boards/default/resume", NULL), 200);
 	ck_assert(json_is_null(web_member(b, "paused")));
 	(void)rig_ran("t_2");

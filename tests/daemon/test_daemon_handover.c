@@ -198,8 +198,8 @@ START_TEST(events_after_a_restart)
 	RIG_UNTIL(rig_now() > then, 20000);
 	row("t_1", "completed");
 	rig_sql("other",
-		"INSERT INTO task_events (task_id, kind, created_at) VALUES ('t_2', "
-		"'blocked', %lld)",
+		"INSERT INTO task_events (task_id, kind, created_at, payload) VALUES ('t_2', "
+		"'blocked', %lld, '{\"reason\":\"no key\",\"kind\":null,\"until\":7}')",
 		(long long)rig_now());
 	rig_kill9(a);
 	row("t_3", "completed");
@@ -212,6 +212,7 @@ START_TEST(events_after_a_restart)
 	ck_assert_int_eq(out->status, 0);
 	ck_assert_msg(count_of(out->text, "\"t_1\"") == 1, "%s", out->text);
 	ck_assert_uint_eq(count_of(out->text, "\"t_2\""), 1);
+	ck_assert_ptr_nonnull(strstr(out->text, "\"reason no key, until 7\""));
 	ck_assert_uint_eq(count_of(out->text, "\"t_3\""), 1);
 	ck_assert_uint_eq(count_of(out->text, "\"t_old\""), 0);
 	ck_assert_uint_eq(count_of(out->text, "\"lease-owner\""), 1);

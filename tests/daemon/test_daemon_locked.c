@@ -130,7 +130,7 @@ START_TEST(test_told_once)
 	d = rig_start();
 	RIG_UNTIL(strstr(rig_err(d), "board s0: another process holds the board's lock"),
 		  10000);
-	RIG_UNTIL(rig_status_has(d, rig_printf("%d being retried", STUCK)), 10000);
+	RIG_UNTIL(rig_status_has(d, rig_printf("%d boards being retried", STUCK)), 10000);
 	unstick();
 	RIG_UNTIL(!rig_status_has(d, "being retried"), 10000);
 	ck_assert_ptr_nonnull(strstr(rig_err(d), "board s0 works again"));

@@ -182,7 +182,7 @@ START_TEST(test_told_once)
 	rig_shell("touch root/kanban.db");
 	RIG_UNTIL(errors(d, "trying again") == 1, 40000);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
-	RIG_UNTIL(rig_status_has(d, "1 not dispatched"), 40000);
+	RIG_UNTIL(rig_status_has(d, "1 board not dispatched"), 40000);
 	ck_assert_int_eq(rig_stop(d), 0);
 	ck_assert_uint_eq(errors(d, "is quarantined"), 1);
 }
