@@ -163,6 +163,11 @@ int db_result(struct db *db, int rc, struct error *e)
 	if ((rc & 0xFF) == SQLITE_BUSY)
 		return error_set(
 			e, r, "another process holds the board's lock (SQLite result %d)", rc);
+	if ((rc & 0xFF) == SQLITE_TOOBIG)
+		return error_set(
+			e, r,
+			"a value in it is longer than the %d MiB that are read; shorten it",
+			sqlite3_limit(db->sqlite, SQLITE_LIMIT_LENGTH, -1) >> 20);
 	return error_set(e, r, "%s (SQLite result %d)", sqlite3_errmsg(db->sqlite), rc);
 }
 

@@ -51,7 +51,8 @@ static void visit_told(struct dispatch *d, const struct board_job *bj)
 		d->visit.trouble_told |= d->visit.failures >= 2;
 		return;
 	}
-	if (d->visit.trouble_told && state == BOARD_HEALTHY)
+	/* to be closed at the end is no proof */
+	if (d->visit.trouble_told && state == BOARD_HEALTHY && !bj->last)
 		log_about(LOG_NOTICE, &well, "board %s works again", d->board.place.slug);
 	d->visit.trouble_told = false;
 	if (state == d->visit.told_state) /* also after trouble in between */

@@ -81,10 +81,57 @@ START_TEST(test_traps)
 }
 END_TEST
 
+/* Longer than what is read of a value: that board waits and says why, until it is shortened. */
+START_TEST(test_values_too_long)
+{
+	static const char *const columns[] = { "title", "assignee", "claim_lock",
+					       "last_failure_error" };
+	struct rig_daemon *d;
+	int64_t begun;
+
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+		const char *slug = rig_printf("long%d", (int)i);
+
+		rig_board(slug, i % 2 ? RIG_WAL : 0);
+		rig_add(slug, .id = T);
+		rig_add(slug, .id = "t_00000002");
+		rig_sql(slug,
+			"PRAGMA synchronous = OFF; UPDATE tasks SET %s ="
+			" replace(hex(zeroblob(34000000)), '00', 'xx') WHERE id = %Q",
+			columns[i], T);
+	}
+	d = rig_start();
+	rig_add(B, .id = T);
+	RIG_UNTIL(running(B), 20000);
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++) {
+		const char *slug = rig_printf("long%d", (int)i);
+
+		RIG_UNTIL(strstr(rig_read(d->err_path),
+				 rig_printf("board %s: a value in it is longer", slug)),
+			  20000);
+		if (i == 0)
+			continue; /* stays so */
+		rig_sql(slug, "UPDATE tasks SET %s = NULL WHERE id = %Q", columns[i], T);
+		RIG_UNTIL(strcmp(rig_list(slug, "SELECT status FROM tasks WHERE id ="
+						" 't_00000002'"),
+				 "running") == 0,
+			  20000);
+	}
+	begun = rig_mono_us();
+	ck_assert_int_eq(rig_stop(d), 0);
+	ck_assert_int_lt(rig_mono_us() - begun, rig_patience_us(5000));
+	ck_assert_ptr_nonnull(strstr(rig_read(d->err_path), "board long1 works again"));
+	ck_assert_ptr_null(strstr(rig_read(d->err_path), "board long0 works again"));
+}
+END_TEST
+
 Suite *test_suite(void)
 {
 	TCase *tc = rig_tcase("hostile", 120);
 
 	tcase_add_test(tc, test_traps);
+	tcase_add_test(tc, test_values_too_long);
 	return rig_suite("daemon_hostile", tc, NULL);
 }
