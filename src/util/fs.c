@@ -341,8 +341,10 @@ int fs_lock_open(const char *path)
 
 	if (fd < 0)
 		return -errno;
-	/* one of ours from before, or Hermes's: others may wait for it, not hold it */
-	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && (st.st_mode & 0077 & ~mode))
+	/* one of ours from before, or Hermes's: others may wait for it, not hold it; what has a
+	   second name is known to others by that one */
+	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_nlink == 1 &&
+	    (st.st_mode & 0077 & ~mode))
 		(void)fchmod(fd, st.st_mode & 07777 & ~(0077 & ~mode));
 	return fd;
 }

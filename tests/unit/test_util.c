@@ -421,6 +421,22 @@ START_TEST(lock_files_are_for_those_who_write)
 }
 END_TEST
 
+/* The rights of a file that others know by another name are theirs. */
+START_TEST(lock_files_with_a_second_name)
+{
+	CLEANUP(fs_closep) int fd = open("other", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	struct stat st;
+
+	ck_assert(fd >= 0 && fchmod(fd, 0644) == 0);
+	ck_assert_int_eq(link("other", "lock"), 0);
+	fs_closep(&fd);
+	fd = fs_lock_open("lock");
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0644);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
 	Suite *s = suite_create("util");
@@ -435,6 +451,7 @@ Suite *test_suite(void)
 	suite_add_tcase(s, error);
 	tcase_add_checked_fixture(fs, folder_setup, folder_teardown);
 	tcase_add_test(fs, read_file_reads_all_or_refuses);
+	tcase_add_test(fs, lock_files_with_a_second_name);
 	tcase_add_test(fs, copy_takes_regular_files_only);
 	tcase_add_test(fs, write_atomic_replaces);
 	tcase_add_test(fs, write_atomic_fails_without_a_trace);
