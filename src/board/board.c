@@ -457,6 +457,13 @@ static void board_leave(struct board *b, struct board_job *bj, int r, bool was_o
 		memory_give_back();
 }
 
+/* A tick failed; a visit without one is no proof that the next would not. */
+static bool board_still_troubled(const struct board *b, const struct board_job *bj)
+{
+	return b->state == BOARD_TROUBLED && !bj->rq.once &&
+	       (bj->outcome == BOARD_UNCHANGED || !bj->rq.steps);
+}
+
 static void board_run(struct board_job *bj)
 {
 	struct board *b = bj->board;
@@ -510,7 +517,8 @@ static void board_run(struct board_job *bj)
 		bj->outcome = BOARD_LOCKED; /* tried again before long; no fault of the board */
 	else if (r != 0 && r != DB_MISSING)
 		bj->outcome = BOARD_FAILED;
-	if (bj->outcome != BOARD_LEASE_LOST && bj->outcome != BOARD_LOCKED)
+	if (bj->outcome != BOARD_LEASE_LOST && bj->outcome != BOARD_LOCKED &&
+	    !(r == 0 && board_still_troubled(b, bj)))
 		bj->state = board_state_of(r);
 	board_leave(b, bj, r, was_open, &before);
 }

@@ -22,6 +22,7 @@
 #include "util/clock.h"
 #include "util/fs.h"
 #include "util/json.h"
+#include "util/printable.h"
 
 #define INIT_LOCK_MS 10000 /* the board contract, §2 */
 #define INIT_MODE    0750
@@ -236,17 +237,15 @@ static int init_told(const struct init *init)
 				  init->created ? json_string(mode) : json_null()),
 			CTL_OK);
 	/* ctl_main() looks at the error flag */
-	if (!init->created)
-		(void)fprintf(ctl->out, "board %s is there already: %s\n", init->slug,
-			      init->db_path);
-	else if (db_wal_reset_bug())
-		(void)fprintf(ctl->out,
-			      "made board %s: %s (DELETE mode: the SQLite of this host has the "
-			      "WAL-reset bug)\n",
-			      init->slug, init->db_path);
-	else
-		(void)fprintf(ctl->out, "made board %s: %s (WAL mode)\n", init->slug,
-			      init->db_path);
+	(void)fprintf(
+		ctl->out,
+		init->created ? "made board %s: " : "board %s is there already: ", init->slug);
+	printable_put(ctl->out, init->db_path, strlen(init->db_path), 0);
+	(void)fputs(!init->created       ? "\n"
+		    : db_wal_reset_bug() ? " (DELETE mode: the SQLite of this host has the "
+					   "WAL-reset bug)\n"
+					 : " (WAL mode)\n",
+		    ctl->out);
 	return CTL_OK;
 }
 

@@ -153,7 +153,9 @@ int db_result(struct db *db, int rc, struct error *e)
 		return error_set(e, DB_TRANSIENT,
 				 "its -shm was cut while it was in use; it is opened anew");
 	if ((rc & 0xFF) == SQLITE_FULL)
-		return error_set(e, r, "disk full: make room on the board's file system (%s)",
+		return error_set(e, r,
+				 "disk full: make room on the board's file system, unless the "
+				 "numbers of its rows are used up (%s)",
 				 sqlite3_errmsg(db->sqlite));
 	if ((rc & 0xFF) == SQLITE_READONLY)
 		return error_set(e, r,

@@ -51,8 +51,7 @@ static void visit_told(struct dispatch *d, const struct board_job *bj)
 		d->visit.trouble_told |= d->visit.failures >= 2;
 		return;
 	}
-	/* to be closed at the end is no proof */
-	if (d->visit.trouble_told && state == BOARD_HEALTHY && !bj->last)
+	if (d->visit.trouble_told && state == BOARD_HEALTHY)
 		log_about(LOG_NOTICE, &well, "board %s works again", d->board.place.slug);
 	d->visit.trouble_told = false;
 	if (state == d->visit.told_state) /* also after trouble in between */
@@ -255,7 +254,7 @@ void visit_done(struct job *job)
 	launches = bj->plan.n_launches;
 	launches_start(d, &bj->plan);
 	visit_notes(d, &bj->plan);
-	if (ok)
+	if (ok && d->board.state != BOARD_TROUBLED)
 		d->visit.failures = d->visit.owed = 0;
 	if (d->board.state == BOARD_TROUBLED && bj->outcome == BOARD_FAILED)
 		visit_failed(d);

@@ -127,11 +127,66 @@ START_TEST(test_values_too_long)
 }
 END_TEST
 
+static unsigned said(const struct rig_daemon *d, const char *text)
+{
+	unsigned n = 0;
+
+	for (const char *p = rig_read(d->err_path); p && (p = strstr(p, text)); p++)
+		n++;
+	return n;
+}
+
+/* Nothing can be written about its tasks. That is told once, and its end once, however often
+ * the board is looked at in between. */
+START_TEST(test_no_numbers_left)
+{
+	static const char *const tables[] = { "task_events", "task_runs" };
+	struct rig_daemon *d;
+
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	for (size_t i = 0; i < 2; i++) {
+		rig_board(tables[i], i ? RIG_WAL : 0);
+		rig_add(tables[i], .id = T);
+		rig_sql(tables[i],
+			"INSERT OR REPLACE INTO sqlite_sequence(rowid, name, seq)"
+			" VALUES(1, %Q, 9223372036854775807)",
+			tables[i]);
+	}
+	d = rig_start();
+	for (int i = 0; i < 6; i++) {
+		const char *id = rig_printf("t_0000001%d", i);
+
+		rig_add(B, .id = id);
+		RIG_UNTIL(strcmp(rig_list(B, "SELECT status FROM tasks WHERE id = %Q", id),
+				 "running") == 0,
+			  20000);
+		/* our own echo, or somebody's who wrote nothing */
+		for (size_t k = 0; k < 2; k++) {
+			rig_sql(tables[k], "BEGIN IMMEDIATE; UPDATE tasks SET body = 'x';"
+					   " ROLLBACK");
+			RIG_UNTIL(said(d, rig_printf("board %s: disk full", tables[k])) > 0,
+				  20000);
+		}
+	}
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_uint_eq(said(d, rig_printf("board %s: disk full", tables[i])), 1);
+		ck_assert_uint_eq(said(d, rig_printf("board %s works again", tables[i])), 0);
+	}
+	/* fewer events than before would be a board that went back in time */
+	rig_sql(tables[1], "UPDATE sqlite_sequence SET seq = 100");
+	RIG_UNTIL(running(tables[1]), 20000);
+	RIG_UNTIL(said(d, "board task_runs works again") == 1, 20000);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 Suite *test_suite(void)
 {
 	TCase *tc = rig_tcase("hostile", 120);
 
 	tcase_add_test(tc, test_traps);
 	tcase_add_test(tc, test_values_too_long);
+	tcase_add_test(tc, test_no_numbers_left);
 	return rig_suite("daemon_hostile", tc, NULL);
 }
