@@ -17,3 +17,7 @@ struct ctl;
  */
 int task_request(struct ctl *ctl, const char *verb, const char *task, json_t *args,
 		 const char *done);
+
+/** task_request_reason() - all of a verb whose one option is --reason: what @argv names is
+ * asked for by the name of the verb, and @done is said of it.  Return: exit code. */
+int task_request_reason(struct ctl *ctl, int argc, char **argv, const char *done);

@@ -40,10 +40,14 @@ int64_t failure_limit(const struct tick *t, int64_t max_retries, int64_t overrid
  */
 MUST_CHECK int failure_count(const struct tick *t, const struct failure *f, bool *tripped);
 
-/** failure_counts() - consecutive_failures and max_retries (-1: NULL) of a task. 0, or as
- * db_step() */
-MUST_CHECK int failure_counts(const struct tick *t, const char *task, int64_t *failures,
-			      int64_t *max_retries);
+/**
+ * failure_of_victim() - count that @v had to be ended
+ * @trigger, @error, @retry, @extra: as in struct failure; @extra is stolen
+ * Return: 0, or as db_run().
+ */
+MUST_CHECK int failure_of_victim(const struct tick *t, const struct plan_victim *v,
+				 const char *trigger, const char *error, const char *retry,
+				 json_t *extra);
 
 /** failure_headline() - how many bytes of @error stand before what the worker said last */
 int failure_headline(const char *error);

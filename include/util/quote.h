@@ -10,3 +10,6 @@
  * Return: malloc'd; NULL when out of memory.
  */
 MUST_CHECK char *quote_command(const char *fmt, ...);
+
+/** quote_words() - @words (NULL-terminated) as a command line.  Return: as quote_command() */
+MUST_CHECK char *quote_words(const char *const *words);

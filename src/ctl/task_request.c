@@ -81,3 +81,18 @@ int task_request(struct ctl *ctl, const char *verb, const char *task, json_t *ar
 	ended = task_request_end(&w, &worker);
 	return task_request_told(ctl, &w, done, ended, worker.pid);
 }
+
+int task_request_reason(struct ctl *ctl, int argc, char **argv, const char *done)
+{
+	const char *reason = NULL;
+	const struct ctl_arg options[] = {
+		{ "reason", CTL_ARG_TEXT, &reason, "TEXT", "why", 0, 0 },
+		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
+	};
+	char **args;
+
+	if (!ctl_args(ctl, options, argc, argv, 1, 1, &args))
+		return ctl->exit;
+	return task_request(ctl, ctl->verb->name, args[0],
+			    json_pack("{s:s*}", "reason", reason), done);
+}

@@ -1,23 +1,10 @@
 /* archive: a task leaves the board; its history stays. */
-#include <jansson.h>
-#include <string.h>
-
 #include "ctl.h"
 #include "ctl/task_request.h"
 
 static int verb_archive_run(struct ctl *ctl, int argc, char **argv)
 {
-	const char *reason = NULL;
-	const struct ctl_arg options[] = {
-		{ "reason", CTL_ARG_TEXT, &reason, "TEXT", "why", 0, 0 },
-		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
-	};
-	char **args;
-
-	if (!ctl_args(ctl, options, argc, argv, 1, 1, &args))
-		return ctl->exit;
-	return task_request(ctl, "archive", args[0], json_pack("{s:s*}", "reason", reason),
-			    "is archived");
+	return task_request_reason(ctl, argc, argv, "is archived");
 }
 
 static const struct ctl_verb verb_archive = {

@@ -84,38 +84,3 @@ int config_strv_split(const char *text, char ***words, struct error *e)
 	*words = strv.v;
 	return 0;
 }
-
-static bool words_plain(const char *word)
-{
-	return *word && !word[strcspn(word, " \t'\"\\$`;#*?<>|&(){}[]~!\n")];
-}
-
-char *config_strv_join(const char *const *words)
-{
-	char *text = NULL;
-	size_t len = 0;
-	FILE *f = open_memstream(&text, &len);
-	bool bad;
-
-	if (!f)
-		return NULL;
-	for (size_t i = 0; words[i]; i++) {
-		if (i > 0)
-			(void)fputc(' ', f);
-		if (words_plain(words[i])) {
-			(void)fputs(words[i], f);
-			continue;
-		}
-		(void)fputc('\'', f);
-		for (const char *p = words[i]; *p; p++)
-			(void)(*p == '\'' ? fputs("'\\''", f) : fputc(*p, f));
-		(void)fputc('\'', f);
-	}
-	/* a failed write of a memory stream is remembered until here */
-	bad = ferror(f) != 0;
-	if (fclose(f) != 0 || bad) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}

@@ -16,6 +16,7 @@
 
 #include "hook/hook_kind.h"
 #include "util/fs.h"
+#include "util/quote.h"
 #include "util/strv.h"
 
 #define PROFILES_MAX 1024
@@ -457,8 +458,7 @@ char *config_value_text(const struct config_option *option, const struct config_
 	case KIND_EVENTS:
 		return value->list ? value_list_text(value->list) : strdup("*");
 	case KIND_COMMAND:
-		return value->list ? config_strv_join((const char *const *)value->list)
-				   : strdup("");
+		return value->list ? quote_words((const char *const *)value->list) : strdup("");
 	case KIND_PROFILE:
 	case KIND_PATH:
 	case KIND_SOCKET:

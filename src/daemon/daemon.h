@@ -192,8 +192,6 @@ const char *config_short(const char *text, char buf[static 72]);
  * -ENOMEM.
  */
 MUST_CHECK int config_strv_split(const char *text, char ***words, struct error *e);
-/** config_strv_join() - the text that config_strv_split() splits into @words; malloc'd */
-MUST_CHECK char *config_strv_join(const char *const *words);
 MUST_CHECK int config_strv_push(struct config_strv *strv, char *owned);
 void config_strv_clear(struct config_strv *strv);
 

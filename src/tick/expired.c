@@ -58,27 +58,6 @@ static int expired_extend(const struct tick *t, struct running *row)
 	return r;
 }
 
-/* On older boards it is no failure. */
-static int expired_count(const struct tick *t, const struct plan_victim *v, const char *error,
-			 const char *retry)
-{
-	struct failure f = { .task = v->task,
-			     .run = v->run,
-			     .trigger = "reclaimed",
-			     .error = error,
-			     .retry = retry };
-	int64_t failures, retries;
-	bool tripped;
-	int r = failure_counts(t, v->task, &failures, &retries);
-
-	if (r != 0)
-		return r;
-	f.failures = failures + 1;
-	f.limit = failure_limit(t, retries, 0, &f.limit_from_task);
-	f.extra = json_pack("{s:o}", "pid", history_int(v->pid ? v->pid : -1));
-	return failure_count(t, &f, &tripped);
-}
-
 static int expired_ended(const struct tick *t, const struct plan_victim *v)
 {
 	struct running row = running_of_victim(v);
@@ -118,7 +97,10 @@ static int expired_ended(const struct tick *t, const struct plan_victim *v)
 			    "retry_status", release.to);
 	r = history_event(t, v->task, v->run, "reclaimed",
 			  json_join(payload, running_termination(v)));
-	return r == 0 && tick_newer(t) ? expired_count(t, v, error, release.to) : r;
+	if (r != 0 || !tick_newer(t)) /* on older boards it is no failure */
+		return r;
+	return failure_of_victim(t, v, "reclaimed", error, release.to,
+				 json_pack("{s:o}", "pid", history_int(v->pid ? v->pid : -1)));
 }
 
 const struct rule rule_expired = {

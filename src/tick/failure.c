@@ -114,8 +114,9 @@ int failure_count(const struct tick *t, const struct failure *f, bool *tripped)
 	return r;
 }
 
-int failure_counts(const struct tick *t, const char *task, int64_t *failures,
-		   int64_t *max_retries)
+/* consecutive_failures and max_retries (-1: NULL) of a task. Return: 0, or as db_step(). */
+static int failure_counts(const struct tick *t, const char *task, int64_t *failures,
+			  int64_t *max_retries)
 {
 	sqlite3_stmt *s = NULL;
 	int r = db_query(t->db, t->e, &s, sql_counts, "t", task);
@@ -132,4 +133,26 @@ int failure_counts(const struct tick *t, const char *task, int64_t *failures,
 		r = 0;
 	}
 	return r;
+}
+
+int failure_of_victim(const struct tick *t, const struct plan_victim *v, const char *trigger,
+		      const char *error, const char *retry, json_t *extra)
+{
+	struct failure f = { .task = v->task,
+			     .run = v->run,
+			     .trigger = trigger,
+			     .error = error,
+			     .retry = retry,
+			     .extra = extra };
+	int64_t failures, retries;
+	bool tripped;
+	int r = failure_counts(t, v->task, &failures, &retries);
+
+	if (r != 0) {
+		json_decref(extra);
+		return r;
+	}
+	f.failures = failures + 1;
+	f.limit = failure_limit(t, retries, 0, &f.limit_from_task);
+	return failure_count(t, &f, &tripped);
 }

@@ -25,27 +25,6 @@ static bool timeout_due(const struct tick *t, const struct running *row)
 	       t->rq->now - row->run_started_at >= timeout_after(t, row);
 }
 
-static int timeout_count(const struct tick *t, const struct plan_victim *v, const char *error,
-			 const char *retry)
-{
-	struct failure f = { .task = v->task,
-			     .run = v->run,
-			     .trigger = "timed_out",
-			     .error = error,
-			     .retry = retry };
-	int64_t retries, failures;
-	bool tripped;
-	int r = failure_counts(t, v->task, &failures, &retries);
-
-	if (r != 0)
-		return r;
-	f.failures = failures + 1;
-	f.limit = failure_limit(t, retries, 0, &f.limit_from_task);
-	f.extra = json_pack("{s:o, s:b}", "pid", history_int(v->pid ? v->pid : -1), "sigkill",
-			    v->sigkill);
-	return failure_count(t, &f, &tripped);
-}
-
 static int timeout_ended(const struct tick *t, const struct plan_victim *v)
 {
 	struct running row = running_of_victim(v);
@@ -77,7 +56,12 @@ static int timeout_ended(const struct tick *t, const struct plan_victim *v)
 	plan_note(t->plan, LOG_NOTICE, LOG_ID_WORKER_ENDED, v->task, v->run, "timed out: %s",
 		  error);
 	r = history_event(t, v->task, v->run, "timed_out", payload);
-	return r != 0 ? r : timeout_count(t, v, error, release.to);
+	if (r != 0)
+		return r;
+	return failure_of_victim(t, v, "timed_out", error, release.to,
+				 json_pack("{s:o, s:b}", "pid",
+					   history_int(v->pid ? v->pid : -1), "sigkill",
+					   v->sigkill));
 }
 
 const struct rule rule_timeout = {

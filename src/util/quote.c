@@ -29,6 +29,14 @@ static void quote_word(FILE *out, const char *s)
 	(void)fputc('\'', out);
 }
 
+static char *quote_end(FILE *out, char **text)
+{
+	if (fclose(out) == 0)
+		return *text;
+	free(*text);
+	return NULL;
+}
+
 char *quote_command(const char *fmt, ...)
 {
 	char *text = NULL;
@@ -55,8 +63,21 @@ char *quote_command(const char *fmt, ...)
 			(void)fputc(*fmt, out);
 	}
 	va_end(ap);
-	if (fclose(out) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return quote_end(out, &text);
+}
+
+char *quote_words(const char *const *words)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	for (size_t i = 0; words[i]; i++) {
+		if (i > 0)
+			(void)fputc(' ', out);
+		quote_word(out, words[i]);
+	}
+	return quote_end(out, &text);
 }

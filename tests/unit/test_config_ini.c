@@ -11,6 +11,7 @@
 #include "kit/suite.h"
 #include "launch/launch.h"
 #include "util/fs.h"
+#include "util/quote.h"
 #include "util/strv.h"
 
 /* ---- right files ---- */
@@ -446,7 +447,7 @@ START_TEST(splits_words)
 	size_t n = sizeof(words[_i].words) / sizeof(words[_i].words[0]);
 
 	ck_assert_int_eq(config_strv_split(words[_i].text, &got, &why), 0);
-	joined = config_strv_join((const char *const *)got);
+	joined = quote_words((const char *const *)got);
 	ck_assert_ptr_nonnull(joined);
 	ck_assert_int_eq(config_strv_split(joined, &again, &why), 0);
 	for (size_t i = 0; i < n && (words[_i].words[i] || got[i]); i++) {
