@@ -12,7 +12,7 @@
 struct dispatch;
 
 struct operation {
-	struct job job;         /* its first member: `work` gets this */
+	struct job job;         /* `work` gets this */
 	struct operation *next; /* in dispatch.operations */
 	struct dispatch *dispatch;
 	const char *name; /* static text */

@@ -14,8 +14,8 @@ static inline struct log_about visit_about(const struct dispatch *d, const char 
 				   .id = id };
 }
 
-/** visit_load() - what goes along: ends, holds, launches to record, victims to settle. 0 or
- * -errno; visit_unload() in either case */
+/** visit_load() - what goes along: ends, holds, launches to record, victims whose end is to be
+ * written. 0 or -errno; visit_unload() in either case */
 MUST_CHECK int visit_load(struct dispatch *d);
 
 /** visit_lists() - runs that the tick must leave alone, and those whose worker we watch. 0 or

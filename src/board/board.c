@@ -551,10 +551,8 @@ static bool board_is_long(const struct board_job *bj)
 
 static void board_work(struct job *job)
 {
-	board_job_run((struct board_job *)job);
+	board_job_run(container_of(job, struct board_job, job));
 }
-
-_Static_assert(offsetof(struct board_job, job) == 0, "a job is the head of a board_job");
 
 int board_submit(struct jobs *jobs, struct board_job *bj, job_fn done)
 {

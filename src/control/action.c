@@ -21,8 +21,8 @@
 
 /* Waits until a board is idle, or was visited. */
 struct waiting {
-	struct operation operation; /* first */
-	struct request *req;        /* NULL: nobody waits any more */
+	struct operation operation;
+	struct request *req; /* NULL: nobody waits any more */
 	struct control *control;
 };
 

@@ -23,7 +23,7 @@
 #define BACKUPS_LIMIT_MS (60 * 60 * 1000)
 
 struct backups {
-	struct job job; /* first */
+	struct job job;
 	struct control *control;
 	struct request *req; /* NULL: nobody waits any more */
 	uv_poll_t hangup;    /* of its socket */

@@ -24,7 +24,7 @@
 #define CHANGE_DAYS_MAX 36500 /* a century */
 
 struct change {
-	struct operation operation; /* first */
+	struct operation operation;
 	struct control *control;
 	struct request *req; /* NULL: nobody waits any more */
 	json_t *args;        /* of edit_request(); NULL: gc */

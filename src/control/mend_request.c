@@ -24,7 +24,7 @@ enum mend_verb { MEND_CHECK, MEND_REPAIR, MEND_RESTORE, MEND_ACCEPT, MEND_SNAPSH
 static const char *const mend_names[] = { "check", "repair", "restore", "accept", "snapshot" };
 
 struct mending {
-	struct operation operation; /* first */
+	struct operation operation;
 	struct control *control;
 	struct request *req; /* NULL: nobody waits any more */
 	enum mend_verb verb;

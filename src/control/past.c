@@ -25,7 +25,7 @@
 #define PAST_LIMIT_MS (5 * 60 * 1000)
 
 struct past {
-	struct job job; /* first */
+	struct job job;
 	struct control *control;
 	struct request *req; /* NULL: nobody waits any more */
 	past_reply reply;

@@ -19,8 +19,8 @@
 #define START_WAIT_MS 30000
 
 struct starting {
-	struct operation operation; /* first */
-	struct request *req;        /* NULL: nobody waits any more */
+	struct operation operation;
+	struct request *req; /* NULL: nobody waits any more */
 	struct control *control;
 	struct start start;
 	char *task, *despite; /* of start, owned */

@@ -197,7 +197,7 @@ static void survey_submit(struct survey *survey)
 
 /* The tasks of one board. */
 struct survey_count {
-	struct operation operation; /* first */
+	struct operation operation;
 	struct control *control;
 	struct survey *survey; /* NULL: nobody waits any more */
 	size_t board;          /* which of the survey's */

@@ -43,7 +43,7 @@ struct reading;
 typedef int (*reading_fn)(struct reading *r, struct db *db);
 
 struct reading {
-	struct operation operation; /* first */
+	struct operation operation;
 	struct control *control;
 	struct request *req; /* NULL: nobody waits any more */
 	reading_fn read;

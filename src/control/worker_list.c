@@ -21,7 +21,7 @@ struct worker_list_root {
 };
 
 struct worker_list {
-	struct job job; /* first */
+	struct job job;
 	struct control *control;
 	struct request *req;            /* NULL: nobody waits any more */
 	json_t *workers;                /* the loop's */

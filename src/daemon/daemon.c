@@ -46,7 +46,7 @@
 #define STATUS_DELAY_MS 100  /* bursts of news make one status sentence */
 
 struct daemon {
-	struct engine engine; /* first: the callbacks' argument is both */
+	struct engine engine;
 	const struct config_cli *cli;
 	char *const *environ;
 	struct root **roots;
@@ -119,7 +119,7 @@ static void daemon_ready(struct daemon *d)
 
 static void daemon_changed(void *arg)
 {
-	struct daemon *d = arg;
+	struct daemon *d = container_of(arg, struct daemon, engine);
 
 	control_changed(d->control);
 	if (!d->ready) {
@@ -143,7 +143,7 @@ static void daemon_clock_set(void *arg)
 
 static void daemon_counted(void *arg)
 {
-	struct daemon *d = arg;
+	struct daemon *d = container_of(arg, struct daemon, engine);
 
 	for (size_t i = 0; i < d->n_roots; i++)
 		root_counted(d->roots[i]);
@@ -162,7 +162,7 @@ static void daemon_left(void *arg, pid_t pid)
 
 static void daemon_worker_ended(void *arg)
 {
-	struct daemon *d = arg;
+	struct daemon *d = container_of(arg, struct daemon, engine);
 
 	for (size_t i = 0; i < d->n_orphaned;)
 		if (waitpid(d->orphaned[i], NULL, WNOHANG) != 0)
@@ -336,8 +336,10 @@ static void daemon_hup(uv_signal_t *handle, int signum)
 
 static void daemon_chld(uv_signal_t *handle, int signum)
 {
+	struct daemon *d = handle->data;
+
 	(void)signum;
-	daemon_worker_ended(handle->data);
+	daemon_worker_ended(&d->engine);
 }
 
 /* ---- the control API -----------------------------------------------------------------------
@@ -384,7 +386,7 @@ static void daemon_handed(void *arg, int r, const struct leader *now)
 
 	d->handing = NULL;
 	d->handed(d->handed_arg, r, now);
-	daemon_changed(d);
+	daemon_changed(&d->engine);
 }
 
 static int daemon_hand_over(void *arg, const struct root *root,

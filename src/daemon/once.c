@@ -27,7 +27,7 @@
 #include "util/printable.h"
 
 struct once {
-	struct engine engine; /* first: the callbacks' argument is both */
+	struct engine engine;
 	const struct once_options *opt;
 	struct root **roots;
 	size_t n_roots;
@@ -349,7 +349,7 @@ static void once_teardown(struct once *o)
 
 static void once_counted(void *arg)
 {
-	struct once *o = arg;
+	struct once *o = container_of(arg, struct once, engine);
 
 	for (size_t i = 0; i < o->n_roots; i++)
 		once_step(o->roots[i]);

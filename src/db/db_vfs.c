@@ -65,7 +65,7 @@ bool db_budget_spent(struct db_budget *b)
 
 static struct vfs_file *vfs_file(sqlite3_file *f)
 {
-	return (struct vfs_file *)f; /* base is its head */
+	return container_of(f, struct vfs_file, base);
 }
 
 static sqlite3_file *vfs_below(sqlite3_file *f)

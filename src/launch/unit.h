@@ -23,7 +23,7 @@
 struct sd_bus;
 struct sd_bus_message;
 
-/* unit_bus.c: one connection for one errand. All calls of it block, bounded. */
+/* unit_bus.c: one connection for one purpose. All calls of it block, bounded. */
 
 /** unit_bus_open() - connect to the manager; @limit_us bounds each call. Return: 0 or -errno.
  */

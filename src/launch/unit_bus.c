@@ -2,7 +2,7 @@
  * Talking to a service manager. Pool threads do it, so a call may block, but never for long:
  * the manager of a healthy host answers in milliseconds, and one that does not is told as such.
  *
- * A connection is made for one errand and closed after it (a millisecond): one that lay idle
+ * A connection is made for one purpose and closed after it (a millisecond): one that lay idle
  * would collect the manager's signals, and would have to be mended whenever the manager or its
  * bus is started anew.
  */

@@ -40,7 +40,7 @@
 #define CHILD_GRACE_MS 3000  /* from SIGTERM to SIGKILL */
 
 struct child {
-	struct job job; /* first */
+	struct job job;
 	uv_loop_t *loop;
 	child_done_fn done;
 	void *arg;
@@ -295,7 +295,7 @@ static void child_left_work(struct job *job)
 
 static void child_left_done(struct job *job)
 {
-	child_close((struct child *)job);
+	child_close(container_of(job, struct child, job));
 }
 
 /* It has ended: report it, when nothing of it is left. */

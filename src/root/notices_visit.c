@@ -284,9 +284,7 @@ static void end_failed(struct notices_visit *v, struct dispatch *d, const struct
 void notices_end(struct dispatch *d, struct board_job *bj, bool submitted)
 {
 	struct notices_visit *v =
-		bj->subs ? (struct notices_visit *)((char *)bj->subs -
-						    offsetof(struct notices_visit, rq))
-			 : NULL;
+		bj->subs ? container_of(bj->subs, struct notices_visit, rq) : NULL;
 	struct subs_result *res = &bj->subs_result;
 	struct notices *n;
 	struct notices_board *b = d->notices;

@@ -48,7 +48,7 @@ struct watchdir_file {
 };
 
 struct watchdir_folder {
-	struct inotify_watch watch; /* first */
+	struct inotify_watch watch;
 	struct root *root;
 	unsigned kinds; /* bits of enum watchdir_kind */
 	bool used;      /* by the last update */
