@@ -55,7 +55,8 @@ START_TEST(start_despite_a_guard)
 	rig_add(B, .id = "t_2", .last_failure_error = "429 rate limit");
 	rig_add(B, .id = "t_3",
 		.set = rig_printf("scheduled_at = %lld", (long long)rig_now() + 900));
-	rig_add(B, .id = "t_4", .status = "blocked", .last_failure_error = "boom");
+	/* as nothing that a look could promote, before its failed run is there */
+	rig_add(B, .id = "t_4", .status = "archived", .last_failure_error = "boom");
 	(void)rig_add_run(B, "t_4", "crashed", 1);
 	rig_sql(B, "UPDATE tasks SET status = 'ready' WHERE id = 't_4'");
 	refused("t_1", NULL, "guard");
