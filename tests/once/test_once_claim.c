@@ -16,6 +16,7 @@ START_TEST(test_rows_after_a_start)
 	const int64_t before = rig_now();
 	json_t *board, *spawned;
 	int64_t run, expires, started;
+	const char *born;
 	pid_t pid;
 	char *lock;
 
@@ -27,6 +28,7 @@ START_TEST(test_rows_after_a_start)
 	board = rig_tick(B);
 	spawned = json_array_get(json_object_get(board, "spawned"), 0);
 	pid = (pid_t)json_integer_value(json_object_get(rig_ran(T), "pid"));
+	born = rig_by_age(rig_started(pid), "-");
 	run = rig_int(B, "SELECT id FROM task_runs");
 	rig_json_is(spawned,
 		    rig_printf("{\"task\":\"" T "\",\"run\":%lld,\"assignee\":\"jimmy\","
@@ -46,17 +48,18 @@ START_TEST(test_rows_after_a_start)
 	ck_assert(started >= before && started <= rig_now());
 	ck_sql(B,
 	       rig_printf("running|%lld|%d|%s/kanban/workspaces/" T "|17|1|was so|-|%s",
-			  (long long)run, (int)pid, rig.root, rig_started(pid)),
+			  (long long)run, (int)pid, rig.root, born),
 	       "SELECT status, current_run_id, worker_pid, workspace_path, last_heartbeat_at, "
-	       "consecutive_failures, last_failure_error, completed_at, worker_started_at FROM "
-	       "tasks");
+	       "consecutive_failures, last_failure_error, completed_at, %s FROM tasks",
+	       rig_by_age("worker_started_at", "'-'"));
 	ck_sql(B,
 	       rig_printf(T "|jimmy|draft|running|%s|%lld|%d|1800|-|-|-|-|-|-|%s", lock,
-			  (long long)expires, (int)pid, rig_started(pid)),
+			  (long long)expires, (int)pid, born),
 	       "SELECT task_id, profile, step_key, status, claim_lock, claim_expires, "
 	       "worker_pid, "
 	       "max_runtime_seconds, last_heartbeat_at, ended_at, outcome, summary, metadata, "
-	       "error, worker_started_at FROM task_runs");
+	       "error, %s FROM task_runs",
+	       rig_by_age("worker_started_at", "'-'"));
 	ck_assert_int_ge(rig_int(B, "SELECT started_at FROM task_runs"), before);
 
 	ck_assert_str_eq(rig_kinds(B, T), "claimed,tip_scratch_workspace,spawned");
@@ -196,7 +199,9 @@ START_TEST(test_leaked_run_is_closed)
 {
 	leak_run(NULL);
 	ck_spawned(rig_tick(B), T);
-	ck_sql(B, "reclaimed|reclaimed|invariant recovery on re-claim|-|x:1|-|1",
+	ck_sql(B,
+	       rig_by_age("reclaimed|reclaimed|invariant recovery on re-claim|-|x:1|-|1",
+			  "reclaimed|reclaimed|invariant recovery on re-claim|-|-|-|-"),
 	       "SELECT status, outcome, summary, error, claim_lock, claim_expires, worker_pid "
 	       ">4194304 FROM task_runs WHERE id=7");
 	ck_assert_int_ge(rig_int(B, "SELECT ended_at FROM task_runs WHERE id=7"),
@@ -268,24 +273,26 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	TCase *rows = rig_tcase("rows", 30);
-	TCase *tip = rig_tcase("tip", 30);
-	TCase *refused = rig_tcase("refused", 30);
-	TCase *leaked = rig_tcase("leaked run", 30);
-	TCase *again = rig_tcase("again", 30);
+	struct rig_ages rows = rig_ages("rows", 30);
+	struct rig_ages tip = rig_ages("tip", 30);
+	struct rig_ages refused = rig_ages("refused", 30);
+	struct rig_ages leaked = rig_ages("leaked run", 30);
+	struct rig_ages again = rig_ages("again", 30);
 
-	tcase_add_test(rows, test_rows_after_a_start);
-	tcase_add_test(rows, test_started_at_is_kept);
-	tcase_add_test(rows, test_ttl_of_the_environment);
-	tcase_add_test(tip, test_tip_once_per_root);
-	tcase_add_test(tip, test_no_tip_when_it_was_shown);
-	tcase_add_test(tip, test_tip_for_scratch_with_a_path);
-	tcase_add_test(tip, test_no_tip_for_a_folder);
-	tcase_add_test(refused, test_unfinished_parent_rejects);
-	tcase_add_test(refused, test_finished_and_missing_parents_do_not);
-	tcase_add_test(leaked, test_leaked_run_is_closed);
-	tcase_add_test(leaked, test_leaked_run_keeps_its_summary);
-	tcase_add_test(leaked, test_only_the_named_run_is_closed);
-	tcase_add_test(again, test_the_same_again_changes_nothing);
-	return rig_suite("once: claim", rows, tip, refused, leaked, again, NULL);
+	rig_ages_test(&rows, test_rows_after_a_start);
+	rig_ages_test(&rows, test_started_at_is_kept);
+	rig_ages_test(&rows, test_ttl_of_the_environment);
+	rig_ages_test(&tip, test_tip_once_per_root);
+	rig_ages_test(&tip, test_no_tip_when_it_was_shown);
+	rig_ages_test(&tip, test_tip_for_scratch_with_a_path);
+	rig_ages_test(&tip, test_no_tip_for_a_folder);
+	rig_ages_test(&refused, test_unfinished_parent_rejects);
+	rig_ages_test(&refused, test_finished_and_missing_parents_do_not);
+	rig_ages_test(&leaked, test_leaked_run_is_closed);
+	rig_ages_test(&leaked, test_leaked_run_keeps_its_summary);
+	rig_ages_test(&leaked, test_only_the_named_run_is_closed);
+	rig_ages_test(&again, test_the_same_again_changes_nothing);
+	return rig_suite("once: claim", rows.newer, rows.august, tip.newer, tip.august,
+			 refused.newer, refused.august, leaked.newer, leaked.august,
+			 again.newer, again.august, NULL);
 }

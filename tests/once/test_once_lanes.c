@@ -131,19 +131,18 @@ START_TEST(test_assignee_without_profile_is_somebody_elses_lane)
 	json_t *board;
 	char *before;
 
-	rig_board(B, RIG_AUGUST);
+	rig_board(B, 0);
 	rig_add(B, .id = "t_00000001", .assignee = "orion-cc");
-	before = rig_dump(B);
-	board = rig_tick(B);
-	ck_spawned(board, "");
-	ck_ids(board, "skipped.nonspawnable", "t_00000001");
-	ck_assert_str_eq(rig_dump(B), before);
 	/* newer boards say it, once */
-	rig_board("garden", 0);
-	rig_add("garden", .id = "t_00000002", .assignee = "orion-cc");
-	for (int i = 0; i < 2; i++)
-		ck_spawned(rig_tick("garden"), "");
-	ck_assert_str_eq(rig_kinds("garden", "t_00000002"), "skipped_nonspawnable");
+	for (int i = 0; i < 2; i++) {
+		board = rig_tick(B);
+		ck_spawned(board, "");
+		ck_ids(board, "skipped.nonspawnable", "t_00000001");
+	}
+	ck_assert_str_eq(rig_kinds(B, "t_00000001"), rig_by_age("skipped_nonspawnable", ""));
+	before = rig_dump(B);
+	ck_spawned(rig_tick(B), "");
+	ck_assert_str_eq(rig_dump(B), before);
 }
 END_TEST
 
@@ -537,43 +536,45 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	TCase *order = rig_tcase("order", 30);
-	TCase *who = rig_tcase("assignees", 30);
-	TCase *budget = rig_tcase("budget", 30);
-	TCase *profile = rig_tcase("per profile", 30);
-	TCase *review = rig_tcase("review", 30);
+	struct rig_ages order = rig_ages("order", 30);
+	struct rig_ages who = rig_ages("assignees", 30);
+	struct rig_ages budget = rig_ages("budget", 30);
+	struct rig_ages profile = rig_ages("per profile", 30);
+	struct rig_ages review = rig_ages("review", 30);
 
-	tcase_add_test(order, test_order_is_priority_age_rowid);
-	tcase_add_test(order, test_ready_with_a_lock_is_not_claimed);
-	tcase_add_test(order, test_scheduled_at);
-	tcase_add_test(order, test_scheduled);
-	tcase_add_test(who, test_unassigned_is_skipped);
-	tcase_add_test(who, test_default_assignee);
-	tcase_add_test(who, test_default_assignee_must_exist);
-	tcase_add_test(who, test_assignee_without_profile_is_somebody_elses_lane);
-	tcase_add_test(who, test_default_profile_always_exists);
-	tcase_add_test(who, test_assignee_is_trimmed_and_lowered);
-	tcase_add_test(who, test_hostile_assignees);
-	tcase_add_test(who, test_dispatch_profiles_limits);
-	tcase_add_test(who, test_dispatch_profiles_empty_is_none);
-	tcase_add_test(budget, test_max_spawn_counts_what_runs);
-	tcase_add_test(budget, test_max_spawn_is_per_board);
-	tcase_add_test(budget, test_max_in_progress_is_for_all_boards);
-	tcase_add_test(budget, test_unset_max_in_progress_follows_memory);
-	tcase_add_test(budget, test_rows_past_the_budget_are_untouched);
-	tcase_add_test(budget, test_failures_use_no_budget);
-	tcase_add_test(budget, test_failed_spawns_use_no_budget);
-	tcase_add_test(profile, test_profile_cap);
-	tcase_add_test(profile, test_profile_cap_and_a_failed_start);
-	tcase_add_test(profile, test_a_dry_run_looks_past_the_cap);
-	tcase_add_test(profile, test_profile_cap_is_per_board);
-	tcase_add_test(profile, test_profile_cap_counts_the_text);
-	tcase_add_test(profile, test_profile_cap_comes_before_the_guard);
-	tcase_add_test(profile, test_assigned_comes_before_cap_and_guard);
-	tcase_add_test(review, test_review_is_off_by_default);
-	tcase_add_test(review, test_review_lane);
-	tcase_add_test(review, test_one_slot_is_kept_for_review);
-	tcase_add_test(review, test_no_slot_is_kept_for_reviews_that_cannot_start);
-	tcase_add_test(review, test_review_takes_what_ready_leaves);
-	return rig_suite("once: lanes", order, who, budget, profile, review, NULL);
+	rig_ages_test(&order, test_order_is_priority_age_rowid);
+	rig_ages_test(&order, test_ready_with_a_lock_is_not_claimed);
+	rig_ages_test(&order, test_scheduled_at);
+	rig_ages_test(&order, test_scheduled);
+	rig_ages_test(&who, test_unassigned_is_skipped);
+	rig_ages_test(&who, test_default_assignee);
+	rig_ages_test(&who, test_default_assignee_must_exist);
+	rig_ages_test(&who, test_assignee_without_profile_is_somebody_elses_lane);
+	rig_ages_test(&who, test_default_profile_always_exists);
+	rig_ages_test(&who, test_assignee_is_trimmed_and_lowered);
+	rig_ages_test(&who, test_hostile_assignees);
+	rig_ages_test(&who, test_dispatch_profiles_limits);
+	rig_ages_test(&who, test_dispatch_profiles_empty_is_none);
+	rig_ages_test(&budget, test_max_spawn_counts_what_runs);
+	rig_ages_test(&budget, test_max_spawn_is_per_board);
+	rig_ages_test(&budget, test_max_in_progress_is_for_all_boards);
+	rig_ages_test(&budget, test_unset_max_in_progress_follows_memory);
+	rig_ages_test(&budget, test_rows_past_the_budget_are_untouched);
+	rig_ages_test(&budget, test_failures_use_no_budget);
+	rig_ages_test(&budget, test_failed_spawns_use_no_budget);
+	rig_ages_test(&profile, test_profile_cap);
+	rig_ages_test(&profile, test_profile_cap_and_a_failed_start);
+	rig_ages_test(&profile, test_a_dry_run_looks_past_the_cap);
+	rig_ages_test(&profile, test_profile_cap_is_per_board);
+	rig_ages_test(&profile, test_profile_cap_counts_the_text);
+	rig_ages_test(&profile, test_profile_cap_comes_before_the_guard);
+	rig_ages_test(&profile, test_assigned_comes_before_cap_and_guard);
+	rig_ages_test(&review, test_review_is_off_by_default);
+	rig_ages_test(&review, test_review_lane);
+	rig_ages_test(&review, test_one_slot_is_kept_for_review);
+	rig_ages_test(&review, test_no_slot_is_kept_for_reviews_that_cannot_start);
+	rig_ages_test(&review, test_review_takes_what_ready_leaves);
+	return rig_suite("once: lanes", order.newer, order.august, who.newer, who.august,
+			 budget.newer, budget.august, profile.newer, profile.august,
+			 review.newer, review.august, NULL);
 }

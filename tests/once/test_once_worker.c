@@ -90,46 +90,25 @@ START_TEST(test_provider_only_with_a_model)
 END_TEST
 
 /* The tools that the profile chose; more of it in test_toolsets. */
-static void toolsets(const char *slug, unsigned flags)
+START_TEST(test_toolsets)
 {
 	rig_write("root/profiles/jimmy/config.yaml",
 		  "platform_toolsets: {cli: [web, file]}\nmcp_servers: {docs: {}}\n");
 	rig_write("root/config.yaml", "platform_toolsets: {cli: [terminal]}\n");
-	rig_board(slug, flags);
-	rig_add(slug, .id = T, .set = "skills='[\"a\"]', model_override='m'");
-	ck_spawned(rig_tick(slug), T);
+	start("skills='[\"a\"]', model_override='m'");
 	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks --skills a "
 				      "--toolsets docs,file,kanban,web -m m " WORK);
 }
-
-START_TEST(test_toolsets)
-{
-	toolsets(B, 0);
-}
 END_TEST
 
-START_TEST(test_toolsets_in_august)
-{
-	toolsets(B, RIG_AUGUST);
-}
-END_TEST
-
+/* The goal loop of August runs in quiet mode only. */
 START_TEST(test_goal_mode)
 {
 	start("goal_mode=1, goal_max_turns=12");
-	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks " WORK);
+	ck_assert_str_eq(rig_argv(T), rig_by_age("-p jimmy --cli --accept-hooks " WORK,
+						 "-p jimmy --cli --accept-hooks " WORK " -Q"));
 	var_is("HERMES_KANBAN_GOAL_MODE", "1");
 	var_is("HERMES_KANBAN_GOAL_MAX_TURNS", "12");
-}
-END_TEST
-
-/* Its goal loop runs in quiet mode only. */
-START_TEST(test_goal_mode_in_august)
-{
-	rig_board(B, RIG_AUGUST);
-	rig_add(B, .id = T, .set = "goal_mode=1");
-	ck_spawned(rig_tick(B), T);
-	ck_assert_str_eq(rig_argv(T), "-p jimmy --cli --accept-hooks " WORK " -Q");
 }
 END_TEST
 
@@ -437,42 +416,41 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	TCase *argv = rig_tcase("arguments", 30);
-	TCase *env = rig_tcase("environment", 30);
-	TCase *process = rig_tcase("process", 30);
-	TCase *log = rig_tcase("log", 30);
+	struct rig_ages argv = rig_ages("arguments", 30);
+	struct rig_ages env = rig_ages("environment", 30);
+	struct rig_ages process = rig_ages("process", 30);
+	struct rig_ages log = rig_ages("log", 30);
 
-	tcase_add_test(argv, test_plain_argv);
-	tcase_add_test(argv, test_skills);
-	tcase_add_test(argv, test_falsy_skills_are_dropped);
-	tcase_add_test(argv, test_skills_that_are_no_list);
-	tcase_add_test(argv, test_skills_that_are_no_json);
-	tcase_add_test(argv, test_model_provider_reasoning);
-	tcase_add_test(argv, test_provider_only_with_a_model);
-	tcase_add_test(argv, test_toolsets);
-	tcase_add_test(argv, test_toolsets_in_august);
-	tcase_add_test(argv, test_goal_mode);
-	tcase_add_test(argv, test_goal_mode_in_august);
-	tcase_add_test(argv, test_goal_mode_without_turns);
-	tcase_add_test(argv, test_no_goal_mode);
-	tcase_add_test(argv, test_hostile_values_stay_one_word);
-	tcase_add_test(env, test_environment);
-	tcase_add_test(env, test_environment_of_another_board);
-	tcase_add_test(env, test_session_variables_are_removed);
-	tcase_add_test(env, test_tenant_of_the_dispatcher_stays);
-	tcase_add_test(env, test_tenant_of_the_task_wins);
-	tcase_add_test(env, test_terminal_timeout_is_raised);
-	tcase_add_test(env, test_terminal_timeout_unset_or_odd);
-	tcase_add_test(env, test_terminal_timeout_is_at_least_one);
-	tcase_add_test(env, test_terminal_timeout_without_a_limit);
-	tcase_add_test(env, test_workspaces_root_of_the_environment);
-	tcase_add_test(process, test_process);
-	tcase_add_test(process, test_command_launcher);
-	tcase_add_test(log, test_log_is_appended_to);
-	tcase_add_test(log, test_log_is_rotated);
-	tcase_add_test(log, test_log_keeps_as_many_as_told);
-	tcase_add_test(log, test_log_without_backups_is_deleted);
-	tcase_add_test(log, test_small_log_is_not_rotated);
-	tcase_add_test(log, test_log_comes_before_the_worker);
-	return rig_suite("once: worker", argv, env, process, log, NULL);
+	rig_ages_test(&argv, test_plain_argv);
+	rig_ages_test(&argv, test_skills);
+	rig_ages_test(&argv, test_falsy_skills_are_dropped);
+	rig_ages_test(&argv, test_skills_that_are_no_list);
+	rig_ages_test(&argv, test_skills_that_are_no_json);
+	rig_ages_test(&argv, test_model_provider_reasoning);
+	rig_ages_test(&argv, test_provider_only_with_a_model);
+	rig_ages_test(&argv, test_toolsets);
+	rig_ages_test(&argv, test_goal_mode);
+	rig_ages_test(&argv, test_goal_mode_without_turns);
+	rig_ages_test(&argv, test_no_goal_mode);
+	rig_ages_test(&argv, test_hostile_values_stay_one_word);
+	rig_ages_test(&env, test_environment);
+	rig_ages_test(&env, test_environment_of_another_board);
+	rig_ages_test(&env, test_session_variables_are_removed);
+	rig_ages_test(&env, test_tenant_of_the_dispatcher_stays);
+	rig_ages_test(&env, test_tenant_of_the_task_wins);
+	rig_ages_test(&env, test_terminal_timeout_is_raised);
+	rig_ages_test(&env, test_terminal_timeout_unset_or_odd);
+	rig_ages_test(&env, test_terminal_timeout_is_at_least_one);
+	rig_ages_test(&env, test_terminal_timeout_without_a_limit);
+	rig_ages_test(&env, test_workspaces_root_of_the_environment);
+	rig_ages_test(&process, test_process);
+	rig_ages_test(&process, test_command_launcher);
+	rig_ages_test(&log, test_log_is_appended_to);
+	rig_ages_test(&log, test_log_is_rotated);
+	rig_ages_test(&log, test_log_keeps_as_many_as_told);
+	rig_ages_test(&log, test_log_without_backups_is_deleted);
+	rig_ages_test(&log, test_small_log_is_not_rotated);
+	rig_ages_test(&log, test_log_comes_before_the_worker);
+	return rig_suite("once: worker", argv.newer, argv.august, env.newer, env.august,
+			 process.newer, process.august, log.newer, log.august, NULL);
 }
