@@ -14,6 +14,7 @@ struct db *db;
 struct error refusal;
 struct edit_done done;
 char id[EDIT_ID_SIZE];
+static bool edit_august;
 
 static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -32,7 +33,7 @@ struct db *open_board(void)
 	return out;
 }
 
-void edit_setup(void)
+static void edit_setup(void)
 {
 	const char *tmp = getenv("TMPDIR");
 
@@ -44,7 +45,7 @@ void edit_setup(void)
 	db = open_board();
 }
 
-void edit_teardown(void)
+static void edit_teardown(void)
 {
 	db = db_free(db);
 	ck_assert_int_eq(nftw(edit_folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
@@ -56,6 +57,46 @@ void sql(const char *text)
 
 	sqlite3_exec(db_handle(db), text, NULL, NULL, &message);
 	ck_assert_msg(!message, "%s: %s", text, message);
+}
+
+static void edit_setup_august(void)
+{
+	edit_setup();
+	edit_august = true;
+	sql("ALTER TABLE tasks DROP COLUMN worker_started_at;"
+	    "ALTER TABLE tasks DROP COLUMN completion_contract;"
+	    "ALTER TABLE task_runs DROP COLUMN worker_started_at");
+	db = db_free(db);
+	db = open_board();
+}
+
+const char *edit_by_age(const char *newer, const char *august)
+{
+	return edit_august ? august : newer;
+}
+
+static void edit_suite_add(Suite *s, const TTest *test, SFun setup)
+{
+	TCase *tc = tcase_create(setup == edit_setup_august ? "august" : test->name);
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, edit_teardown);
+	tcase_add_test(tc, test);
+	suite_add_tcase(s, tc);
+}
+
+Suite *edit_suite(const char *name, const TTest *const *both, size_t n,
+		  const TTest *const *newer, size_t n_newer)
+{
+	Suite *s = suite_create(name);
+
+	for (size_t i = 0; i < n; i++) {
+		edit_suite_add(s, both[i], edit_setup);
+		edit_suite_add(s, both[i], edit_setup_august);
+	}
+	for (size_t i = 0; i < n_newer; i++)
+		edit_suite_add(s, newer[i], edit_setup);
+	return s;
 }
 
 const char *rows(const char *text)

@@ -281,12 +281,16 @@ END_TEST
 
 Suite *test_suite(void)
 {
-	const TTest *const tests[] = {
-		create_modes,   create_errors, add_plain,
-		add_full,       add_parents,   add_inherits_subscriptions,
-		add_idempotent, add_collision, add_invalid,
-		add_huge_title, full
-	};
+	const TTest *const tests[] = { add_plain,
+				       add_full,
+				       add_parents,
+				       add_inherits_subscriptions,
+				       add_idempotent,
+				       add_collision,
+				       add_invalid,
+				       add_huge_title,
+				       full };
+	const TTest *const newer[] = { create_modes, create_errors }; /* no board of ours */
 
-	return SUITE_EACH("edit_add", 60, edit_setup, edit_teardown, tests);
+	return EDIT_SUITE("edit_add", tests, newer);
 }
