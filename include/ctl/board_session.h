@@ -49,4 +49,4 @@ MUST_CHECK int board_session_ask(const struct board_session *m, const char *what
 
 /** board_session_report() - what check and repair print; @report is given away. Return: exit
  * code */
-int board_session_report(const struct board_session *m, json_t *report, bool repair);
+int board_session_report(const struct board_session *m, json_t *report);

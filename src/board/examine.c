@@ -219,8 +219,8 @@ static int examine_repair(struct board *b, struct board_job *bj, struct health *
 		return examine_later(bj, why, e.text);
 	}
 	return error_set(&bj->error, DB_CORRUPT,
-			 "%s; %s; its bytes are kept as %s; see kanbanctl repair %s --dry-run",
-			 why, e.text, h->evidence, b->place.slug);
+			 "%s; %s; its bytes are kept as %s; see kanbanctl check %s", why,
+			 e.text, h->evidence, b->place.slug);
 }
 
 /* Keep its bytes. Return: 0; DB_TRANSIENT; DB_CORRUPT: they cannot be kept; bj->error says why.
@@ -249,7 +249,7 @@ static int examine_killed(const struct board *b, struct board_job *bj, const str
 		&bj->error, DB_CORRUPT,
 		"%s; a repair was begun %" PRId64
 		" times and this process was ended each time before it was through; its "
-		"bytes are kept as %s; see kanbanctl repair %s --dry-run",
+		"bytes are kept as %s; see kanbanctl check %s",
 		why, begun, h->evidence, b->place.slug);
 }
 

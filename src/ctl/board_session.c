@@ -118,8 +118,31 @@ static bool report_loses(const json_t *report)
 	return false;
 }
 
+/* What to type next, where it is not well. @ctl->out is looked at by ctl_main(). */
+static void report_next(const struct board_session *m, const json_t *report)
+{
+	const char *slug = m->place.slug, *state = json_text(report, "state");
+	bool damaged = strcmp(state, "quarantined") == 0 || strcmp(state, "suspect") == 0;
+	size_t tables = json_array_size(json_object_get(report, "tables"));
+	FILE *out = m->ctl->out;
+
+	if (!damaged)
+		return;
+	if (tables > 0 && !report_loses(report)) {
+		(void)fprintf(out, "  to repair it: kanbanctl repair %s\n", slug);
+		return;
+	}
+	if (tables > 0)
+		(void)fprintf(out,
+			      "  to save what can be saved: kanbanctl repair %s --salvage\n",
+			      slug);
+	(void)fprintf(out,
+		      "  to go back to a copy: kanbanctl snapshots %s; kanbanctl restore %s\n",
+		      slug, slug);
+}
+
 /* One report, as check and repair print it; @report is given away. Writes go to ctl->out. */
-int board_session_report(const struct board_session *m, json_t *given, bool repair)
+int board_session_report(const struct board_session *m, json_t *given)
 {
 	CLEANUP(json_freep) json_t *report = given;
 	const struct ctl *ctl = m->ctl;
@@ -158,11 +181,7 @@ int board_session_report(const struct board_session *m, json_t *given, bool repa
 			(void)fprintf(ctl->out, ", %" PRId64 " lost", lost);
 		(void)fputc('\n', ctl->out);
 	}
-	if (repair && exit == CTL_NOT_WELL && report_loses(report))
-		(void)fprintf(ctl->out,
-			      "  to save what can be saved: kanbanctl repair %s --salvage\n"
-			      "  to go back to a copy: kanbanctl snapshots %s; kanbanctl "
-			      "restore %s\n",
-			      m->place.slug, m->place.slug, m->place.slug);
+	if (exit == CTL_NOT_WELL)
+		report_next(m, report);
 	return exit;
 }

@@ -24,6 +24,7 @@
 #include "tick/why.h"
 #include "util/json.h"
 #include "util/printable.h"
+#include "util/text.h"
 #include "wire/wire_board.h"
 
 /* ---- from the files ------------------------------------------------------------------------
@@ -165,8 +166,8 @@ void boards_remark(const json_t *board, char *out, size_t size)
 	const json_t *waiting = json_object_get(board, "waiting");
 
 	out[0] = '\0';
-	if (*error)
-		(void)snprintf(out, size, "%s", error);
+	if (*error) /* its first part: kanbanctl check says all of it */
+		(void)snprintf(out, size, "%.*s", (int)text_clause(error), error);
 	else if (*same)
 		(void)snprintf(out, size, "same file as %s", same);
 	else if (json_is_object(paused))
@@ -321,6 +322,7 @@ void boards_print_one(const struct ctl *ctl, const json_t *board)
 	const char *state = json_text(board, "state"), *slug = json_text(board, "slug");
 	const json_t *waits = json_object_get(board, "waits"), *rec, *good;
 	enum table_colour colour = boards_colour(state);
+	bool said;
 
 	(void)fputs(table_colour_on(&ctl->screen, TABLE_BOLD), ctl->out);
 	printable_put(ctl->out, slug, strlen(slug), 0);
@@ -348,9 +350,11 @@ void boards_print_one(const struct ctl *ctl, const json_t *board)
 	rec = json_object_get(board, "record");
 	if (!json_is_object(rec))
 		return;
+	said = strcmp(json_text(rec, "reason"), json_text(board, "error")) == 0;
 	if (strcmp(json_text(rec, "state"), "healthy") != 0)
 		for (size_t i = 0; i < sizeof(record) / sizeof(record[0]); i++)
-			boards_line(ctl, rec, record[i][0], record[i][1]);
+			if (!said || strcmp(record[i][0], "reason") != 0)
+				boards_line(ctl, rec, record[i][0], record[i][1]);
 	good = json_object_get(rec, "good");
 	boards_line(ctl, good, "at", "known good");
 	boards_line(ctl, good, "snapshot", "newest copy");

@@ -19,6 +19,7 @@
 #include "db/db.h"
 #include "recovery/door.h"
 #include "util/fs.h"
+#include "util/text.h"
 
 #define CTL_BUSY_MS      120000 /* the board contract, §3 */
 #define CTL_BUSY_READ_MS 10000  /* who only looks does not wait that long */
@@ -244,8 +245,8 @@ int ctl_open(const struct ctl *ctl, const struct board_place *place, bool write,
 			place->slug, place->db_path, e.text, place->slug);
 	if (r == DB_CORRUPT)
 		return ctl_say(ctl, CTL_NOT_WELL,
-			       "board %s is damaged: %s; nothing was changed", place->slug,
-			       e.text);
+			       "board %s is damaged: %.*s; see kanbanctl check %s", place->slug,
+			       (int)text_clause(e.text), e.text, place->slug);
 	if (r == -EINVAL) /* a folder or a device where the file should be */
 		r = -ENOENT;
 	(void)error_prefix(&e, "board %s: ", place->slug);

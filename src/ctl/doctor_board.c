@@ -116,6 +116,10 @@ static char *board_remedy(const struct doctor *d, const json_t *board, enum doct
 					     "kanbanctl --root %q repair %q --salvage",
 					     d->root, slug, d->root, slug);
 		/* first whether it can be done, which changes nothing */
+		if (strstr(json_text(board, "error"), " is left"))
+			return quote_command("kanbanctl --root %q restore %q --dry-run && "
+					     "kanbanctl --root %q restore %q",
+					     d->root, slug, d->root, slug);
 		return quote_command("kanbanctl --root %q repair %q --dry-run && "
 				     "kanbanctl --root %q repair %q",
 				     d->root, slug, d->root, slug);
@@ -150,6 +154,7 @@ static bool board_held(const json_t *board)
 
 static void doctor_board(struct doctor *d, const char *slug, const json_t *board)
 {
+	const char *error = json_text(board, "error"), *end;
 	enum doctor_id id;
 	char *remedy;
 
@@ -158,8 +163,9 @@ static void doctor_board(struct doctor *d, const char *slug, const json_t *board
 		return;
 	}
 	remedy = board_remedy(d, board, &id);
-	doctor_say(d, id, slug, remedy, "%s: %s", json_text(board, "state"),
-		   json_text(board, "error"));
+	end = strstr(error, "; see kanbanctl "); /* ours is named behind it */
+	doctor_say(d, id, slug, remedy, "%s: %.*s", json_text(board, "state"),
+		   (int)(end ? (size_t)(end - error) : strlen(error)), error);
 }
 
 /* ---- folders -------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ static int verb_check_run(struct ctl *ctl, int argc, char **argv)
 	r = board_session_open(&m, ctl, words[0], false);
 	if (r == 0 && m.client) {
 		r = board_session_ask(&m, "check", NULL, &report);
-		return r == 0 ? board_session_report(&m, report, false) : r;
+		return r == 0 ? board_session_report(&m, report) : r;
 	}
 	if (r != 0)
 		return r;
@@ -42,8 +42,7 @@ static int verb_check_run(struct ctl *ctl, int argc, char **argv)
 		(void)snprintf(rep->will, sizeof(rep->will),
 			       "see kanbanctl restore %s and kanbanctl accept %s", m.place.slug,
 			       m.place.slug);
-	return board_session_report(&m, wire_report(m.place.slug, m.root, r == 0, rep, NULL),
-				    false);
+	return board_session_report(&m, wire_report(m.place.slug, m.root, r == 0, rep, NULL));
 }
 
 static const struct ctl_verb verb_check = {

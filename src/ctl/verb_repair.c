@@ -36,7 +36,7 @@ static int verb_repair_run(struct ctl *ctl, int argc, char **argv)
 			&m, "repair",
 			json_pack("{s:b, s:b}", "dry_run", dry_run, "salvage", salvage),
 			&report);
-		return r == 0 ? board_session_report(&m, report, true) : r;
+		return r == 0 ? board_session_report(&m, report) : r;
 	}
 	if (r != 0)
 		return r;
@@ -48,8 +48,7 @@ static int verb_repair_run(struct ctl *ctl, int argc, char **argv)
 	progress_end(&progress);
 	if (r != 0 && r != MEND_NOT_WELL)
 		return board_session_fail(ctl, r, &e);
-	return board_session_report(&m, wire_report(m.place.slug, m.root, r == 0, rep, NULL),
-				    true);
+	return board_session_report(&m, wire_report(m.place.slug, m.root, r == 0, rep, NULL));
 }
 
 static const struct ctl_verb verb_repair = {

@@ -13,6 +13,7 @@
 #include "ctl/table.h"
 #include "util/json.h"
 #include "util/printable.h"
+#include "util/text.h"
 #include "wire/wire_board.h"
 #include "wire/wire_leader.h"
 
@@ -50,12 +51,14 @@ static void status_print_sum(const struct ctl *ctl, json_t *sum)
 	(void)fputs(*gap ? "\n" : "none\n", ctl->out);
 }
 
-/* The first sentence part of a long one: kanbanctl board says all of it. */
-static void status_put_short(const struct ctl *ctl, const char *why)
+/* The first part of a long sentence: kanbanctl check says all of it, and what can be done. */
+static void status_put_short(const struct ctl *ctl, const char *why, const char *slug)
 {
-	CLEANUP(freep) char *text = printable_text(why, strlen(why), STATUS_TROUBLE_MAX, 0);
+	CLEANUP(freep)
+	char *text = printable_text(why, text_clause(why), STATUS_TROUBLE_MAX, 0);
 
-	(void)fputs(text ? text : "?", ctl->out);
+	(void)fprintf(ctl->out, "%s; see kanbanctl check ", text ? text : "?");
+	printable_put(ctl->out, slug, strlen(slug), 0);
 }
 
 static void status_print_troubles(const struct ctl *ctl, const json_t *boards)
@@ -70,7 +73,7 @@ static void status_print_troubles(const struct ctl *ctl, const json_t *boards)
 			      table_colour_on(&ctl->screen, TABLE_RED));
 		printable_put(ctl->out, slug, strlen(slug), 0);
 		(void)fputs(": ", ctl->out);
-		status_put_short(ctl, why);
+		status_put_short(ctl, why, slug);
 		(void)fprintf(ctl->out, "%s\n", table_colour_off(&ctl->screen, TABLE_RED));
 	}
 }

@@ -132,3 +132,10 @@ void text_strip(const char **s, size_t *len)
 	while (*len > 0 && text_is_space((*s)[*len - 1]))
 		(*len)--;
 }
+
+size_t text_clause(const char *s)
+{
+	const char *end = strstr(s, "; ");
+
+	return end ? (size_t)(end - s) : strlen(s);
+}
