@@ -27,7 +27,8 @@ struct db_probe {
  * leads to. Boards never take part in transactions over several files, and SQLite would remove
  * the file that such a journal names.
  * Return: 0; DB_MISSING no file; DB_CORRUPT a sidecar is not what it should be; -EINVAL it is
- * itself no regular file; -ELOOP; -EMLINK a sidecar is a hard link; other -errno. Nothing was opened but a -journal.
+ * itself no regular file; -ELOOP; -EMLINK a sidecar is a hard link; other -errno. Nothing was
+ * opened but a -journal.
  */
 MUST_CHECK int db_probe_files(const char *path, struct error *e);
 
