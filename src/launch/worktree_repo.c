@@ -202,17 +202,20 @@ static int worktree_git_add(struct worktree *w, const char *top, const char *tar
 				     w->branch, target, "HEAD",     NULL };
 	int r = worktree_has_branch(w, top);
 
-	if (r < 0)
-		return r;
-	if (!w->filters_off) {
-		struct error e = ERROR_NULL;
-		int off = git_filters(&w->git, top, &e);
+	return r < 0 ? r : git_run(&w->git, r ? with : make, w->output);
+}
 
-		if (off < 0)
-			return off;
-		w->filters_off = true;
-	}
-	return git_run(&w->git, r ? with : make, w->output);
+static int worktree_filters_off(struct worktree *w, const char *top)
+{
+	struct error why = ERROR_NULL;
+
+	if (w->filters_off)
+		return 0;
+	if (git_filters(&w->git, top, &why) < 0)
+		return error_set(w->e, LAUNCH_WORKSPACE_FAILED, "workspace: git in %s: %s", top,
+				 why.text);
+	w->filters_off = true;
+	return 0;
 }
 
 /* What failed because somebody else was at it, or left something behind, is worth a try more.
@@ -254,6 +257,9 @@ int worktree_ensure(struct worktree *w, const struct worktree_repo *repo, const 
 		if (r != 0)
 			return r;
 	}
+	r = worktree_filters_off(w, repo->top);
+	if (r != 0)
+		return r;
 	for (int try = 0;; try++) {
 		r = worktree_git_add(w, repo->top, target);
 		if (r < 0)

@@ -442,6 +442,80 @@ START_TEST(test_worktree_runs_nothing)
 }
 END_TEST
 
+#define CONFIG "git -C repo config "
+#define SMUDGE "\"sh -c 'echo x >>$T; cat'\""
+/* A repository that fetches what it lacks, by @how. */
+#define PROMISOR(how)                                                                          \
+	CONFIG "core.repositoryformatversion 1; " CONFIG                                       \
+	       "extensions.partialClone origin; " CONFIG "remote.origin.promisor true; " how   \
+	       "; rm -rf repo/.git/objects/$(git -C repo "                                     \
+	       "rev-parse HEAD:sub/file | cut -c1-2)"
+
+/* The places where a repository can name them, and what it can have git believe. */
+START_TEST(test_worktree_runs_nothing_by)
+{
+	static const struct {
+		const char *trap;
+		const char *why; /* it cannot be had; or NULL */
+	} cases[] = {
+		{ "mkdir h; printf '#!/bin/sh\necho x >>$T\n' >h/post-checkout; "
+		  "chmod +x h/post-checkout; " CONFIG "core.hooksPath $PWD/h",
+		  NULL },
+		{ CONFIG "filter.one.process " SMUDGE, NULL },
+		{ "git config -f repo/.git/i filter.one.smudge " SMUDGE "; " CONFIG
+		  "include.path i",
+		  NULL },
+		{ "printf '[FiLtEr \"one\"]\nSmUdGe = echo x >>'$T'\n' >>repo/.git/config",
+		  NULL },
+		{ CONFIG "extensions.worktreeConfig true; " CONFIG
+			 "--worktree filter.one.smudge " SMUDGE,
+		  NULL },
+		{ "echo '* filter=two' >repo/.git/info/attributes; " CONFIG
+		  "filter.two.smudge " SMUDGE,
+		  NULL },
+		{ "head -c 3000000 /dev/zero | tr '\\0' '#' >>repo/.git/config; echo "
+		  ">>repo/.git/config; " CONFIG "filter.one.smudge " SMUDGE,
+		  NULL },
+		{ "echo '* filter=a=b' >repo/.git/info/attributes; " CONFIG
+		  "'filter.a=b.smudge' " SMUDGE,
+		  "workspace: git in *" },
+		{ PROMISOR(CONFIG "remote.origin.url ssh://x/y; " CONFIG
+				  "core.sshCommand \"sh -c 'echo x >>$T'\""),
+		  "workspace: git worktree add *" },
+		{ PROMISOR(CONFIG "remote.origin.url /tmp; " CONFIG
+				  "remote.origin.uploadpack 'echo x >>$T;'"),
+		  "workspace: git worktree add *" },
+		{ PROMISOR(CONFIG "protocol.ext.allow always; " CONFIG
+				  "remote.origin.url 'ext::sh -c echo% x% >>$T'"),
+		  "workspace: git worktree add *" },
+	};
+	CLEANUP(freep) char *trace = help_path("trace");
+	CLEANUP(freep) char *attributes = help_path("repo/.gitattributes");
+
+	ck_assert_int_eq(setenv("T", trace, 1), 0);
+	ck_assert_int_eq(chdir(help_dir), 0);
+	help_write(attributes, "* filter=one\n");
+	git("repo", "add .");
+	git("repo", "commit -m two");
+	ck_assert_int_eq(help_shell("mv repo clean"), 0);
+	set_workdir("@repo");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ck_assert_int_eq(help_shell("rm -rf repo && cp -a clean repo"), 0);
+		ck_assert_msg(help_shell(cases[i].trap) == 0, "%s", cases[i].trap);
+		if (cases[i].why)
+			space_fails("%s", cases[i].why);
+		else
+			space_is("repo/.worktrees/t_0000abcd", "wt/t_0000abcd");
+		ck_assert_msg(access(trace, F_OK) < 0, "it ran: %s", cases[i].trap);
+		/* and the trap works; some of them make git fail */
+		(void)help_shell(
+			"git -C repo worktree add ../plain >plain.log 2>&1; rm -rf plain");
+		ck_assert_msg(unlink(trace) == 0, "no trap: %s", cases[i].trap);
+	}
+	ck_assert_int_eq(unsetenv("T"), 0);
+}
+END_TEST
+
 START_TEST(test_worktree_foreign)
 {
 	char line[PATH_MAX + 64];
@@ -496,6 +570,7 @@ Suite *test_suite(void)
 		tcase_add_test(real, test_worktree_newline);
 		tcase_add_test(real, test_worktree_no_git);
 		tcase_add_test(real, test_worktree_runs_nothing);
+		tcase_add_test(real, test_worktree_runs_nothing_by);
 		tcase_add_test(real, test_worktree_foreign);
 		tcase_add_test(real, test_worktree_of_its_own_on_another_branch);
 		tcase_add_test(real, test_worktree_race);
