@@ -8,21 +8,33 @@
 
 #include "recovery/health.h"
 
-enum board_state {
-	BOARD_NEW,         /* not looked at yet */
-	BOARD_HEALTHY,     /* may be worked on */
-	BOARD_MISSING,     /* no file yet, or an empty one: nothing to dispatch */
-	BOARD_TROUBLED,    /* the last try failed for a passing reason */
-	BOARD_SUSPECT,     /* damage was seen, and no dispatcher has judged it yet */
-	BOARD_REPAIRING,   /* a repair was begun and has not ended */
-	BOARD_SCHEMA,      /* a table or column that must be there is not */
-	BOARD_LOST,        /* sound, but it went back in time: fails closed */
-	BOARD_QUARANTINED, /* damaged: left alone until its bytes change or the daemon restarts
-			    */
-	BOARD_STATES,
+enum board_state_flags {
+	BOARD_BAD = 1,    /* trouble, passing or not */
+	BOARD_STANDS = 3, /* … that stays until its bytes change or somebody acts */
 };
 
-/** board_state_name() - "healthy", "missing" …: the word for it everywhere */
+/* Name, the word for it everywhere, flags. */
+/* clang-format off */
+#define BOARD_STATES_OF(X) \
+	X(NEW, "new", 0)                       /* not looked at yet */ \
+	X(HEALTHY, "healthy", 0)               /* may be worked on */ \
+	X(MISSING, "missing", 0)               /* no file, or an empty one: nothing to do */ \
+	X(TROUBLED, "troubled", BOARD_BAD)     /* the last try failed for a passing reason */ \
+	X(SUSPECT, "suspect", BOARD_BAD)       /* damage was seen, no dispatcher judged it */ \
+	X(REPAIRING, "repairing", BOARD_BAD)   /* a repair was begun and has not ended */ \
+	X(SCHEMA, "schema", BOARD_STANDS)      /* a table or column that must be there is not */ \
+	X(LOST, "lost", BOARD_STANDS)          /* sound, but it went back in time: closed */ \
+	X(QUARANTINED, "quarantined", BOARD_STANDS) /* damaged: until its bytes change */
+
+enum board_state {
+#define BOARD_STATE(name, word, flags) BOARD_##name,
+	BOARD_STATES_OF(BOARD_STATE)
+#undef BOARD_STATE
+	BOARD_STATES,
+};
+/* clang-format on */
+
+/** board_state_name() - "healthy", "missing" … */
 const char *board_state_name(enum board_state state);
 
 /** board_state_of() - the state of a board by what opening or visiting it came to: 0, -errno or

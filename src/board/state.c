@@ -8,21 +8,18 @@
 
 #include "db/db.h"
 
-static const char *const state_names[BOARD_STATES] = {
-	[BOARD_NEW] = "new",
-	[BOARD_HEALTHY] = "healthy",
-	[BOARD_MISSING] = "missing",
-	[BOARD_TROUBLED] = "troubled",
-	[BOARD_SUSPECT] = "suspect",
-	[BOARD_REPAIRING] = "repairing",
-	[BOARD_SCHEMA] = "schema",
-	[BOARD_LOST] = "lost",
-	[BOARD_QUARANTINED] = "quarantined",
+static const struct {
+	const char *name;
+	unsigned flags;
+} states[BOARD_STATES] = {
+#define STATE_ROW(name, word, flags) { word, flags },
+	BOARD_STATES_OF(STATE_ROW)
+#undef STATE_ROW
 };
 
 const char *board_state_name(enum board_state state)
 {
-	return state_names[state];
+	return states[state].name;
 }
 
 enum board_state board_state_of(int outcome)
@@ -46,23 +43,23 @@ enum board_state board_state_of(int outcome)
 
 enum board_state board_state_of_health(enum health_state health)
 {
-	static const enum board_state states[] = {
+	static const enum board_state of[] = {
 		[HEALTH_HEALTHY] = BOARD_HEALTHY,     [HEALTH_SUSPECT] = BOARD_SUSPECT,
 		[HEALTH_REPAIRING] = BOARD_REPAIRING, [HEALTH_QUARANTINED] = BOARD_QUARANTINED,
 		[HEALTH_LOST] = BOARD_LOST,           [HEALTH_SCHEMA] = BOARD_SCHEMA,
 	};
 
-	return states[health];
+	return of[health];
 }
 
 bool board_state_stands(enum board_state state)
 {
-	return state == BOARD_SCHEMA || state == BOARD_LOST || state == BOARD_QUARANTINED;
+	return states[state].flags == BOARD_STANDS;
 }
 
 bool board_state_bad(enum board_state state)
 {
-	return state != BOARD_NEW && state != BOARD_HEALTHY && state != BOARD_MISSING;
+	return states[state].flags & BOARD_BAD;
 }
 
 bool board_state_word_bad(const char *word)
@@ -70,7 +67,7 @@ bool board_state_word_bad(const char *word)
 	static const char *const aside[] = { "archived", "paused", "duplicate" };
 
 	for (size_t i = 0; i < BOARD_STATES; i++)
-		if (strcmp(word, state_names[i]) == 0)
+		if (strcmp(word, states[i].name) == 0)
 			return board_state_bad((enum board_state)i);
 	for (size_t i = 0; i < sizeof(aside) / sizeof(aside[0]); i++)
 		if (strcmp(word, aside[i]) == 0)
