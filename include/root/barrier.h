@@ -26,5 +26,9 @@ void barrier_wait(struct root *root);
  */
 void barrier_scan_work(struct root *root);
 
+/** barrier_looked() - is it known which workers live: did the first scan of the epoch see them?
+ */
+bool barrier_looked(const struct root *root);
+
 /** barrier_forget() - what barrier_scan_work() saw is of no use any more */
 void barrier_forget(struct root *root);

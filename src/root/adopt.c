@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "launch/identity.h"
+#include "root/barrier.h"
 #include "root/dispatch.h"
 #include "root/root.h"
 #include "util/clock.h"
@@ -58,30 +59,72 @@ void adopt_seen(struct dispatch *d, const struct plan *plan)
 			workers_seen(d, &plan->workers[i]);
 }
 
-void adopt_rest(struct dispatch *d, const struct identity_found *list, size_t n)
+bool adopt_ready(const struct dispatch *d)
 {
-	const char *db = d->board.place.db_path;
+	return d->adopted || barrier_looked(d->root);
+}
 
-	for (size_t i = 0; i < n; i++) {
-		char started[PROC_STARTED_MAX], task[IDENTITY_TASK_MAX + 1];
-		const struct identity_claim claim = {
-			.pid = list[i].pid, .task = list[i].task, .run = list[i].run, .db = db
-		};
-		struct plan_worker pw = { .task = task,
-					  .started = started,
-					  .run = list[i].run,
-					  .pid = list[i].pid,
-					  .run_started_at = clock_wall_s(),
-					  .heartbeat = -1 };
+/* Which of what the first scan of the epoch saw is a worker of this board, and is not known
+ * yet? Once all boards are adopted there is no such list any more. */
+static const struct identity_found *adopt_unknown(const struct dispatch *d, size_t i)
+{
+	const struct root *root = d->root;
+	const struct identity_found *one = &root->living[i];
 
-		if (!list[i].db || strcmp(list[i].db, db) != 0 || workers_has(d, list[i].run) ||
-		    launches_pending(d, list[i].run) || !identity_is_first(list, n, i) ||
-		    identity_check(&claim) != IDENTITY_OURS)
+	if (!one->db || strcmp(one->db, d->board.place.db_path) != 0 ||
+	    workers_has(d, one->run) || launches_pending(d, one->run) ||
+	    !identity_is_first(root->living, root->n_living, i))
+		return NULL;
+	return one;
+}
+
+static size_t adopt_count(const struct dispatch *d)
+{
+	return !d->adopted && barrier_looked(d->root) ? d->root->n_living : 0;
+}
+
+size_t adopt_living(const struct dispatch *d, struct tick_living *list)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < adopt_count(d); i++) {
+		const struct identity_found *one = adopt_unknown(d, i);
+
+		if (!one)
 			continue;
-		(void)snprintf(task, sizeof(task), "%s", list[i].task);
-		identity_started(list[i].pid, started);
-		adopt_worker(d, &pw);
+		if (list) {
+			list[n] = (struct tick_living){ .run = one->run };
+			(void)snprintf(list[n].task, sizeof(list[n].task), "%.*s",
+				       (int)sizeof(list[n].task) - 1, one->task);
+		}
+		n++;
+	}
+	return n;
+}
+
+void adopt_rest(struct dispatch *d)
+{
+	for (size_t i = 0; i < adopt_count(d); i++) {
+		const struct identity_found *one = adopt_unknown(d, i);
+		char started[PROC_STARTED_MAX], task[IDENTITY_TASK_MAX + 1];
+
+		if (!one)
+			continue;
 		wakeup_want(d,
 			    WANT_TICK); /* it takes a place, and its task waits for its end */
+		if (identity_check(&(struct identity_claim){ .pid = one->pid,
+							     .task = one->task,
+							     .run = one->run,
+							     .db = d->board.place.db_path }) !=
+		    IDENTITY_OURS)
+			continue; /* it has ended since: its task waits for it no more */
+		(void)snprintf(task, sizeof(task), "%s", one->task);
+		identity_started(one->pid, started);
+		adopt_worker(d, &(struct plan_worker){ .task = task,
+						       .started = started,
+						       .run = one->run,
+						       .pid = one->pid,
+						       .run_started_at = clock_wall_s(),
+						       .heartbeat = -1 });
 	}
 }

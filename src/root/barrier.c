@@ -42,6 +42,11 @@ void barrier_scan_work(struct root *root)
 		root->n_living = 0; /* then a board that is not counted counts none */
 }
 
+bool barrier_looked(const struct root *root)
+{
+	return !root->look && !(root->scanning && root->scan_looks);
+}
+
 void barrier_forget(struct root *root)
 {
 	identity_found_free(root->living, root->n_living);
@@ -80,7 +85,7 @@ static void barrier_open_all(uv_timer_t *t)
 		if (!d->uncounted)
 			continue;
 		/* a scan that hangs has what is needed here */
-		if (!root->scanning) {
+		if (barrier_looked(root)) {
 			running.all = barrier_living(root, d->board.place.db_path);
 			caps_count(root->env->caps, &d->board.turn, &running);
 		}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "root/adopt.h"
 #include "root/hostfault.h"
 #include "root/notices.h"
 #include "root/observer.h"
@@ -96,7 +97,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 		.epoch = root->epoch,
 	};
 	/* what runs elsewhere is not known yet, or the operator wants no claims */
-	if (tick && (env->uncounted > 0 || env->held || d->held))
+	if (tick && (env->uncounted > 0 || env->held || d->held || !adopt_ready(d)))
 		bj->rq.steps &= ~(unsigned)TICK_DISPATCH;
 	if (env->once && tick)
 		bj->rq.steps = d->once.dispatched  ? TICK_PROMOTE | TICK_DISPATCH

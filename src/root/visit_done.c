@@ -89,8 +89,7 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 	if (bj->rq.steps & TICK_RECLAIM) {
 		collect_booked(d);
 		adopt_seen(d, plan);
-		if (!d->adopted && !d->root->scanning && !d->root->env->once)
-			adopt_rest(d, d->root->living, d->root->n_living);
+		adopt_rest(d);
 		workers_overdue(d);
 	}
 	if (!(bj->rq.steps & TICK_DISPATCH)) {
@@ -283,7 +282,7 @@ void visit_done(struct job *job)
 	barrier_board(d, false);
 	/* the barrier was closed when it began, and may have opened since */
 	if (ok && !root->env->once && bj->rq.steps && !(bj->rq.steps & TICK_DISPATCH) &&
-	    root->env->uncounted == 0 && !root->env->held && !d->held)
+	    root->env->uncounted == 0 && !root->env->held && !d->held && adopt_ready(d))
 		d->wake.want |= WANT_TICK;
 	d->visit.in_done = false;
 	/* a look that found nothing new leaves the board where it was in its turn */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "root/adopt.h"
 #include "root/collect.h"
 #include "root/root.h"
 #include "root/visit_load.h"
@@ -40,13 +41,14 @@ int visit_load(struct dispatch *d)
  */
 static int visit_living(struct dispatch *d, struct tick_request *rq)
 {
-	size_t n = workers_living(d, NULL) + launches_count(d);
+	size_t n = workers_living(d, NULL) + launches_count(d) + adopt_living(d, NULL);
 
 	d->visit.living = calloc(n + 1, sizeof(*d->visit.living));
 	if (!d->visit.living)
 		return -ENOMEM;
 	n = workers_living(d, d->visit.living);
 	n += launches_living(d, d->visit.living + n);
+	n += adopt_living(d, d->visit.living + n);
 	rq->living = d->visit.living;
 	rq->n_living = n;
 	return 0;

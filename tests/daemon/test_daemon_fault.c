@@ -141,9 +141,8 @@ START_TEST(test_no_file_of_ends)
 }
 END_TEST
 
-/* A worker whose task somebody set back to ready while no kanband ran: it takes a place, its
- * task waits for its end, and nobody is started beside it. */
-START_TEST(test_a_worker_whose_row_was_reset)
+/* A worker whose task somebody set back to ready while no kanband ran. */
+static void reset_while_away(void)
 {
 	struct rig_daemon *d;
 
@@ -157,7 +156,11 @@ START_TEST(test_a_worker_whose_row_was_reset)
 	rig_kill9(d);
 	rig_sql(B, "UPDATE tasks SET status = 'ready', claim_lock = NULL, worker_pid = NULL,"
 		   " current_run_id = NULL");
-	d = rig_start("--config", rig_path("k.conf"));
+}
+
+/* It takes a place, its task waits for its end, and nobody is started beside it. */
+static void check_it_is_waited_for(struct rig_daemon *d)
+{
 	rig_add(B, .id = "t_00000002");
 	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM tasks WHERE status = 'ready'") == 2, SOON);
 	RIG_UNTIL(!strcmp(held(T), "worker") && !strcmp(held("t_00000002"), "places"), SOON);
@@ -168,6 +171,36 @@ START_TEST(test_a_worker_whose_row_was_reset)
 	ck_assert(!rig_exists("DOUBLE"));
 	rig_let_go();
 	ck_assert_int_eq(rig_stop(d), 0);
+}
+
+START_TEST(test_a_worker_whose_row_was_reset)
+{
+	reset_while_away();
+	check_it_is_waited_for(rig_start("--config", rig_path("k.conf")));
+}
+END_TEST
+
+static bool was_locked(void)
+{
+	const char *locked = strstr(rig_kanbanctl("--root", rig.root, "metrics")->text,
+				    "kanband_visits_total{outcome=\"locked\"} ");
+
+	return locked && strtol(strchr(locked, ' '), NULL, 10) > 0;
+}
+
+/* The first visits find the board locked by another, and none is waited for before claims
+ * begin: what lives is known all the same. */
+START_TEST(test_a_worker_whose_row_was_reset_in_a_busy_board)
+{
+	struct rig_daemon *d;
+	int lock;
+
+	reset_while_away();
+	lock = rig_flock(rig_printf("%s.dispatch.lock", rig_db(B)));
+	d = rig_start("--config", rig_path("k.conf"));
+	RIG_UNTIL(was_locked(), SOON);
+	rig_unlock(lock);
+	check_it_is_waited_for(d);
 }
 END_TEST
 
@@ -309,6 +342,7 @@ Suite *test_suite(void)
 	tcase_add_test(ends, test_a_signal_outlives_a_kill);
 	tcase_add_test(ends, test_no_file_of_ends);
 	tcase_add_test(ends, test_a_worker_whose_row_was_reset);
+	tcase_add_test(ends, test_a_worker_whose_row_was_reset_in_a_busy_board);
 	tcase_add_test(host, test_hermes_is_away);
 	tcase_add_test(host, test_exit_127);
 	tcase_add_test(host, test_exit_126);
