@@ -27,7 +27,7 @@ enum top_kind {
 
 struct top_row {
 	enum top_kind kind;
-	enum top_kind of; /* TOP_HEAD: of what */
+	enum top_kind of; /* TOP_HEAD: of what; TOP_HEAD: a blank line */
 	json_t *json;     /* NULL for a head */
 	char *cells[TOP_CELLS];
 	enum table_colour colours[TOP_CELLS];
@@ -58,6 +58,7 @@ struct top {
 	size_t at, first;   /* its place; the first row that is seen */
 	enum top_kind only; /* TOP_HEAD: all kinds */
 	unsigned sort;      /* of the workers */
+	bool roomy;         /* there is room for a line between the kinds */
 	char filter[64];
 	bool typing; /* the filter is being typed */
 	/* the last line */

@@ -305,11 +305,17 @@ static int top_row_boards_compare(const void *a, const void *b, void *arg)
 
 static int top_rows_kind(struct top *t, enum top_kind kind, json_t *list)
 {
-	struct top_row *head = top_row_add(t, TOP_HEAD, NULL);
-	size_t first = t->n_rows;
+	bool gap = t->roomy && t->n_rows > 0;
+	struct top_row *head = gap ? top_row_add(t, TOP_HEAD, NULL) : NULL;
 	int64_t now = clock_wall_s();
-	int r = head ? 0 : -ENOMEM;
+	size_t first;
+	int r;
 
+	if (gap && !head)
+		return -ENOMEM;
+	head = top_row_add(t, TOP_HEAD, NULL);
+	first = t->n_rows;
+	r = head ? 0 : -ENOMEM;
 	if (head)
 		head->of = kind;
 	/* events: the newest first */

@@ -203,6 +203,8 @@ static void top_view_list(struct top *t, unsigned columns, unsigned top, unsigne
 		const struct top_row *row = &t->rows[t->first + y];
 		enum top_kind kind = row->kind == TOP_HEAD ? row->of : row->kind;
 
+		if (kind == TOP_HEAD) /* a blank line */
+			continue;
 		top_view_row(row, top + y, columns, &widths[kind - TOP_WORKER],
 			     t->first + y == t->at && row->kind != TOP_HEAD);
 	}

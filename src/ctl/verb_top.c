@@ -29,6 +29,7 @@
 #define TOP_EVENTS   200  /* remembered for the lower part */
 #define TOP_EVERY_MS 1000 /* drawn at least so often */
 #define TOP_AT_ONCE  100  /* ms: events within are one drawing */
+#define TOP_ROOMY    40   /* lines from which kinds are set apart */
 
 static void top_deinit(struct top *t)
 {
@@ -143,8 +144,12 @@ static void top_picture(struct top *t, unsigned rows)
 
 static int top_draw(struct top *t)
 {
+	unsigned columns, rows;
+
 	if (t->page.text)
 		top_page_refresh(t);
+	terminal_size(&columns, &rows);
+	t->roomy = rows >= TOP_ROOMY;
 	if (top_rows_build(t) < 0)
 		return CTL_IO;
 	top_view_draw(t);

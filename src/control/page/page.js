@@ -465,7 +465,8 @@ function pillClass(info) {
 /* What is wrong with a board, as far as it does not stand above already; a command is not torn. */
 function errorText(info) {
   const error = info.error || "no reason is recorded", first = error.indexOf("; ");
-  const text = state.told.has(keyOf(info)) && first > 0 ? error.slice(first + 2) : error;
+  const told = state.told.has(keyOf(info)) && first > 0;
+  const text = told ? error.slice(first + 2).replace(/; see kanbanctl [^;]*$/, "") : error;
   const command = text.search(/kanbanctl [^;]*$/);
   return command < 0 ? make("p", "why bad", text)
     : make("p", "why bad", text.slice(0, command), make("code", "", text.slice(command)));
