@@ -10,6 +10,7 @@
 #include "root/dispatch.h"
 #include "root/hostfault.h"
 #include "root/root.h"
+#include "root/visit_load.h"
 #include "tick/profile.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -257,6 +258,17 @@ static void batch_failed(struct dispatch *d, const struct launch_one *one)
 	d->wake.want |= WANT_TICK;
 }
 
+/* Said before its end can be, which may be seen before its start is recorded. */
+static void batch_said(const struct dispatch *d, const struct launch_one *one)
+{
+	struct log_about about = visit_about(d, LOG_ID_SPAWNED);
+
+	about.task = one->claim.task;
+	about.run = one->claim.run;
+	log_about(LOG_INFO, &about, "started worker %d for %s", (int)one->result.pid,
+		  one->claim.assignee ? one->claim.assignee : "?");
+}
+
 static void batch_done(struct job *job)
 {
 	struct launch_batch *b = container_of(job, struct launch_batch, job);
@@ -289,6 +301,7 @@ static void batch_done(struct job *job)
 		}
 		if (b->dry_run)
 			continue;
+		batch_said(d, one);
 		if (one->result.pidfd < 0 && !one->result.child) {
 			/* it has ended, and its launcher knows how */
 			hostfault_started(d, one->claim.run);

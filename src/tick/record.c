@@ -51,13 +51,9 @@ static int record_spawned(const struct tick *t, const struct tick_launched *l)
 	/* a fast worker may have ended its run already; that it was started stays true */
 	if (r == 0)
 		r = db_run(t->db, t->e, sql_record_run, "iit", p->run, l->pid, l->started);
-	if (r == 0)
-		r = history_event(t, p->task, p->run, "spawned", record_spawned_payload(t, l));
-	if (r == 0)
-		plan_note(t->plan, LOG_INFO, LOG_ID_SPAWNED, p->task, p->run,
-			  "started worker %lld for %s", (long long)l->pid,
-			  p->assignee ? p->assignee : "?");
-	return r;
+	return r == 0 ? history_event(t, p->task, p->run, "spawned",
+				      record_spawned_payload(t, l))
+		      : r;
 }
 
 /* It did not start for a reason that is the host's: no failure of the task. */

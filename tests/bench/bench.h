@@ -69,6 +69,8 @@ double bench_versions_ms(const char *root, unsigned boards);
 /** bench_daemon() - start kanband on a root and wait for READY; @ready_ms: out, may be NULL */
 pid_t bench_daemon(const char *root, double *ready_ms);
 void bench_stop(pid_t pid);
+/** bench_drain() - what it told its manager is read, as a manager would */
+void bench_drain(void);
 double bench_cpu_ms(pid_t pid);                /* CPU time of a process so far */
 double bench_rss_mib(pid_t pid);               /* VmRSS */
 double bench_once_ms(const char *root);        /* kanband --once, whole */

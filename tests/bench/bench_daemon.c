@@ -90,7 +90,7 @@ void bench_wait_ready(pid_t pid, double from)
 	}
 }
 
-static void bench_drain(void)
+void bench_drain(void)
 {
 	char text[2048];
 
