@@ -25,7 +25,7 @@ wanted() {
 	local f name
 	printf '%s\n' bin/kanband bin/kanbanctl lib/systemd/user/kanban.slice lib/systemd/catalog/kanband.catalog \
 		lib/sysusers.d/kanband.conf lib/tmpfiles.d/kanband.conf share/doc/kanband/README.md
-	for f in $(git ls-files --cached --others --exclude-standard systemd man conf); do
+	for f in $(git ls-files --cached --others --exclude-standard systemd man conf 2>/dev/null || find systemd man conf -type f); do
 		[[ -e $f ]] || continue
 		name=$(basename "${f%.in}")
 		case $f in
