@@ -49,10 +49,13 @@ else
 $(error unknown MODE=$(MODE): release, ndebug, debug, asan, tsan, coverage)
 endif
 
-# Only asked when something is built, so that `make deps` works on a bare machine.
-PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
+# Only asked when something is built, so that `make deps` works on a bare machine. Where there is
+# no systemd, elogind's library has the same functions.
+PKG_NAMES  = $(shell ! $(PKG_CONFIG) --exists libsystemd && $(PKG_CONFIG) --exists libelogind && \
+	echo $(PKGS:libsystemd=libelogind) || echo $(PKGS))
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(PKG_NAMES)))$(PKG_CFLAGS)
 CHECK_LIBS = $(eval CHECK_LIBS := $$(shell $(PKG_CONFIG) --libs check))$(CHECK_LIBS)
-PKG_LIBS   = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKG_NAMES)))$(PKG_LIBS)
 
 ALL_CFLAGS = $(STD) $(WARN) $(HARDEN) $(OPT) $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(LDHARDEN) $(LDOPT) $(LDFLAGS)

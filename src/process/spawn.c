@@ -38,8 +38,10 @@ static int spawn_actions(posix_spawn_file_actions_t *actions, const struct spawn
 							       "/dev/null", O_RDONLY, 0);
 	if (r == 0 && how->cwd)
 		r = posix_spawn_file_actions_addchdir_np(actions, how->cwd);
+#ifdef __GLIBC__ /* elsewhere only what is close-on-exec is closed, as all of ours is */
 	if (r == 0)
 		r = posix_spawn_file_actions_addclosefrom_np(actions, 3);
+#endif
 	return r;
 }
 

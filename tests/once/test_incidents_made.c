@@ -86,6 +86,24 @@ START_TEST(test_made_index_desync)
 }
 END_TEST
 
+/* What people read of it: which board, by what, and the next time nothing. */
+START_TEST(test_made_and_told)
+{
+	struct rig_out *out;
+
+	board(0);
+	rig_desync(B);
+	for (int i = 0; i < 2; i++) {
+		out = rig_kanband("--config", rig_path("kanband.conf"), "--root", rig.root,
+				  "--launcher", "fork", "--once");
+		ck_assert_msg(out->status == 0 && strstr(out->text, "default: healthy\n"),
+			      "%s%s", out->text, out->err);
+		ck_assert_msg(!strstr(out->text, "\n  repaired: ") == (i > 0), "%s", out->text);
+		ck_assert_msg(i > 0 || strstr(out->text, "repaired by"), "%s", out->text);
+	}
+}
+END_TEST
+
 START_TEST(test_made_header)
 {
 	json_t *want;
@@ -250,6 +268,7 @@ Suite *test_suite(void)
 	TCase *made = rig_tcase("made", 120);
 
 	tcase_add_loop_test(made, test_made_index_desync, 0, 2);
+	tcase_add_test(made, test_made_and_told);
 	tcase_add_test(made, test_made_header);
 	tcase_add_test(made, test_made_leaf);
 	tcase_add_test(made, test_made_truncated);
