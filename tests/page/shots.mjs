@@ -40,9 +40,9 @@ async function terminal_picture(terminal, name) {
 async function top() {
   for (const [size, columns, rows] of TERMINALS) {
     const terminal = new Terminal(world, columns, rows, [join(world.out, "kanbanctl"), "--root", world.root, "--socket", world.socket, "top"]);
-    const shows = (text) => world.until(() => terminal.text().includes(text), 20000, `${text} in top: ${terminal.text()}`);
+    const shows = (text) => world.until(() => terminal.text().includes(text), 20000, `${text} in top`);
     try {
-      await shows("HEARTBEAT");
+      await shows("WORKERS");
       await terminal_picture(terminal, `top-${size}`);
       if (size !== "usual") continue;
       for (const [key, name, text] of [["?", "help", "log"], ["Enter", "task", "Events"], ["l", "log", "running the tests"]]) {
@@ -50,7 +50,7 @@ async function top() {
         await shows(text);
         await terminal_picture(terminal, `top-${name}`);
         terminal.keys("q");
-        await shows("HEARTBEAT");
+        await shows("WORKERS");
       }
     } finally {
       terminal.end();
