@@ -23,6 +23,7 @@ const struct ctl_verb **ctl_verbs(size_t *n)
 {
 	const struct ctl_verb **verbs;
 
+	/* cppcheck-suppress comparePointers -- the linker has them at the ends of one array */
 	*n = (size_t)(__stop_ctl_verbs - __start_ctl_verbs);
 	verbs = calloc(*n + 1, sizeof(*verbs));
 	if (!verbs)

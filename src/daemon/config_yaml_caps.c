@@ -46,8 +46,9 @@ static int config_yaml_cap(struct yaml_file *f, const struct config_option *opti
 		more = reallocarray(s->caps, s->n_own + 1, sizeof(*more));
 		if (more) {
 			s->caps = more;
-			s->caps[s->n_own++] =
-				(struct settings_cap){ STEAL(names.list[0]), value.number };
+			more = &s->caps[s->n_own++];
+			*more = (struct settings_cap){ names.list[0], value.number };
+			names.list[0] = NULL;
 			s->n_caps = s->n_own;
 		} else {
 			f->r = -ENOMEM;

@@ -110,6 +110,7 @@ char *group_base(void)
 	CLEANUP(freep) char *mount = group_mount(), *own = group_path(getpid());
 	CLEANUP(freep) char *base = NULL;
 	char *slash;
+	bool above;
 
 	if (!mount || !own || strcmp(own, "/") == 0)
 		return NULL;
@@ -118,13 +119,15 @@ char *group_base(void)
 	if (!slash)
 		return NULL;
 	*slash = '\0';
-	if (strlen(base) > strlen(mount) && group_is_delegated(base)) {
-		for (size_t i = 0; i < sizeof(controllers) / sizeof(controllers[0]); i++)
-			IGNORE(group_write(base, "cgroup.subtree_control", controllers[i]));
-		return STEAL(base);
+	above = strlen(base) > strlen(mount) && group_is_delegated(base);
+	for (size_t i = 0; above && i < sizeof(controllers) / sizeof(controllers[0]); i++)
+		IGNORE(group_write(base, "cgroup.subtree_control", controllers[i]));
+	if (!above) {
+		*slash = '/';
+		if (!group_is_delegated(base))
+			return NULL;
 	}
-	*slash = '/';
-	return group_is_delegated(base) ? STEAL(base) : NULL;
+	return STEAL(base);
 }
 
 static char *group_folder(const char *base, uint64_t number)

@@ -199,7 +199,7 @@ static void child_close(struct child *c)
 				     (uv_handle_t *)&c->out_poll };
 	unsigned n = c->handles;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n && i < sizeof(all) / sizeof(all[0]); i++)
 		uv_close(all[i], child_closed);
 }
 
