@@ -36,5 +36,6 @@ MUST_CHECK char *text_repair(const char *s, size_t len, size_t *out_len);
 /** text_strip() - @s without ASCII white space at both ends: moves @s and @len */
 void text_strip(const char **s, size_t *len);
 
-/** text_clause() - bytes before the first "; " of a sentence, which says most; all without one */
+/** text_clause() - bytes before the first "; " of a sentence, which says most; all without one
+ */
 size_t text_clause(const char *s);
