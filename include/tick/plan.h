@@ -121,7 +121,7 @@ void plan_deinit(struct plan *plan);
 
 /**
  * plan_add() - add up counters and ids, for a report over several visits
- * @lanes: @from walked the lanes: its skipped and guarded tasks replace those in @sum
+ * @lanes: @from walked the lanes: what it passed over stands in @sum if no walk saw more
  */
 void plan_add(struct plan *sum, const struct plan *from, bool lanes);
 

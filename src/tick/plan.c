@@ -198,10 +198,48 @@ static void plan_append(struct plan *sum, struct strings *to, const struct strin
 			plan_id(sum, to, from->v[i]);
 }
 
-static void plan_replace(struct plan *sum, struct strings *to, const struct strings *from)
+/* Every walk begins at the first row and ends where the places do: the longest saw them all. */
+static void plan_longer(struct plan *sum, struct strings *to, const struct strings *from)
 {
+	if (from->n <= to->n)
+		return;
 	strings_free(to);
 	plan_append(sum, to, from);
+}
+
+static bool plan_is_guarded(const struct plan *plan, const char *task)
+{
+	for (size_t i = 0; i < plan->n_guarded; i++)
+		if (strcmp(plan->guarded[i].task, task) == 0)
+			return true;
+	return false;
+}
+
+static void plan_add_guarded(struct plan *sum, const struct plan *from)
+{
+	if (from->n_guarded <= sum->n_guarded)
+		return;
+	for (size_t i = 0; i < sum->n_guarded; i++)
+		free(sum->guarded[i].task);
+	free(sum->guarded);
+	sum->guarded = NULL;
+	sum->n_guarded = 0;
+	for (size_t i = 0; i < from->n_guarded; i++)
+		if (from->guarded[i].task)
+			plan_guarded(sum, from->guarded[i].task, from->guarded[i].reason);
+}
+
+/* Their profile was not at its cap when they were looked at first. */
+static void plan_drop_guarded(const struct plan *sum, struct strings *from)
+{
+	size_t keep = 0;
+
+	for (size_t i = 0; i < from->n; i++)
+		if (plan_is_guarded(sum, from->v[i]))
+			free(from->v[i]);
+		else
+			from->v[keep++] = from->v[i];
+	from->n = keep;
 }
 
 static void plan_add_repaired(struct plan *sum, const struct plan *from)
@@ -225,16 +263,10 @@ void plan_add(struct plan *sum, const struct plan *from, bool lanes)
 	plan_append(sum, &sum->auto_blocked, &from->auto_blocked);
 	if (!lanes)
 		return;
-	plan_replace(sum, &sum->unassigned, &from->unassigned);
-	plan_replace(sum, &sum->nonspawnable, &from->nonspawnable);
-	plan_replace(sum, &sum->profile_capped, &from->profile_capped);
-	plan_replace(sum, &sum->scheduled, &from->scheduled);
-	for (size_t i = 0; i < sum->n_guarded; i++)
-		free(sum->guarded[i].task);
-	free(sum->guarded);
-	sum->guarded = NULL;
-	sum->n_guarded = 0;
-	for (size_t i = 0; i < from->n_guarded; i++)
-		if (from->guarded[i].task)
-			plan_guarded(sum, from->guarded[i].task, from->guarded[i].reason);
+	plan_longer(sum, &sum->unassigned, &from->unassigned);
+	plan_longer(sum, &sum->nonspawnable, &from->nonspawnable);
+	plan_longer(sum, &sum->scheduled, &from->scheduled);
+	plan_add_guarded(sum, from);
+	plan_longer(sum, &sum->profile_capped, &from->profile_capped);
+	plan_drop_guarded(sum, &sum->profile_capped);
 }

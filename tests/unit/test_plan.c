@@ -111,13 +111,23 @@ START_TEST(sums_over_visits)
 	ck_assert_str_eq(kit_ids(&sum.rate_limited), "r,r,r");
 	ck_assert_str_eq(kit_ids(&sum.timed_out), "o,o,o");
 	ck_assert_str_eq(kit_ids(&sum.auto_blocked), "b,b,b");
-	ck_assert_str_eq(kit_ids(&sum.unassigned), "u"); /* the last walk counts */
+	ck_assert_str_eq(kit_ids(&sum.unassigned), "u"); /* a walk is no sum */
 	ck_assert_str_eq(kit_ids(&sum.nonspawnable), "n");
 	ck_assert_uint_eq(sum.n_guarded, 1);
 	ck_assert_str_eq(sum.guarded[0].reason, "why");
+	/* the next one has but few places: it ends before it has seen as much */
 	plan_deinit(p);
 	plan_add(&sum, p, true);
-	ck_assert_uint_eq(sum.unassigned.n + sum.n_guarded, 0);
+	ck_assert_uint_eq(sum.unassigned.n + sum.n_guarded, 2);
+	/* and the one after it finds the profile of one that a guard holds at its cap */
+	plan_id(p, &p->unassigned, "u");
+	plan_id(p, &p->unassigned, "v");
+	plan_id(p, &p->profile_capped, "g");
+	plan_id(p, &p->profile_capped, "h");
+	plan_add(&sum, p, true);
+	ck_assert_str_eq(kit_ids(&sum.unassigned), "u,v");
+	ck_assert_str_eq(kit_ids(&sum.profile_capped), "h");
+	plan_deinit(p);
 	plan_deinit(&sum);
 }
 END_TEST
