@@ -200,8 +200,9 @@ MUST_CHECK int ctl_root(struct ctl *ctl, char **root);
 /** ctl_root_own() - the same, but never a root that only the host's daemon knows */
 MUST_CHECK int ctl_root_own(struct ctl *ctl, char **root);
 
-/** ctl_is_root() - is something of Hermes in the folder @root, as a board or a profile */
-bool ctl_is_root(const char *root);
+/** ctl_is_root() - is something of Hermes in the folder @root, as a board or a profile, or is
+ * the database named elsewhere */
+bool ctl_is_root(const struct ctl *ctl, const char *root);
 
 /** ctl_no_root() - tell that no folder is seen at @root. Return: exit code */
 int ctl_no_root(const struct ctl *ctl, const char *root);

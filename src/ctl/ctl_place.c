@@ -106,10 +106,12 @@ int ctl_root(struct ctl *ctl, char **root)
 	return r;
 }
 
-bool ctl_is_root(const char *root)
+bool ctl_is_root(const struct ctl *ctl, const char *root)
 {
 	static const char *const signs[] = { "kanban.db", "kanban", "config.yaml", "profiles" };
 
+	if (ctl_env(ctl, "HERMES_KANBAN_DB"))
+		return true;
 	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
 		CLEANUP(freep) char *path = fs_path("%s/%s", root, signs[i]);
 

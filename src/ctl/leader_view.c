@@ -18,7 +18,7 @@ int leader_view(const struct ctl *ctl, const char *root, struct leader *l)
 	int r;
 
 	*l = (struct leader){ 0 };
-	if (!fs_is_dir(root) || !ctl_is_root(root))
+	if (!fs_is_dir(root) || !ctl_is_root(ctl, root))
 		return ctl_no_root(ctl, root);
 	r = leader_look(root, l);
 	if (r < 0)

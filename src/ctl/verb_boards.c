@@ -12,7 +12,7 @@ static int boards_ask(const struct root_session *s, json_t **boards)
 	CLEANUP(client_reply_deinit) struct reply reply = { 0 };
 	int r;
 
-	if (!s->client && !ctl_is_root(s->root))
+	if (!s->client && !ctl_is_root(s->ctl, s->root))
 		return ctl_no_root(s->ctl, s->root);
 	if (!s->client)
 		return boards_list(s->ctl, s->root, boards);
