@@ -33,8 +33,8 @@ static json_t *status_sum(const json_t *boards)
 	return sum;
 }
 
-/* "1 a, 2 b" for what is not 0; "none" */
-static void status_print_sum(const struct ctl *ctl, json_t *sum)
+/* "1 a, 2 b" for what is not 0, else "none"; @behind: what follows */
+static void status_print_sum(const struct ctl *ctl, json_t *sum, const char *behind)
 {
 	const char *status, *gap = "";
 	json_t *n;
@@ -48,7 +48,7 @@ static void status_print_sum(const struct ctl *ctl, json_t *sum)
 		printable_put(ctl->out, status, strlen(status), 0);
 		gap = ", ";
 	}
-	(void)fputs(*gap ? "\n" : "none\n", ctl->out);
+	(void)fprintf(ctl->out, "%s%s\n", *gap ? "" : "none", behind);
 }
 
 /* The first part of a long sentence: kanbanctl check says all of it, and what can be done. */
@@ -172,9 +172,10 @@ static void status_print(const struct root_session *s, const struct leader *l,
 		/* a number that does not fit into memory is only not shown */
 		(void)json_object_set_new(states, state, json_integer(have + 1));
 	}
-	status_print_sum(ctl, states);
+	status_print_sum(ctl, states,
+			 json_object_get(states, "missing") ? " (see kanbanctl boards)" : "");
 	(void)fputs("tasks    ", ctl->out);
-	status_print_sum(ctl, sum);
+	status_print_sum(ctl, sum, "");
 }
 
 static int status_of_daemon(const struct root_session *s)
