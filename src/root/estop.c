@@ -47,7 +47,7 @@ static int estop_zone(const char **s, int64_t *offset)
 	int sign = **s == '-' ? -1 : 1, hours, minutes = 0;
 
 	*offset = 0;
-	if (**s == '\0' || estop_char(s, 'Z') || estop_char(s, 'z'))
+	if (**s == '\0' || estop_char(s, 'Z'))
 		return 0;
 	if (!estop_char(s, '+') && !estop_char(s, '-'))
 		return -EINVAL;
@@ -70,7 +70,7 @@ static int estop_clock(const char **s, struct tm *tm)
 			tm->tm_sec = estop_digits(s, 2);
 	}
 	if (tm->tm_hour < 0 || tm->tm_hour > 23 || tm->tm_min < 0 || tm->tm_min > 59 ||
-	    tm->tm_sec < 0 || tm->tm_sec > 60)
+	    tm->tm_sec < 0 || tm->tm_sec > 59)
 		return -EINVAL;
 	if (**s == '.' || **s == ',') {
 		(*s)++;
@@ -80,6 +80,17 @@ static int estop_clock(const char **s, struct tm *tm)
 			(*s)++;
 	}
 	return 0;
+}
+
+/* Has that month such a day? A 30th of February must not count as the 1st of March. */
+static bool estop_is_day(const struct tm *tm)
+{
+	struct tm day = { .tm_year = tm->tm_year,
+			  .tm_mon = tm->tm_mon,
+			  .tm_mday = tm->tm_mday };
+
+	(void)timegm(&day);
+	return day.tm_mday == tm->tm_mday && day.tm_mon == tm->tm_mon;
 }
 
 int estop_time(const char *text, int64_t *at)
@@ -95,8 +106,8 @@ int estop_time(const char *text, int64_t *at)
 	if (dashes && !estop_char(&s, '-'))
 		return -EINVAL;
 	tm.tm_mday = estop_digits(&s, 2);
-	if (tm.tm_year < -1900 || tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 ||
-	    tm.tm_mday > 31)
+	if (tm.tm_year <= -1900 || tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 ||
+	    !estop_is_day(&tm))
 		return -EINVAL;
 	if (estop_char(&s, 'T') || estop_char(&s, 't') || (*s == ' ' && isdigit(s[1]) && s++)) {
 		if (estop_clock(&s, &tm) < 0 || estop_zone(&s, &offset) < 0)
