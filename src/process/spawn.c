@@ -22,7 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "process/spawn_apart.h"
 #include "util/fs.h"
+
+#define SPAWN_MANY_FDS 512 /* from here on closing them takes longer than another thread */
 
 /* Each step returns an errno; the first that failed is the answer. */
 static int spawn_actions(posix_spawn_file_actions_t *actions, const struct spawn *how)
@@ -89,7 +92,7 @@ static int spawn_numbered(const struct spawn *how, const posix_spawn_file_action
 	return r;
 }
 
-int spawn_process(const struct spawn *how, pid_t *pid)
+static int spawn_here(const struct spawn *how, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -109,6 +112,22 @@ int spawn_process(const struct spawn *how, pid_t *pid)
 	}
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;
+}
+
+/* Numbers are given from below, and those of the boards' locks stay taken. */
+static bool spawn_many_fds(void)
+{
+	for (int fd = SPAWN_MANY_FDS; fd < SPAWN_MANY_FDS + 8; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			return true;
+	return false;
+}
+
+int spawn_process(const struct spawn *how, pid_t *pid)
+{
+	int r = spawn_many_fds() ? spawn_apart(how, spawn_here, pid) : -EOPNOTSUPP;
+
+	return r == -EOPNOTSUPP ? spawn_here(how, pid) : r;
 }
 
 /* 0 runs, -EACCES is there but does not, -ENOENT */

@@ -1,0 +1,194 @@
+/*
+ * One thread of the process stands apart: it has left the table of descriptors that the others
+ * share, and closed its copy of it but for its end of a socket. What a new process shall have
+ * is sent to it through that socket, which gives the descriptors numbers of its own; the
+ * request itself lies in memory, which it shares. POSIX locks belong to a table: those of the
+ * others are not dropped by what it closes.
+ *
+ * It begins with the first call, and lives as long as the process. Where the kernel refuses,
+ * the caller is told so, each time.
+ */
+#include "process/spawn_apart.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "util/fs.h"
+
+enum { APART_OUT, APART_ERR, APART_IN, APART_FDS };
+
+struct apart_request {
+	const struct spawn *how;
+	int (*start)(const struct spawn *how, pid_t *pid);
+	pid_t *pid;
+};
+
+union apart_control {
+	struct cmsghdr head;
+	char room[CMSG_SPACE(APART_FDS * sizeof(int))];
+};
+
+static struct {
+	pthread_mutex_t one; /* request at a time */
+	int ours;            /* end of the socket; < 0: none, or none any more */
+	int theirs;          /* the same number in the thread's own table */
+	bool begun;
+} apart = { .one = PTHREAD_MUTEX_INITIALIZER, .ours = -1 };
+
+static int apart_close_range(unsigned from, unsigned to)
+{
+	return from > to ? 0 : (int)syscall(SYS_close_range, from, to, 0);
+}
+
+/* 0, or an errno: it stands apart, with its end of the socket and 0, 1, 2. */
+static int apart_leave(int socket)
+{
+	if (unshare(CLONE_FILES) < 0)
+		return errno;
+	if (apart_close_range(STDERR_FILENO + 1, (unsigned)socket - 1) < 0 ||
+	    apart_close_range((unsigned)socket + 1, UINT_MAX) < 0)
+		return errno;
+	return 0;
+}
+
+/* Return: bytes; 0 the other end is gone; < 0. @fds: out, high ones; -1 there was none */
+static ssize_t apart_receive(int socket, struct apart_request *rq, int fds[APART_FDS])
+{
+	union apart_control control;
+	struct iovec io = { rq, sizeof(*rq) };
+	struct msghdr msg = { .msg_iov = &io,
+			      .msg_iovlen = 1,
+			      .msg_control = control.room,
+			      .msg_controllen = sizeof(control.room) };
+	const struct cmsghdr *c;
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	for (int i = 0; i < APART_FDS; i++)
+		fds[i] = spawn_fd_high(fds[i]);
+	return n;
+}
+
+static int apart_start(const struct apart_request *rq, const int fds[APART_FDS])
+{
+	struct spawn mine = *rq->how;
+
+	if (fds[APART_OUT] < 0 || fds[APART_ERR] < 0 || (mine.in > 0 && fds[APART_IN] < 0))
+		return -EMFILE;
+	mine.out = fds[APART_OUT];
+	mine.err = fds[APART_ERR];
+	mine.in = mine.in > 0 ? fds[APART_IN] : 0;
+	return rq->start(&mine, rq->pid);
+}
+
+/* The first answer says whether it stands apart; where not, its end is in the others' table. */
+static void *apart_main(void *arg)
+{
+	int socket = *(const int *)arg;
+	int answer = apart_leave(socket);
+
+	if (answer != 0) {
+		(void)send(socket, &answer, sizeof(answer), MSG_NOSIGNAL);
+		fs_closep(&socket);
+		return NULL;
+	}
+	while (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) == sizeof(answer)) {
+		struct apart_request rq;
+		int fds[APART_FDS] = { -1, -1, -1 };
+
+		if (apart_receive(socket, &rq, fds) != sizeof(rq))
+			break;
+		answer = apart_start(&rq, fds);
+		for (int i = 0; i < APART_FDS; i++)
+			fs_closep(&fds[i]);
+	}
+	return NULL;
+}
+
+static bool apart_answer(int *answer)
+{
+	ssize_t n;
+
+	do
+		n = recv(apart.ours, answer, sizeof(*answer), 0);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(*answer);
+}
+
+/* The first call: the thread is there, or will never be. */
+static void apart_begin(void)
+{
+	int fds[2], refused = 0;
+	sigset_t all, before;
+	pthread_t thread;
+	int r;
+
+	apart.begun = true;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return;
+	apart.ours = fds[0];
+	apart.theirs = fds[1];
+	(void)sigfillset(&all); /* no signal of ours is handled there */
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&thread, NULL, apart_main, &apart.theirs);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0)
+		(void)pthread_detach(thread);
+	if (r == 0 && apart_answer(&refused) && refused == 0) {
+		fs_closep(&fds[1]); /* it has its own */
+		return;
+	}
+	fs_closep(&apart.ours);
+	if (r != 0)
+		fs_closep(&fds[1]);
+}
+
+static int apart_ask(const struct spawn *how, const struct apart_request *rq)
+{
+	union apart_control control = { .room = { 0 } };
+	struct apart_request copy = *rq;
+	struct iovec io = { &copy, sizeof(copy) };
+	const int fds[APART_FDS] = { how->out, how->err, how->in };
+	const size_t size = (how->in > 0 ? APART_FDS : APART_FDS - 1) * sizeof(int);
+	struct msghdr msg = { .msg_iov = &io,
+			      .msg_iovlen = 1,
+			      .msg_control = control.room,
+			      .msg_controllen = CMSG_SPACE(size) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int answer;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(c), fds, size);
+	if (sendmsg(apart.ours, &msg, MSG_NOSIGNAL) != sizeof(copy))
+		return -EOPNOTSUPP; /* it may be too many descriptors in flight: by ourselves */
+	return apart_answer(&answer) ? answer : -EIO;
+}
+
+int spawn_apart(const struct spawn *how, int (*start)(const struct spawn *how, pid_t *pid),
+		pid_t *pid)
+{
+	const struct apart_request rq = { how, start, pid };
+	int r = -EOPNOTSUPP;
+
+	(void)pthread_mutex_lock(&apart.one);
+	if (!apart.begun)
+		apart_begin();
+	if (apart.ours >= 0)
+		r = apart_ask(how, &rq);
+	(void)pthread_mutex_unlock(&apart.one);
+	return r;
+}
