@@ -7,6 +7,7 @@
 #pragma once
 
 #define SLURM_ATTEND_OPTION "--slurm-attendant" /* kanband starts itself with this */
+#define SLURM_WORKER_OPTION "--slurm-worker"    /* and the job on its node with this */
 
 /**
  * slurm_attend_main() - be the attendant of one job
@@ -15,3 +16,10 @@
  * Return: an exit status: the job's as far as it has one.
  */
 int slurm_attend_main(int argc, char *const *argv);
+
+/**
+ * slurm_worker_main() - what a job runs: start the worker that standard input describes
+ * (unit_worker_main()), and end with it and all that it started
+ * Return: its exit status; or it ends by the worker's signal.
+ */
+int slurm_worker_main(void);

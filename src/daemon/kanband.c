@@ -289,6 +289,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], UNIT_WORKER_OPTION) == 0)
 		return unit_worker_main();
+	if (argc == 2 && strcmp(argv[1], SLURM_WORKER_OPTION) == 0)
+		return slurm_worker_main();
 	if (argc > 1 && strcmp(argv[1], SLURM_ATTEND_OPTION) == 0)
 		return slurm_attend_main(argc, argv);
 	r = standard_fds();

@@ -85,7 +85,7 @@ static char *slurm_script(const char *self, const char *file)
 
 	if (!program || !input)
 		return NULL;
-	return fs_path("exec <%s || exit 126\nrm -f %s\nexec %s " UNIT_WORKER_OPTION, input,
+	return fs_path("exec <%s || exit 126\nrm -f %s\nexec %s " SLURM_WORKER_OPTION, input,
 		       input, program);
 }
 
