@@ -46,8 +46,11 @@ static void init_deinit(struct init *init)
 static int init_folder(struct ctl *ctl, char *path)
 {
 	CLEANUP(freep) char *mine = path;
-	int r = mine ? account_take(ctl, mine) : ctl_say(ctl, CTL_IO, "out of memory");
+	int r;
 
+	if (!mine)
+		return ctl_say(ctl, CTL_IO, "out of memory");
+	r = account_take(ctl, mine);
 	if (r != 0)
 		return r;
 	if (mkdir(mine, INIT_MODE) == 0)

@@ -149,12 +149,12 @@ static off_t logs_begin(struct logs *l, int fd, off_t size)
 /* PATH.N … PATH.1, the oldest first. */
 static int logs_rotated(struct logs *l, bool *any)
 {
-	off_t from[LOGS_ROTATED_MAX + 1];
+	off_t from[LOGS_ROTATED_MAX + 1] = { 0 };
 	int fds[LOGS_ROTATED_MAX + 1], r = 0;
 
 	for (int i = 1; i <= LOGS_ROTATED_MAX; i++) {
 		CLEANUP(freep) char *path = fs_path("%s.%d", l->path, i);
-		struct stat st;
+		struct stat st = { 0 };
 
 		fds[i] = path ? logs_open(path, &st) : -1;
 		if (fds[i] < 0)

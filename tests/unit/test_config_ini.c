@@ -219,8 +219,6 @@ static const struct {
 	  "%/k.conf:2: review_dispatch: \"\" is neither yes nor no" },
 	{ "[kanband]\nlog_level = loud\n", "%/k.conf:2: log_level: \"loud\" is not one of "
 					   "error, warning, notice, info, debug" },
-	{ "[worker]\nlauncher = condor\n", "%/k.conf:2: launcher: \"condor\" is not one of "
-					   "auto, systemd, fork, slurm, command" },
 	{ "[kanband]\ndefault_assignee = a b\n",
 	  "%/k.conf:2: default_assignee: \"a b\" is not a profile name (a to z, 0 to 9, _ and "
 	  "-; at most 64, the first a letter or digit)" },

@@ -251,8 +251,9 @@ START_TEST(bad_command_line)
 	struct config_cli cli = { .launcher = "nomad" };
 
 	ck_assert_int_eq(load_with(cli, env_home), -EINVAL);
-	ck_assert_str_eq(why.text, "--launcher: \"nomad\" is not one of auto, systemd, fork, "
-				   "slurm, command");
+	ck_assert_ptr_eq(
+		strstr(why.text, "--launcher: \"nomad\" is not one of auto, systemd, "),
+		why.text);
 	cli = (struct config_cli){ .log_level = "" };
 	ck_assert_int_eq(load_with(cli, env_home), -EINVAL);
 	ck_assert_str_eq(why.text, "--log-level: \"\" is not one of error, warning, notice, "
