@@ -1,7 +1,7 @@
 /*
  * logs: what the workers of a task wrote, the rotated logs before the current one. With
- * --follow what is added, also behind a rotation: then the file at the path is another one,
- * which is read from its beginning.
+ * --follow what is added, also behind rotations: then the file at the path is another one,
+ * which is read from its beginning, and so is one that somebody has emptied.
  *
  * Unless --all asks for everything it is the end that is shown, whole lines of it: a worker may
  * have written without end, or made a hole of terabytes.
@@ -173,11 +173,36 @@ static int logs_rotated(struct logs *l, bool *any)
 	return r;
 }
 
+/* The rest of a log that was rotated away, and those that came and went behind it. */
+static int logs_past(const struct logs *l)
+{
+	int fds[LOGS_ROTATED_MAX], n = 0, r = logs_copy(l, l->fd, l->path);
+	struct stat st = { 0 };
+
+	while (n < LOGS_ROTATED_MAX) {
+		CLEANUP(freep) char *path = fs_path("%s.%d", l->path, n + 1);
+		int fd = path ? logs_open(path, &st) : -1;
+
+		/* up to the one we had, which may have fallen off the end */
+		if (fd < 0 || st.st_ino == l->ino) {
+			fs_closep(&fd);
+			break;
+		}
+		fds[n++] = fd;
+	}
+	while (n-- > 0) {
+		if (r == 0)
+			r = logs_copy(l, fds[n], l->path);
+		fs_closep(&fds[n]);
+	}
+	return r;
+}
+
 /* Open the current log if it is not open, or another file than it was. */
 static int logs_current(struct logs *l)
 {
 	struct stat st;
-	int fd;
+	int fd, r;
 
 	if (l->fd >= 0 && stat(l->path, &st) == 0 && st.st_ino == l->ino)
 		return 0;
@@ -188,10 +213,23 @@ static int logs_current(struct logs *l)
 		return fd == -ENOENT ? 0
 				     : ctl_say(l->ctl, fd == -EACCES ? CTL_NOT_ALLOWED : CTL_IO,
 					       "cannot read %s: %s", l->path, strerror(-fd));
+	r = l->fd >= 0 ? logs_past(l) : 0;
 	fs_closep(&l->fd);
 	l->fd = fd;
 	l->ino = st.st_ino;
-	return 0;
+	return r;
+}
+
+/* What was written since. */
+static int logs_added(const struct logs *l)
+{
+	struct stat st;
+
+	if (l->fd < 0)
+		return 0;
+	if (fstat(l->fd, &st) == 0 && lseek(l->fd, 0, SEEK_CUR) > st.st_size)
+		(void)lseek(l->fd, 0, SEEK_SET); /* of a plain file: cannot fail */
+	return logs_copy(l, l->fd, l->path);
 }
 
 static int logs_follow(struct logs *l)
@@ -209,7 +247,8 @@ static int logs_follow(struct logs *l)
 		struct pollfd p[2] = { { .fd = notify, .events = POLLIN },
 				       { .fd = STDOUT_FILENO, .events = 0 } };
 		char events[4096];
-		int r = l->fd >= 0 ? logs_copy(l, l->fd, l->path) : 0;
+		const ino_t before = l->ino;
+		int r = logs_added(l);
 
 		if (r == 0 && fflush(l->ctl->out) != 0)
 			r = CTL_END_OF_READER;
@@ -217,6 +256,8 @@ static int logs_follow(struct logs *l)
 			r = logs_current(l);
 		if (r != 0)
 			return r;
+		if (l->ino != before)
+			continue;
 		if (poll(p, 2, LOGS_LOOK_MS) > 0 && (p[1].revents & (POLLERR | POLLHUP)))
 			return CTL_END_OF_READER;
 		while (notify >= 0 && read(notify, events, sizeof(events)) > 0)

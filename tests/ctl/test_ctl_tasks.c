@@ -308,32 +308,63 @@ START_TEST(logs_end)
 }
 END_TEST
 
-/* What is written later, also into another file under the name. */
+static void shown(struct world_child c, off_t bytes)
+{
+	for (int i = 0; i < 1000 && lseek(c.out, 0, SEEK_END) < bytes; i++)
+		(void)usleep(10000);
+	ck_assert_int_ge(lseek(c.out, 0, SEEK_END), bytes);
+}
+
+static void append(const char *name, const char *text)
+{
+	FILE *f = fopen(world_path(name), "ae");
+
+	ck_assert_ptr_nonnull(f);
+	(void)fputs(text, f);
+	(void)fclose(f);
+}
+
+static void moved(const char *from, const char *to)
+{
+	CLEANUP(freep) char *old = strdup(world_path(from));
+
+	ck_assert_int_eq(rename(old, world_path(to)), 0);
+}
+
+/* What is written later, also into another file under the name, or into one that was emptied.
+ */
 START_TEST(logs_followed)
 {
-	char name[128], old[140];
+	char name[128], old[140], older[140];
 	struct world_child c;
-	const struct ctl_result *r;
-	FILE *f;
 
 	(void)snprintf(name, sizeof(name), "kanban/logs/%s.log", id);
+	(void)snprintf(old, sizeof(old), "%s.1", name);
+	(void)snprintf(older, sizeof(older), "%s.2", name);
 	world_put(name, "one\n", 4);
 	c = world_start((const char *const[]){ "logs", "-f", id, NULL });
-	for (int i = 0; i < 500 && lseek(c.out, 0, SEEK_END) < 4; i++)
-		(void)usleep(10000);
-	f = fopen(world_path(name), "ae");
-	(void)fputs("two\n", f);
-	(void)fclose(f);
-	for (int i = 0; i < 500 && lseek(c.out, 0, SEEK_END) < 8; i++)
-		(void)usleep(10000);
-	(void)snprintf(old, sizeof(old), "%s.1", name);
-	ck_assert_int_eq(rename(world_path(name), world_path(old)), 0);
+	shown(c, 4);
+	append(name, "two\n");
+	shown(c, 8);
+	moved(name, old);
 	world_put(name, "three\n", 6);
-	for (int i = 0; i < 500 && lseek(c.out, 0, SEEK_END) < 14; i++)
-		(void)usleep(10000);
+	shown(c, 14);
+	ck_assert_int_eq(truncate(world_path(name), 0), 0);
+	append(name, "4\n");
+	shown(c, 16);
+	/* while nobody looks: a last line, and two rotations */
+	ck_assert_int_eq(kill(c.pid, SIGSTOP), 0);
+	append(name, "five\n");
+	moved(old, older);
+	moved(name, old);
+	world_put(name, "six\n", 4);
+	moved(old, older);
+	moved(name, old);
+	world_put(name, "seven\n", 6);
+	ck_assert_int_eq(kill(c.pid, SIGCONT), 0);
+	shown(c, 31);
 	ck_assert_int_eq(kill(c.pid, SIGTERM), 0);
-	r = world_wait(c);
-	ck_assert_str_eq(r->out, "one\ntwo\nthree\n");
+	ck_assert_str_eq(world_wait(c)->out, "one\ntwo\nthree\n4\nfive\nsix\nseven\n");
 }
 END_TEST
 
