@@ -36,7 +36,7 @@ static struct rig_daemon *start(void)
 	rig_profile("anna");
 	rig_add(B, .id = "t_1", .assignee = "nobody");
 	rig_add(B, .id = "t_2", .assignee = "nobody");
-	d = rig_start();
+	d = web_start();
 	RIG_UNTIL(web_get("/v1/boards/default")->status == 200, SOON);
 	return d;
 }

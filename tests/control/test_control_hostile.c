@@ -25,7 +25,7 @@ static void begin(void)
 	rig_board("default", 0);
 	rig_profile("jimmy");
 	rig_do("default", "exit 0");
-	d = rig_start();
+	d = web_start();
 	tasks = 0;
 }
 
@@ -229,7 +229,7 @@ START_TEST(hostile_thousand)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 	for (unsigned i = 0; i < n; i++) {
 		fds[i] = web_open(web_socket());
-		if (i % 200 == 0)
+		if (i == n / 2) /* once: who asks for nothing is let go after a while */
 			dispatches();
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -349,7 +349,6 @@ START_TEST(hostile_all_in_one_turn)
 	const unsigned n = 40; /* more than one turn takes */
 	int fds[40];
 
-	RIG_UNTIL(web_get("/v1/boards/default")->status == 200, 10000);
 	ck_assert_int_eq(kill(d->pid, SIGSTOP), 0);
 	for (unsigned i = 0; i < n; i++) {
 		fds[i] = web_open(web_socket());
@@ -377,12 +376,15 @@ START_TEST(hostile_gone_at_once)
 
 	for (int i = 0; i < 100; i++) {
 		int fd = web_open(web_socket());
+		const char *text = rig_printf(
+			"%s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+			i % 4 == 0   ? "GET /v1/status"
+			: i % 4 == 1 ? "POST /v1/boards/default/check"
+			: i % 4 == 2 ? "POST /v1/boards/default/tick"
+				     : "GET /v1/events");
 
-		web_send(fd, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-			 i % 4 == 0   ? "GET /v1/status"
-			 : i % 4 == 1 ? "POST /v1/boards/default/check"
-			 : i % 4 == 2 ? "POST /v1/boards/default/tick"
-				      : "GET /v1/events");
+		/* where many still wait for an answer it is refused, and closed already */
+		(void)web_try_send(fd, text, strlen(text));
 		(void)close(fd);
 	}
 	serves();

@@ -28,7 +28,7 @@ static struct rig_daemon *world(void)
 	for (int i = 0; i < 20; i++)
 		rig_add("other", .id = rig_printf("t_%d", i), .status = "todo",
 			.assignee = "nemo");
-	d = rig_start();
+	d = web_start();
 	RIG_UNTIL(state_is("other", "healthy"), 5000);
 	return d;
 }
@@ -183,7 +183,7 @@ START_TEST(mend_lost_is_accepted)
 	(void)web_json(web_post("/v1/boards/other/accept", NULL), 200); /* 20 are known */
 	ck_assert_int_eq(rig_stop(d), 0);
 	rig_sql("other", "DELETE FROM tasks");
-	d = rig_start();
+	d = web_start();
 	RIG_UNTIL(state_is("other", "lost"), 10000);
 	ck_assert(!web_true(web_json(web_get("/v1/status"), 200), "well"));
 	r = web_json(web_post("/v1/boards/other/check", NULL), 200);
@@ -213,7 +213,7 @@ START_TEST(mend_damage_is_repaired)
 	rig_shell("f=root/kanban/boards/other/kanban.db; s=$(stat -c %%s $f); "
 		  "dd if=/dev/urandom of=$f bs=512 seek=1 count=$((s / 512 - 1)) conv=notrunc "
 		  "2>/dev/null");
-	d = rig_start();
+	d = web_start();
 	RIG_UNTIL(state_is("other", "quarantined"), 10000);
 	r = web_json(web_post("/v1/boards/other/check", NULL), 200);
 	ck_assert(!web_true(r, "well"));

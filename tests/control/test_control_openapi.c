@@ -233,7 +233,7 @@ static void world(struct rig_daemon **d)
 	rig_add("default", .id = "t_1");
 	rig_add("default", .id = "t_2", .assignee = "nemo");
 	rig_add("default", .id = "t_3", .last_failure_error = "quota exceeded");
-	*d = rig_start();
+	*d = web_start();
 	(void)rig_ran("t_1");
 	RIG_UNTIL(json_array_size(
 			  web_member(web_json(web_get("/v1/workers"), 200), "workers")) == 1,

@@ -206,6 +206,14 @@ struct web_answer *web_ask(const char *path, const char *method, const char *url
 	return web_answer(text, strlen(text));
 }
 
+struct rig_daemon *web_start(void)
+{
+	struct rig_daemon *d = rig_start();
+
+	RIG_UNTIL(web_get("/v1/boards/default")->status == 200, 10000);
+	return d;
+}
+
 json_t *web_json(struct web_answer *a, int status)
 {
 	ck_assert_msg(a->status == status, "%d instead of %d: %s", a->status, status,

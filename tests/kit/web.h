@@ -46,6 +46,9 @@ struct web_answer *web_ask(const char *socket, const char *method, const char *p
 #define web_get(path)        web_ask(web_socket(), "GET", path, NULL)
 #define web_post(path, body) web_ask(web_socket(), "POST", path, body)
 
+/** web_start() - rig_start(), and the boards are listed: READY does not wait for that */
+struct rig_daemon *web_start(void);
+
 /** web_answer() - an answer from the text of it */
 struct web_answer *web_answer(const char *text, size_t n);
 
