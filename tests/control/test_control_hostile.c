@@ -376,17 +376,18 @@ START_TEST(hostile_gone_at_once)
 
 	for (int i = 0; i < 100; i++) {
 		int fd = web_open(web_socket());
-		const char *text = rig_printf(
-			"%s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
-			i % 4 == 0   ? "GET /v1/status"
-			: i % 4 == 1 ? "POST /v1/boards/default/check"
-			: i % 4 == 2 ? "POST /v1/boards/default/tick"
-				     : "GET /v1/events");
+		const char *text =
+			rig_printf("%s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+				   i % 4 == 0   ? "GET /v1/status"
+				   : i % 4 == 1 ? "POST /v1/boards/default/check"
+				   : i % 4 == 2 ? "POST /v1/boards/default/tick"
+						: "GET /v1/events");
 
 		/* where many still wait for an answer it is refused, and closed already */
 		(void)web_try_send(fd, text, strlen(text));
 		(void)close(fd);
 	}
+	RIG_UNTIL(web_get("/v1/status?tasks=no")->status == 200, 10000);
 	serves();
 	dispatches();
 	RIG_UNTIL(open_files() <= before + 6, 40000);
