@@ -186,7 +186,11 @@ void lease_lock_note(int fd, int64_t epoch)
 {
 	char text[64];
 	int n = snprintf(text, sizeof(text), LEASE_NOTE "%" PRId64 "\n", epoch);
+	struct stat st;
 
+	/* what has a second name is somebody's file, too */
+	if (fstat(fd, &st) < 0 || st.st_nlink != 1)
+		return;
 	if (n > 0 && pwrite(fd, text, (size_t)n, 0) == n)
 		(void)!ftruncate(fd,
 				 n); /* a hint: what is left behind the newline is ignored */
