@@ -157,6 +157,96 @@ START_TEST(hostile_rows)
 }
 END_TEST
 
+/* What a terminal would obey, and what changes how other text is read. */
+#define ACTS "\033]0;x\007\033[2J\302\233m\177\b\r\xE2\x80\xAE\xE2\x81\xA6"
+
+static void harmless(const char *verb, const char *text)
+{
+	static const char *const acts[] = {
+		"\033", "\007", "\b", "\r", "\177", "\302\233", "\xE2\x80\xAE", "\xE2\x81\xA6"
+	};
+
+	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)
+		ck_assert_msg(!strstr(text, acts[i]), "%s: %zu in: %s", verb, i, text);
+}
+
+/* In the path of the root, in every text of the board, and in what was typed. */
+START_TEST(every_verb_is_harmless)
+{
+	static const char *const verbs[][3] = {
+		{ "init" },
+		{ "status" },
+		{ "boards" },
+		{ "board" },
+		{ "list" },
+		{ "show", "t_1" },
+		{ "show", "t_1", "--events=-1" },
+		{ "why", "t_1" },
+		{ "workers" },
+		{ "leader" },
+		{ "leader", "--history" },
+		{ "notify" },
+		{ "events" },
+		{ "check" },
+		{ "repair" },
+		{ "snapshot" },
+		{ "snapshots" },
+		{ "restore", "--dry-run" },
+		{ "accept" },
+		{ "gc", "--older-than=0" },
+		{ "doctor" },
+		{ "gateways" },
+		{ "drain" },
+		{ "tick" },
+		{ "words", "tasks" },
+		{ "words", "boards" },
+		{ "comment", "t_1", ACTS },
+		{ "block", "t_1" },
+		{ "assign", "t_1", ACTS },
+		{ "link", "t_1", ACTS },
+		{ "schedule", "t_1", ACTS },
+		{ "show", ACTS },
+		{ "logs", ACTS },
+		{ "board", ACTS },
+		{ "help", ACTS },
+		{ "add", ACTS },
+		{ "retry", "t_1" },
+		{ "archive", "t_1" },
+		{ ACTS },
+	};
+	const char *root = world_path(ACTS), *const db = ACTS "/kanban.db";
+
+	harmless("init", kanbanctl("--root", root, "init")->out);
+	(void)world_sql(
+		db,
+		"CREATE TEMP TABLE x(t); INSERT INTO x VALUES('" ACTS "');"
+		"INSERT INTO tasks(id, title, body, assignee, status, created_by, created_at,"
+		" workspace_kind, workspace_path, branch_name, tenant, result, skills,"
+		" last_failure_error, block_kind, claim_lock) SELECT 't_1', t, t, t, 'ready', "
+		"t,"
+		" 1, t, t, t, t, t, t, t, t, t FROM x;"
+		"INSERT INTO tasks(id, title, status, created_at) SELECT t, t, t, 1 FROM x;"
+		"INSERT INTO task_comments(task_id, author, body, created_at)"
+		" SELECT 't_1', t, t, 1 FROM x;"
+		"INSERT INTO task_events(task_id, kind, payload, created_at)"
+		" SELECT 't_1', t, t, 1 FROM x UNION ALL SELECT 't_1', 'gave_up',"
+		" json_object('error', t, t, t), 2 FROM x;"
+		"INSERT INTO task_runs(task_id, profile, status, outcome, error, summary,"
+		" started_at, ended_at) SELECT 't_1', t, t, t, t, t, 1, 2 FROM x;"
+		"INSERT INTO task_links SELECT t, 't_1' FROM x;"
+		"INSERT INTO kanban_notify_subs(task_id, platform, chat_id, notifier_profile,"
+		" created_at) SELECT 't_1', t, t, t, 1 FROM x");
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		const char *args[6] = { "--root", root, verbs[i][0], verbs[i][1], verbs[i][2] };
+		const struct ctl_result *r = world_run(args);
+
+		ck_assert_msg(r->exit >= 0 && r->exit <= 78, "%s: %d", verbs[i][0], r->exit);
+		harmless(verbs[i][0], r->out);
+		harmless(verbs[i][0], r->err);
+	}
+}
+END_TEST
+
 START_TEST(ten_megabytes)
 {
 	size_t len = 10 << 20;
@@ -311,6 +401,7 @@ Suite *test_suite(void)
 				       many_adds,
 				       busy,
 				       hostile_rows,
+				       every_verb_is_harmless,
 				       ten_megabytes,
 				       looking_in_delete_mode,
 				       looking_in_wal_mode,
