@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,6 +53,14 @@ static bool board_owns(const struct board *b, const char *path)
 	       held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
+/* The locks of very many boards leave half of the descriptors to what is opened and started. */
+static bool board_lock_room(int fd)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)fd < limit.rlim_cur / 2;
+}
+
 int board_lock_own(struct board *b, struct board_job *bj)
 {
 	CLEANUP(freep) char *path = NULL;
@@ -68,6 +77,8 @@ int board_lock_own(struct board *b, struct board_job *bj)
 	/* the folder of the default board may not be there yet */
 	r = strcmp(b->place.slug, DISCOVER_DEFAULT) ? 0 : fs_mkdir_p(b->place.folder, 0755);
 	b->own_fd = r < 0 ? r : fs_lock_open(path);
+	if (b->own_fd >= 0 && !board_lock_room(b->own_fd))
+		fs_closep(&b->own_fd);
 	if (b->own_fd < 0)
 		return 0; /* no folder, no right to it: it can be nobody's */
 	r = fs_lock_try(b->own_fd);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "kit/rig.h"
@@ -328,6 +329,26 @@ START_TEST(test_a_dispatcher_of_one_board)
 }
 END_TEST
 
+/* More boards than descriptors: some go without their own lock, all are dispatched. */
+START_TEST(test_more_boards_than_descriptors)
+{
+	const struct rlimit few = { .rlim_cur = 128, .rlim_max = 128 };
+
+	rig_config("dispatch_interval_seconds: 1", "max_in_progress: 200");
+	for (int i = 0; i < 100; i++) {
+		rig_board(rig_printf("b%d", i), 0);
+		rig_add(rig_printf("b%d", i), .id = "t_00000001");
+	}
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	(void)rig_start();
+	for (int i = 0; i < 100; i++) {
+		char *slug = rig_printf("b%d", i);
+
+		RIG_UNTIL(!strcmp(rig_list(slug, "SELECT status FROM tasks"), "running"), 20000);
+	}
+}
+END_TEST
+
 START_TEST(test_a_single_tick_beside_a_daemon)
 {
 	struct rig_daemon *d;
@@ -383,6 +404,7 @@ Suite *test_suite(void)
 	tcase_add_test(file, test_lock_file_replaced);
 	tcase_add_test(others, test_a_gateway_holds_the_lock);
 	tcase_add_test(others, test_a_dispatcher_of_one_board);
+	tcase_add_test(others, test_more_boards_than_descriptors);
 	tcase_add_test(others, test_a_single_tick_beside_a_daemon);
 	tcase_add_test(others, test_two_roots_two_leases);
 	return rig_suite("daemon: lease", roles, row, file, others, NULL);
