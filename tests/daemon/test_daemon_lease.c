@@ -344,7 +344,8 @@ START_TEST(test_more_boards_than_descriptors)
 	for (int i = 0; i < 100; i++) {
 		char *slug = rig_printf("b%d", i);
 
-		RIG_UNTIL(!strcmp(rig_list(slug, "SELECT status FROM tasks"), "running"), 20000);
+		RIG_UNTIL(!strcmp(rig_list(slug, "SELECT status FROM tasks"), "running"),
+			  20000);
 	}
 }
 END_TEST
