@@ -5,11 +5,15 @@
 #include "launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "process/spawn.h"
+#include "util/fs.h"
 
 /* Why a spawn failed, as far as it can be told: chdir and exec share their errnos. */
 static int fork_explain(const struct spawn *how, int r, struct error *e)
@@ -40,6 +44,23 @@ static int fork_explain(const struct spawn *how, int r, struct error *e)
 	return error_set(e, LAUNCH_SPAWN_FAILED, "cannot start %s: %s", how->file, why);
 }
 
+/* What keeps the daemon alive when memory is short (OOMScoreAdjust=) is not the worker's. */
+static void fork_unprotect(pid_t pid)
+{
+	CLEANUP(fs_closep) int ours = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
+	CLEANUP(fs_closep) int its = -1;
+	char path[48], score[16] = "";
+
+	if (ours < 0 || read(ours, score, sizeof(score) - 1) <= 0 ||
+	    strtol(score, NULL, 10) >= 0)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)pid);
+	its = open(path, O_WRONLY | O_CLOEXEC);
+	/* of another user's, by a launcher `command`: that keeps ours */
+	if (its >= 0)
+		IGNORE(write(its, "0", 1));
+}
+
 int fork_spawn(const struct launch_order *o, const struct spawn *how,
 	       struct launch_result *result, struct error *e)
 {
@@ -51,6 +72,7 @@ int fork_spawn(const struct launch_order *o, const struct spawn *how,
 	/* no attribute of posix_spawn does this; a worker of another user keeps ours */
 	if (o->launcher->nofile.rlim_max != 0)
 		(void)prlimit(pid, RLIMIT_NOFILE, &o->launcher->nofile, NULL);
+	fork_unprotect(pid);
 	result->pidfd = r = spawn_pidfd(pid);
 	if (r < 0)
 		result->pidfd = -1;

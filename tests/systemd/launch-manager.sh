@@ -80,8 +80,12 @@ systemctl start "$unit" || fail "start without a manager"
 logged 'workers are started as children, without limits of their own:.*loginctl enable-linger' -u "$unit" || fail "no warning"
 said=$(as_owner kanbanctl --root "$root" doctor || true)
 grep -Eq '^warning +launcher: .*loginctl enable-linger' <<<"$said" || fail "doctor: $said"
-touch "$home/release"
 task=$(add "a child")
+wait_for 60 "no worker" has_worker "$task"
+# a systemd without CAP_SYS_RESOURCE spares nobody
+scores=$(cat "/proc/$(main_pid)/oom_score_adj" "/proc/$(worker_of "$task")/oom_score_adj" | xargs)
+[[ $scores == "-500 0" || $scores == "0 0" ]] || fail "not the daemon alone is spared when memory is short: $scores"
+touch "$home/release"
 wait_for 60 "not done" task_is status "done" "$task"
 grep -q '/kanban.slice/kanband.service$' "$home/cgroup.$task" || fail "in $(cat "$home/cgroup.$task")"
-ok "without a manager workers are children, kanband warns, and doctor has the remedy"
+ok "without a manager workers are children, not spared as the daemon is (scores $scores); kanband warns, and doctor has the remedy"
