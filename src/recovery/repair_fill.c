@@ -235,7 +235,7 @@ int repair_fill(const char *out, const char *snapshot, const struct salvage_repo
 		rc = fill_header(db);
 	/* the board's own first, for there is room for so many */
 	for (size_t k = 0; rc == SQLITE_OK && k < 2 * sr->ntables; k++) {
-		size_t i = k % sr->ntables;
+		size_t i = k < sr->ntables ? k : k - sr->ntables;
 		const struct salvage_table *t = &sr->tables[i];
 		const struct fill_table *ft = fill_find(t->name);
 		int64_t filled = 0;

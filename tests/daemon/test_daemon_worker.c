@@ -458,13 +458,13 @@ END_TEST
 /* ---- restarts -------------------------------------------------------------------------- */
 
 /* Stopped in good order or killed: the worker goes on, and the next daemon knows it again. */
-static void check_adopted(bool killed)
+START_TEST(test_adopted)
 {
 	struct rig_daemon *d = start_one("wait go\nexit 3\n", NULL);
 	const pid_t pid = (pid_t)worker_pid();
 
 	RIG_UNTIL(has_kind(T, "spawned"), 5000);
-	if (killed)
+	if (_i)
 		rig_kill9(d);
 	else
 		ck_assert_int_eq(rig_stop(d), 0);
@@ -482,17 +482,6 @@ static void check_adopted(bool killed)
 	RIG_UNTIL(!status_is(T, "running"), 5000);
 	ck_sql(B, "ready", "SELECT status FROM tasks WHERE id=%Q", T);
 	rig_invariant(B);
-}
-
-START_TEST(test_adopted_after_stop)
-{
-	check_adopted(false);
-}
-END_TEST
-
-START_TEST(test_adopted_after_kill)
-{
-	check_adopted(true);
 }
 END_TEST
 
@@ -602,8 +591,7 @@ Suite *test_suite(void)
 	tcase_add_unchecked_fixture(hard, freezer_name, freezer_away);
 	tcase_add_test(hard, test_unkillable_holds_its_claim);
 	tcase_add_test(hard, test_many_ends_hold_nothing_up);
-	tcase_add_test(restart, test_adopted_after_stop);
-	tcase_add_test(restart, test_adopted_after_kill);
+	tcase_add_loop_test(restart, test_adopted, 0, 2);
 	tcase_add_test(restart, test_nothing_outlives_an_adopted_run);
 	tcase_add_test(restart, test_adopted_and_completed);
 	tcase_add_test(restart, test_died_while_nobody_watched);
