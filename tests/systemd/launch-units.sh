@@ -32,10 +32,12 @@ seen() { as_owner kanbanctl --json workers >/tmp/workers && sqlite3 -bail :memor
 shows() { [[ $(seen) == "seen|worker|$(unit_of "$task")|1|1|1" ]]; }
 wait_for 30 "seen: $(seen)" shows
 [[ $(as_owner kanbanctl workers) == *"$(unit_of "$task")"* ]] || fail "not shown: $(as_owner kanbanctl workers)"
+said=$(user status --no-pager kanban.slice) || true
+[[ $said == *"$(unit_of "$task")"* ]] || fail "status kanban.slice: $said"
 touch "$home/release"
 wait_for 60 "not done" task_is status "done" "$task"
 rm "$home/release"
-ok "kanbanctl workers tells each one's title, profile, unit, memory, CPU and tasks"
+ok "kanbanctl workers tells each one's title, profile, unit, memory, CPU and tasks; status kanban.slice tells its unit, too"
 
 # Where an operator has the units write into the journal, logs finds it there.
 mkdir -p /run/systemd/user/kanban-.service.d
