@@ -78,8 +78,7 @@ void notify_stop(struct notify *n, void (*done)(void *arg), void *arg);
  */
 void notify_close(struct notify *n, void (*done)(void *arg), void *arg);
 
-/* ---- visits --------------------------------------------------------------------------------
- */
+/* ---- visits -------------------------------------------------------------------------- */
 
 /* A place that takes nothing for now. */
 struct notify_wait {
@@ -151,8 +150,7 @@ MUST_CHECK int notify_items_write(struct outbox *outbox, struct notify_item *con
 MUST_CHECK int notify_items_mark(struct outbox *outbox, struct notify_item *const *items,
 				 size_t count, struct error *e);
 
-/* ---- what is not ours ----------------------------------------------------------------------
- */
+/* ---- what is not ours ---------------------------------------------------------------- */
 
 /**
  * notify_skipped() - all subscriptions of a board that have news and were not claimed
@@ -162,8 +160,7 @@ MUST_CHECK int notify_items_mark(struct outbox *outbox, struct notify_item *cons
 unsigned notify_skipped(struct notify *n, const char *board, const struct subs_skip *skips,
 			size_t count);
 
-/* ---- status and requests -------------------------------------------------------------------
- */
+/* ---- status and requests ------------------------------------------------------------- */
 
 struct notify_status {
 	unsigned queued;   /* messages that wait for their turn */

@@ -84,8 +84,7 @@ bool board_swept(const struct board *board, const struct board_place *now)
 	       fs_stamp_equal(&board->full_wal, &now->wal);
 }
 
-/* ---- the job's side ------------------------------------------------------------------------
- */
+/* ---- the job's side ------------------------------------------------------------------ */
 
 /* The file behind the path is not the one that is open: it was replaced or removed. */
 static bool board_moved(const struct board *b, const struct fs_stamp *now)

@@ -14,8 +14,7 @@
 struct db;
 struct sqlite3_stmt;
 
-/* ---- finding boards: board_place.c, discover_meta.c ----------------------------------------
- */
+/* ---- finding boards: board_place.c, discover_meta.c ---------------------------------- */
 
 #define DISCOVER_DEFAULT "default"
 
@@ -41,8 +40,7 @@ void discover_note(struct discovery *d, const char *fmt, ...) PRINTF(2, 3);
 MUST_CHECK int discover_meta(struct discovery *d, int dir, const char *name,
 			     const struct fs_stamp *stamp, struct board_place *place);
 
-/* ---- subscriptions: subs.c, subs_rows.c, subs_ops.c ----------------------------------------
- */
+/* ---- subscriptions: subs.c, subs_rows.c, subs_ops.c ---------------------------------- */
 
 /* The row of one subscription, table alias s. */
 #define SUBS_ROW                                                                               \

@@ -106,8 +106,7 @@ int discover_one(const char *root, const char *pinned_db, const char *slug,
 	return 0;
 }
 
-/* ---- the sweep ----------------------------------------------------------------------------
- */
+/* ---- the sweep ----------------------------------------------------------------------- */
 
 /* Say once that @name is a board to Hermes and none to us. */
 static void discover_odd_name(struct discovery *d, int boards, const char *name)

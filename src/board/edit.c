@@ -73,8 +73,7 @@ static json_t *edit_first_line(const char *text)
 	return json_stringn(text, text_cut(text, n, EDIT_FIRST_LINE));
 }
 
-/* ---- complete -----------------------------------------------------------------------------
- */
+/* ---- complete ------------------------------------------------------------------------ */
 
 /* Parse @metadata; *@json stays NULL for none and for an empty object. */
 static int edit_metadata(const char *metadata, json_t **json, struct error *e)
@@ -229,8 +228,7 @@ int edit_complete(struct db *db, const char *id, const struct edit_by *by, const
 	return edit_end(db, r, e);
 }
 
-/* ---- heartbeat, comment -------------------------------------------------------------------
- */
+/* ---- heartbeat, comment -------------------------------------------------------------- */
 
 static int edit_heartbeat_now(struct db *db, const char *id, const struct edit_by *by,
 			      const struct edit_row *row, const char *note, int64_t ttl_s,

@@ -85,8 +85,7 @@ static void edit_new_deinit(struct edit_new *n)
 	free(n->key);
 }
 
-/* ---- checks -------------------------------------------------------------------------------
- */
+/* ---- checks -------------------------------------------------------------------------- */
 
 static int edit_check_texts(const struct edit_task *t, struct error *e)
 {
@@ -232,8 +231,7 @@ static int edit_time(struct edit_new *n, struct error *e)
 	return key && !n->key ? error_set(e, -ENOMEM, "out of memory") : 0;
 }
 
-/* ---- the task -----------------------------------------------------------------------------
- */
+/* ---- the task ------------------------------------------------------------------------ */
 
 /* Look at the parents: the status they leave the child in, the tenant it inherits. */
 static int edit_parents(struct db *db, struct edit_new *n, struct error *e)
@@ -417,8 +415,7 @@ int edit_add(struct db *db, const struct edit_task *task, int64_t now, char id[E
 	return 0;
 }
 
-/* ---- the board ----------------------------------------------------------------------------
- */
+/* ---- the board ----------------------------------------------------------------------- */
 
 int edit_create_board(const char *path, bool wal, struct error *e)
 {

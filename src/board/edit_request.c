@@ -16,8 +16,7 @@
 #include "db/db.h"
 #include "util/text.h"
 
-/* ---- edit ----------------------------------------------------------------------------------
- */
+/* ---- edit ---------------------------------------------------------------------------- */
 
 static const char sql_edit[] =
 	"UPDATE tasks SET title = COALESCE(?1, title),"
@@ -92,8 +91,7 @@ static int edit_change_edit(struct edit_change *a)
 	return edit_change_event(a, "edited", a->row.run, json_pack("{s:o}", "fields", fields));
 }
 
-/* ---- assign --------------------------------------------------------------------------------
- */
+/* ---- assign -------------------------------------------------------------------------- */
 
 static const char sql_assign[] =
 	"UPDATE tasks SET {failures} = CASE WHEN assignee IS ?1 THEN {failures} ELSE 0 END,"
@@ -129,8 +127,7 @@ static int edit_change_assign(struct edit_change *a)
 		      : r;
 }
 
-/* ---- retry ---------------------------------------------------------------------------------
- */
+/* ---- retry --------------------------------------------------------------------------- */
 
 static const char sql_retry[] =
 	"UPDATE tasks SET {failures} = 0, {failure_error} = NULL WHERE id = ?1";
@@ -158,8 +155,7 @@ static int edit_change_retry(struct edit_change *a)
 		      : r;
 }
 
-/* ---- subscribe -----------------------------------------------------------------------------
- */
+/* ---- subscribe ----------------------------------------------------------------------- */
 
 static const char sql_subscribe[] =
 	"INSERT OR IGNORE INTO kanban_notify_subs (task_id, platform, chat_id, thread_id,"
@@ -197,8 +193,7 @@ static int edit_change_subscribe(struct edit_change *a)
 		      mode, (int64_t)1);
 }
 
-/* ---- all of them ---------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 static const char *const keys_edit[] = { "title",       "body",        "priority", "tenant",
 					 "max_runtime", "max_retries", "model",    "provider",

@@ -96,8 +96,7 @@ static void mend_say(char out[ERROR_TEXT_MAX], const char *fmt, ...)
 	va_end(ap);
 }
 
-/* ---- check ---------------------------------------------------------------------------------
- */
+/* ---- check --------------------------------------------------------------------------- */
 
 /* Two private copies: one to look at and work on, one as its evidence. */
 struct mend_copies {
@@ -292,8 +291,7 @@ int mend_check(const struct board_place *place, struct mend_report *report, stru
 	return mend_look(place, REPAIR_LOSSLESS, report, e);
 }
 
-/* ---- repair --------------------------------------------------------------------------------
- */
+/* ---- repair -------------------------------------------------------------------------- */
 
 /* Open, count and record: what is there is good from now on. */
 static int mend_settle(const struct board_place *place, struct health *h,
@@ -414,8 +412,7 @@ int mend_repair(const struct board_place *place, enum repair_policy policy, bool
 	return report->repair.method[0] && e->code != REPAIR_WOULD_LOSE ? 0 : r;
 }
 
-/* ---- restore, accept, snapshot -------------------------------------------------------------
- */
+/* ---- restore, accept, snapshot ------------------------------------------------------- */
 
 static int mend_choose(const struct board_place *place, int64_t max, char *used,
 		       struct error *e)

@@ -58,8 +58,7 @@ static const char sql_oldest[] =
 	" AND kind IN (" NOTICE_SQL_SENT ")";
 /* clang-format on */
 
-/* ---- memory --------------------------------------------------------------------------------
- */
+/* ---- memory -------------------------------------------------------------------------- */
 
 static void subs_claim_deinit(struct subs_claim *claim)
 {
@@ -94,8 +93,7 @@ void subs_result_deinit(struct subs_result *res)
 	*res = (struct subs_result){ 0 };
 }
 
-/* ---- which of them -------------------------------------------------------------------------
- */
+/* ---- which of them ------------------------------------------------------------------- */
 
 static int subs_skip(struct db *db, const struct subs_row *row, enum subs_why why,
 		     struct subs_result *res, struct error *e)
@@ -254,8 +252,7 @@ static int subs_find_gone(struct db *db, const struct subs_request *rq, struct e
 	return 0;
 }
 
-/* ---- claiming ------------------------------------------------------------------------------
- */
+/* ---- claiming ------------------------------------------------------------------------ */
 
 static int subs_events_read(struct db *db, struct subs_claim *c, bool *more, struct error *e)
 {

@@ -223,8 +223,7 @@ int view_open(struct db **db, const char *path, int busy_timeout_ms, struct erro
 	return r;
 }
 
-/* ---- rows ---------------------------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------------------- */
 
 /* NULL when out of memory */
 static json_t *view_value(sqlite3_stmt *stmt, int i, bool is_json)

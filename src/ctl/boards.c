@@ -27,8 +27,7 @@
 #include "util/text.h"
 #include "wire/wire_board.h"
 
-/* ---- from the files ------------------------------------------------------------------------
- */
+/* ---- from the files ------------------------------------------------------------------ */
 
 /* The state of a board by what opening it said. */
 static const char *boards_word(int r, const struct board_place *place)
@@ -147,8 +146,7 @@ bool boards_any_bad(const json_t *boards)
 	return false;
 }
 
-/* ---- for people ----------------------------------------------------------------------------
- */
+/* ---- for people ---------------------------------------------------------------------- */
 
 static enum table_colour boards_colour(const char *state)
 {

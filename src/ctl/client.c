@@ -58,8 +58,7 @@ const char *client_root(const struct client *c)
 	return c->root;
 }
 
-/* ---- requests ------------------------------------------------------------------------------
- */
+/* ---- requests ------------------------------------------------------------------------ */
 
 char *client_path(const struct client *c, const char *query, const char *fmt, ...)
 {
@@ -313,8 +312,7 @@ int client_new(const struct ctl *ctl, const char *root, const char *path, struct
 	return 0;
 }
 
-/* ---- the stream of events ------------------------------------------------------------------
- */
+/* ---- the stream of events ------------------------------------------------------------ */
 
 struct client_stream {
 	struct client *client;

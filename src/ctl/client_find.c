@@ -134,8 +134,7 @@ int client_roots(const struct ctl *ctl, const char *socket, json_t **roots, stru
 	return error_set(e, -EBADMSG, "the daemon at %s does not say what it serves", socket);
 }
 
-/* ---- sockets -------------------------------------------------------------------------------
- */
+/* ---- sockets ------------------------------------------------------------------------- */
 
 char **client_sockets_host(const struct ctl *ctl)
 {

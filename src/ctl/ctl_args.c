@@ -44,8 +44,7 @@ bool ctl_int(const char *text, int64_t min, int64_t max, int64_t *out)
 	return true;
 }
 
-/* ---- help ---------------------------------------------------------------------------------
- */
+/* ---- help ---------------------------------------------------------------------------- */
 
 static char ctl_letter(const char *name)
 {
@@ -166,8 +165,7 @@ static void ctl_describe(const struct ctl *ctl, const struct ctl_arg *options)
 			      options->what);
 }
 
-/* ---- texts --------------------------------------------------------------------------------
- */
+/* ---- texts --------------------------------------------------------------------------- */
 
 static int ctl_read_stdin(struct ctl *ctl, const char *what, char **out)
 {
@@ -220,8 +218,7 @@ int ctl_long_text(struct ctl *ctl, const char *what, const char *text, char **ou
 	return *out ? 0 : ctl_say(ctl, CTL_IO, "out of memory");
 }
 
-/* ---- parsing ------------------------------------------------------------------------------
- */
+/* ---- parsing ------------------------------------------------------------------------- */
 
 static bool ctl_stop(struct ctl *ctl, int exit)
 {

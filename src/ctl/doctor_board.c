@@ -20,8 +20,7 @@
 #define DOCTOR_MANY      20 /* lines about one kind of thing; then one for the rest */
 #define DOCTOR_LOCKS_MAX ((size_t)8 << 20)
 
-/* ---- who keeps a board busy ----------------------------------------------------------------
- */
+/* ---- who keeps a board busy ---------------------------------------------------------- */
 
 /* Who has a lock for writing on that inode; 0 nobody who is seen. SQLite's are POSIX locks. */
 static pid_t busy_locker(const char *locks, const struct stat *st)
@@ -86,8 +85,7 @@ static void board_busy(struct doctor *d, const char *slug, const json_t *board)
 			   json_text(board, "error"));
 }
 
-/* ---- the others ----------------------------------------------------------------------------
- */
+/* ---- the others ---------------------------------------------------------------------- */
 
 /* A file that cannot be opened; malloc'd */
 static char *unreadable_remedy(const struct doctor *d, const char *db, enum doctor_id *id)
@@ -168,8 +166,7 @@ static void doctor_board(struct doctor *d, const char *slug, const json_t *board
 		   (int)(end ? (size_t)(end - error) : strlen(error)), error);
 }
 
-/* ---- folders -------------------------------------------------------------------------------
- */
+/* ---- folders ------------------------------------------------------------------------- */
 
 /* A folder that Hermes takes for a board and we do not. */
 static void doctor_folder(struct doctor *d, const char *boards, const char *name)

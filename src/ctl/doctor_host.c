@@ -23,8 +23,7 @@
 #define DOCTOR_CLOCK_S   120        /* how far off stamps may be between processes */
 #define DOCTOR_CLOCK_MIN 1735689600 /* 2025-01-01: no kanband is as old as that */
 
-/* ---- SQLite --------------------------------------------------------------------------------
- */
+/* ---- SQLite -------------------------------------------------------------------------- */
 
 /* Is the database in WAL mode: bytes 18 and 19 of its header. */
 static bool sqlite_is_wal(const char *db_path)
@@ -81,8 +80,7 @@ void doctor_sqlite(struct doctor *d)
 			version);
 }
 
-/* ---- the file system -----------------------------------------------------------------------
- */
+/* ---- the file system ----------------------------------------------------------------- */
 
 enum doctor_fs doctor_fs(unsigned long type, const char **name)
 {
@@ -175,8 +173,7 @@ void doctor_filesystem(struct doctor *d)
 			    *name ? name : "of a kind not known here");
 }
 
-/* ---- hermes --------------------------------------------------------------------------------
- */
+/* ---- hermes -------------------------------------------------------------------------- */
 
 static bool hermes_runs(const char *path)
 {
@@ -244,8 +241,7 @@ void doctor_hermes(struct doctor *d)
 	proc_environ_deinit(&env);
 }
 
-/* ---- how workers are started ---------------------------------------------------------------
- */
+/* ---- how workers are started --------------------------------------------------------- */
 
 void doctor_launcher(struct doctor *d)
 {
@@ -273,8 +269,7 @@ void doctor_launcher(struct doctor *d)
 			   why.text);
 }
 
-/* ---- the clock -----------------------------------------------------------------------------
- */
+/* ---- the clock ----------------------------------------------------------------------- */
 
 /* The newest stamp that is ahead of @now, of a file of the root. Return: seconds, 0 none. */
 static int64_t clock_ahead(const struct doctor *d, int64_t now, char *what, size_t size)

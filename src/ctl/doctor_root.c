@@ -17,8 +17,7 @@
 #define LEASE_WAITS "kanband waits as standby until it ends"
 #define DOCTOR_MANY 20 /* lines about one kind of thing; then one for the rest */
 
-/* ---- the lease -----------------------------------------------------------------------------
- */
+/* ---- the lease ----------------------------------------------------------------------- */
 
 /* Who holds it is no kanband. */
 static void lease_stranger(struct doctor *d)
@@ -84,8 +83,7 @@ void doctor_lease(struct doctor *d)
 		    o->version, o->pid, o->epoch);
 }
 
-/* ---- gateways ------------------------------------------------------------------------------
- */
+/* ---- gateways ------------------------------------------------------------------------ */
 
 static void doctor_gateway(struct doctor *d, const struct gateway *g)
 {
@@ -132,8 +130,7 @@ void doctor_gateways(struct doctor *d)
 		"(man 7 kanband-deployment)");
 }
 
-/* ---- notifications -------------------------------------------------------------------------
- */
+/* ---- notifications ------------------------------------------------------------------- */
 
 static void doctor_parked(struct doctor *d, const json_t *list)
 {

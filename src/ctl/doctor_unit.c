@@ -19,8 +19,7 @@
 
 #define DOCTOR_LINGER "/var/lib/systemd/linger"
 
-/* ---- which unit ----------------------------------------------------------------------------
- */
+/* ---- which unit ---------------------------------------------------------------------- */
 
 static int units_try(struct unit_list *list, const struct unit_path *path, const char *name)
 {
@@ -105,8 +104,7 @@ static int units_find(const struct doctor *d, struct unit_list *list, bool *othe
 	return r == 0 && home ? units_try(list, &user, "kanband.service") : r;
 }
 
-/* ---- one unit ------------------------------------------------------------------------------
- */
+/* ---- one unit ------------------------------------------------------------------------ */
 
 static const char *unit_how(const struct unit *u)
 {

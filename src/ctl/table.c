@@ -76,8 +76,7 @@ size_t table_rows(const struct table *t)
 	return (t->n_cells + t->n_columns - 1) / t->n_columns;
 }
 
-/* ---- which columns -------------------------------------------------------------------------
- */
+/* ---- which columns ------------------------------------------------------------------- */
 
 /* Does @name, of @len bytes, mean that column: its title in any case, a dash for a blank */
 static bool table_is(const struct table_column *column, const char *name, size_t len)
@@ -121,8 +120,7 @@ static int table_select(const struct table *t, const char *names, size_t *chosen
 	return 0;
 }
 
-/* ---- libsmartcols --------------------------------------------------------------------------
- */
+/* ---- libsmartcols -------------------------------------------------------------------- */
 
 static const char *table_code(enum table_colour colour)
 {

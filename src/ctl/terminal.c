@@ -133,8 +133,7 @@ void terminal_close(void)
 	(void)terminal_handle(terminal_fatal, 5, SIG_DFL);
 }
 
-/* ---- keys ----------------------------------------------------------------------------------
- */
+/* ---- keys ---------------------------------------------------------------------------- */
 
 static int terminal_mouse(void)
 {
@@ -218,8 +217,7 @@ int terminal_ended(void)
 	return terminal.ended;
 }
 
-/* ---- the picture ---------------------------------------------------------------------------
- */
+/* ---- the picture --------------------------------------------------------------------- */
 
 void terminal_size(unsigned *columns, unsigned *rows)
 {

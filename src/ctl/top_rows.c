@@ -101,8 +101,7 @@ bool top_root_well(const struct top *t)
 	       !json_is_object(json_object_get(t->status, "draining"));
 }
 
-/* ---- rows ----------------------------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------------------- */
 
 static void top_row_free(struct top_row *row)
 {
@@ -232,8 +231,7 @@ static int top_row_event(struct top *t, json_t *e)
 	return 0;
 }
 
-/* ---- which, and in which order -------------------------------------------------------------
- */
+/* ---- which, and in which order ------------------------------------------------------- */
 
 /* Has any cell of it what is looked for, in any case */
 static bool top_row_matches(const struct top_row *row, const char *filter)
@@ -332,8 +330,7 @@ static int top_rows_kind(struct top *t, enum top_kind kind, json_t *list)
 	return 0;
 }
 
-/* ---- the one that is chosen ----------------------------------------------------------------
- */
+/* ---- the one that is chosen ---------------------------------------------------------- */
 
 static void top_row_key(const struct top_row *row, char key[256])
 {

@@ -14,8 +14,7 @@
 #define TOP_GAP        2
 #define TOP_HEAD_LINES 4
 
-/* ---- the head ------------------------------------------------------------------------------
- */
+/* ---- the head ------------------------------------------------------------------------ */
 
 /* Put anybody's text; returns the columns that it took. */
 static unsigned top_view_text(unsigned row, unsigned column, const char *text, size_t room,
@@ -93,8 +92,7 @@ static void top_view_head(const struct top *t, unsigned columns)
 	top_view_tasks(root, columns);
 }
 
-/* ---- the list ------------------------------------------------------------------------------
- */
+/* ---- the list ------------------------------------------------------------------------ */
 
 struct top_view_widths {
 	size_t of[TOP_CELLS]; /* 0: there is no room for this one */
@@ -210,8 +208,7 @@ static void top_view_list(struct top *t, unsigned columns, unsigned top, unsigne
 	}
 }
 
-/* ---- a page --------------------------------------------------------------------------------
- */
+/* ---- a page -------------------------------------------------------------------------- */
 
 static void top_view_page(struct top *t, unsigned columns, unsigned top, unsigned rows)
 {
@@ -230,8 +227,7 @@ static void top_view_page(struct top *t, unsigned columns, unsigned top, unsigne
 	}
 }
 
-/* ---- all of it -----------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------- */
 
 static void top_view_foot(const struct top *t, unsigned row, unsigned columns)
 {

@@ -81,8 +81,7 @@ static int gateways_scan(struct gateways *g)
 		     : 0;
 }
 
-/* ---- the plan ------------------------------------------------------------------------------
- */
+/* ---- the plan ------------------------------------------------------------------------ */
 
 /* Is @name there, in the manager of @unit, and enabled if @enabled asks for that?
  * Return: 1, 0 or -ENOMEM. */
@@ -195,8 +194,7 @@ static const char *gateways_file_state(const struct gateways_file *f)
 	return !f->old ? "missing" : strcmp(f->old, f->text) == 0 ? "same" : "differs";
 }
 
-/* ---- writing -------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------- */
 
 static int gateways_refused(const struct gateways *g, const char *what, const char *path, int r)
 {
@@ -235,8 +233,7 @@ static int gateways_write(struct gateways *g)
 	return exit;
 }
 
-/* ---- what is said --------------------------------------------------------------------------
- */
+/* ---- what is said -------------------------------------------------------------------- */
 
 static json_t *gateways_unit_json(const struct unit *u)
 {
@@ -448,8 +445,7 @@ static int gateways_print(struct gateways *g, bool fix, bool wrote, int exit)
 	return r ? r : exit;
 }
 
-/* ---- undo ----------------------------------------------------------------------------------
- */
+/* ---- undo ---------------------------------------------------------------------------- */
 
 /* Take one away, or say so. */
 static int gateways_undo_one(const struct gateways *g, const struct unit *unit, bool yes,

@@ -91,8 +91,7 @@ static int logs_open(const char *path, struct stat *st)
 	return -EINVAL;
 }
 
-/* ---- where to begin ------------------------------------------------------------------------
- */
+/* ---- where to begin ------------------------------------------------------------------ */
 
 /* Walks back from the end; the line end that is the last byte begins no line. */
 static off_t logs_lines_from(struct logs *l, int fd, off_t from, off_t size, char *block)

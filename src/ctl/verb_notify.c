@@ -115,8 +115,7 @@ static int notify_print(const struct ctl *ctl, const json_t *n, bool daemon)
 	return r;
 }
 
-/* ---- the verb ------------------------------------------------------------------------------
- */
+/* ---- the verb ------------------------------------------------------------------------ */
 
 static int notify_retry(struct ctl *ctl, const char *root, const char *task)
 {

@@ -42,8 +42,7 @@ static void top_deinit(struct top *t)
 	free(t->root);
 }
 
-/* ---- the picture ---------------------------------------------------------------------------
- */
+/* ---- the picture --------------------------------------------------------------------- */
 
 static void top_uptime(FILE *out, int64_t s)
 {
@@ -158,8 +157,7 @@ static int top_draw(struct top *t)
 	return 0;
 }
 
-/* ---- what it is made of --------------------------------------------------------------------
- */
+/* ---- what it is made of -------------------------------------------------------------- */
 
 /* Ask for the numbers. A daemon that does not answer is gone. */
 static void top_ask(struct top *t)

@@ -55,8 +55,7 @@ struct web_proxy {
 	struct web_relay *relays[PROXY_MAX];
 };
 
-/* ---- secrets -------------------------------------------------------------------------------
- */
+/* ---- secrets ------------------------------------------------------------------------- */
 
 static int proxy_secret(char out[PROXY_SECRET + 1])
 {
@@ -81,8 +80,7 @@ static bool proxy_same(const char *text, const char *secret)
 	return differs == 0;
 }
 
-/* ---- a request's head ----------------------------------------------------------------------
- */
+/* ---- a request's head ---------------------------------------------------------------- */
 
 /* The value of a header in a NUL-terminated head, or NULL; @n: its length. */
 static const char *proxy_header(const char *head, const char *name, size_t *n)
@@ -132,8 +130,7 @@ static bool proxy_foreign(const char *head)
 			   strncasecmp(origin + 7, host, h) == 0);
 }
 
-/* ---- answers -------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------- */
 
 /* @more: further header lines, each with its end */
 static void proxy_say(struct web_relay *r, const char *status, const char *more,
@@ -264,8 +261,7 @@ static void proxy_judge(struct web_proxy *p, struct web_relay *r, size_t n)
 		proxy_say(r, "502 Bad Gateway", "", "kanband does not answer.\n");
 }
 
-/* ---- connections ---------------------------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------------------- */
 
 static struct web_relay *relay_free(struct web_relay *r)
 {
@@ -386,8 +382,7 @@ static struct pollfd relay_watch(int fd, short events)
 	return (struct pollfd){ .fd = events ? fd : -1, .events = events };
 }
 
-/* ---- the loop ------------------------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------------------ */
 
 /* Milliseconds to the nearest deadline; who is past it is dropped. */
 static int proxy_wait(struct web_proxy *p)
@@ -437,8 +432,7 @@ int web_proxy_run(struct web_proxy *p, int stop)
 	}
 }
 
-/* ---- opening -------------------------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------------------- */
 
 static int proxy_listen(struct web_proxy *p, uint16_t port, struct error *e)
 {

@@ -68,8 +68,7 @@ struct daemon {
 	int signum; /* of the second signal to stop, 0 none */
 };
 
-/* ---- status --------------------------------------------------------------------------------
- */
+/* ---- status -------------------------------------------------------------------------- */
 
 static void daemon_status(struct daemon *d)
 {
@@ -172,8 +171,7 @@ static void daemon_worker_ended(void *arg)
 	orphans_reap(d->roots, d->n_roots);
 }
 
-/* ---- signals -------------------------------------------------------------------------------
- */
+/* ---- signals ------------------------------------------------------------------------- */
 
 static bool daemon_well(void *arg, const char **why)
 {
@@ -342,8 +340,7 @@ static void daemon_chld(uv_signal_t *handle, int signum)
 	daemon_worker_ended(&d->engine);
 }
 
-/* ---- the control API -----------------------------------------------------------------------
- */
+/* ---- the control API ----------------------------------------------------------------- */
 
 static const char *daemon_sentence(void *arg)
 {
@@ -455,8 +452,7 @@ static void daemon_control(struct daemon *d)
 		d->engine.env.who.socket = control_path(d->control);
 }
 
-/* ---- running -------------------------------------------------------------------------------
- */
+/* ---- running ------------------------------------------------------------------------- */
 
 static int daemon_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb cb, int signum)
 {

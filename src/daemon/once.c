@@ -49,8 +49,7 @@ static int once_exit(int r)
 	}
 }
 
-/* ---- report --------------------------------------------------------------------------------
- */
+/* ---- report -------------------------------------------------------------------------- */
 
 static json_t *once_ids(const struct strings *list)
 {
@@ -222,8 +221,7 @@ static int once_print(const struct once *o)
 	return fflush(stdout) == 0 ? 0 : -EIO;
 }
 
-/* ---- the sweep -----------------------------------------------------------------------------
- */
+/* ---- the sweep ----------------------------------------------------------------------- */
 
 static bool once_done(const struct once *o)
 {

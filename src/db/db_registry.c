@@ -134,8 +134,7 @@ void db_registry_closep(int *fd)
 	*fd = -1;
 }
 
-/* ---- owners --------------------------------------------------------------------------------
- */
+/* ---- owners -------------------------------------------------------------------------- */
 
 static struct registry_claim *registry_claim_of(const void *owner)
 {

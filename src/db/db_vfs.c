@@ -60,8 +60,7 @@ bool db_budget_spent(struct db_budget *b)
 	return b->overrun || (b->cancel && atomic_load(b->cancel));
 }
 
-/* ---- files ---------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------- */
 
 static struct vfs_file *vfs_file(sqlite3_file *f)
 {
@@ -188,8 +187,7 @@ static int vfs_device(sqlite3_file *file)
 	return vfs_below(file)->pMethods->xDeviceCharacteristics(vfs_below(file));
 }
 
-/* ---- the -shm ------------------------------------------------------------------------------
- */
+/* ---- the -shm ------------------------------------------------------------------------ */
 
 static bool vfs_is_its_own(const char *path, bool *there)
 {
@@ -281,8 +279,7 @@ static const sqlite3_io_methods vfs_methods = { VFS_METHODS, .xShmMap = vfs_shm_
 						.xShmUnmap = vfs_shm_unmap };
 static const sqlite3_io_methods vfs_methods_without_shm = { VFS_METHODS };
 
-/* ---- the file system -----------------------------------------------------------------------
- */
+/* ---- the file system ----------------------------------------------------------------- */
 
 /* Open a database and note which file it is. Two, if it was replaced at the wrong moment. */
 static int vfs_open_main(sqlite3_vfs *real, struct vfs_file *f, const char *name, int flags,

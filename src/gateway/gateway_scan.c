@@ -31,8 +31,7 @@
 #define GATEWAY_PROFILES_MAX 4096
 #define GATEWAY_DOTENV_MAX   ((size_t)1 << 20)
 
-/* ---- one profile ---------------------------------------------------------------------------
- */
+/* ---- one profile --------------------------------------------------------------------- */
 
 static void gateway_deinit(struct gateway *g)
 {
@@ -163,8 +162,7 @@ static int gateway_decide(struct gateway *g)
 	return g->why ? 0 : -ENOMEM;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 static int gateway_compare(const void *a, const void *b)
 {
@@ -278,8 +276,7 @@ void gateway_list_deinit(struct gateway_list *list)
 	*list = (struct gateway_list){ 0 };
 }
 
-/* ---- remedies ------------------------------------------------------------------------------
- */
+/* ---- remedies ------------------------------------------------------------------------ */
 
 /* systemctl … restart of what runs it; "" when that is not known. malloc'd */
 static char *gateway_restart(const struct gateway *g, bool reload)

@@ -88,8 +88,7 @@ int gateway_units_find(struct gateway_units *u, char *const *env, const char *ro
 	return r;
 }
 
-/* ---- whose unit ----------------------------------------------------------------------------
- */
+/* ---- whose unit ---------------------------------------------------------------------- */
 
 /* Is @path the root, or a profile's folder in it. @name: out, "" for the root itself. */
 static bool units_home(const struct gateway_units *u, const char *path,
@@ -168,8 +167,7 @@ static int units_profile(const struct gateway_units *u, const struct unit *unit,
 	return 1;
 }
 
-/* ---- the process ---------------------------------------------------------------------------
- */
+/* ---- the process --------------------------------------------------------------------- */
 
 /* The service that the process is in, by its cgroup. */
 static int units_process(const struct gateway_units *u, struct gateway *g)

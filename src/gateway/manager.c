@@ -41,8 +41,7 @@ static int manager_open(enum unit_scope scope, struct manager *m)
 	return r < 0 ? r : sd_bus_set_method_call_timeout(m->bus, MANAGER_LIMIT_US);
 }
 
-/* ---- properties ----------------------------------------------------------------------------
- */
+/* ---- properties ---------------------------------------------------------------------- */
 
 static void manager_text(struct manager *m, const char *property, char *out, size_t size)
 {
@@ -129,8 +128,7 @@ int manager_ask(enum unit_scope scope, const char *name, struct manager_unit *un
 	return 0;
 }
 
-/* ---- one unit ------------------------------------------------------------------------------
- */
+/* ---- one unit ------------------------------------------------------------------------ */
 
 /* The words of the last command. */
 static int manager_exec(struct manager *m, struct unit *unit)
@@ -262,8 +260,7 @@ int manager_load(const struct unit_path *path, const char *name, struct unit *un
 	return manager_or_files(&m, path, name, unit);
 }
 
-/* ---- all of a prefix -----------------------------------------------------------------------
- */
+/* ---- all of a prefix ----------------------------------------------------------------- */
 
 struct manager_names {
 	char **v;

@@ -34,8 +34,7 @@ const char *unit_getenv(char *const *env, const char *name)
 	return NULL;
 }
 
-/* ---- folders ------------------------------------------------------------------------------
- */
+/* ---- folders ------------------------------------------------------------------------- */
 
 static int path_add(struct unit_path *path, char *owned)
 {
@@ -157,8 +156,7 @@ void unit_path_deinit(struct unit_path *path)
 	*path = (struct unit_path){ 0 };
 }
 
-/* ---- one unit ------------------------------------------------------------------------------
- */
+/* ---- one unit ------------------------------------------------------------------------ */
 
 bool unit_is_name(const char *name)
 {

@@ -18,8 +18,7 @@
 #define UNIT_ENV_FILE_MAX ((size_t)256 << 10)
 #define UNIT_BLANKS       " \t\r\n"
 
-/* ---- words ---------------------------------------------------------------------------------
- */
+/* ---- words --------------------------------------------------------------------------- */
 
 /* One word at *@s into @out, which has room for all of it; moves *@s behind it. */
 static void words_one(const char **s, char *out)
@@ -83,8 +82,7 @@ static int parse_words(const char *text, char ***words)
 	return 0;
 }
 
-/* ---- files ---------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------- */
 
 static int parse_line(struct unit *unit, const char *section, char *line)
 {
@@ -185,8 +183,7 @@ int unit_parse(struct unit *unit, const char *text, size_t len)
 	return r;
 }
 
-/* ---- the environment -----------------------------------------------------------------------
- */
+/* ---- the environment ----------------------------------------------------------------- */
 
 /* Where "NAME=" stands in unit->env; the end of the list if nowhere. */
 static size_t env_find(char **env, const char *assignment)

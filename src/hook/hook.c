@@ -75,8 +75,7 @@ struct hooks {
 
 static void hook_next(struct hooks *h);
 
-/* ---- lists ---------------------------------------------------------------------------------
- */
+/* ---- lists --------------------------------------------------------------------------- */
 
 static char **hook_strv(const char *const *from, bool *ok)
 {
@@ -104,8 +103,7 @@ static bool hook_listed(char *const *list, const char *word)
 	return false;
 }
 
-/* ---- one hook ------------------------------------------------------------------------------
- */
+/* ---- one hook ------------------------------------------------------------------------ */
 
 static void hook_item_free(struct hook_item *item)
 {
@@ -173,8 +171,7 @@ static void hook_append(struct hook *k, struct hook_item *item)
 	k->waiting++;
 }
 
-/* ---- running -------------------------------------------------------------------------------
- */
+/* ---- running ------------------------------------------------------------------------- */
 
 static void hook_say(struct hook *k, int priority, const char *what)
 {
@@ -328,8 +325,7 @@ static void hook_next(struct hooks *h)
 		hook_run(k);
 }
 
-/* ---- events --------------------------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------------------- */
 
 static json_t *hook_number(int64_t n)
 {
@@ -465,8 +461,7 @@ bool hooks_state(const struct hooks *h, size_t i, struct hook_state *state)
 	return true;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 int hooks_new(struct hooks **out, uv_loop_t *loop, struct jobs *jobs, char *const *inherited,
 	      const char *host)

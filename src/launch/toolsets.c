@@ -29,8 +29,7 @@ static bool toolsets_word(const char *text, const char *const *words)
 	return *words != NULL;
 }
 
-/* ---- the document --------------------------------------------------------------------------
- */
+/* ---- the document -------------------------------------------------------------------- */
 
 /* NULL: it is no text, or more than a C string holds. */
 static const char *toolsets_text(const yaml_node_t *node)
@@ -60,8 +59,7 @@ static yaml_node_t *toolsets_get(yaml_document_t *doc, yaml_node_t *node, const 
 	return found;
 }
 
-/* ---- names ---------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------- */
 
 struct toolsets {
 	const char *names[TOOLSETS_MAX]; /* of the document */
@@ -116,8 +114,7 @@ static const char *toolsets_name(yaml_node_t *node)
 	return text[n] || n > TOOLSETS_NAME_MAX ? NULL : text;
 }
 
-/* ---- the rules -----------------------------------------------------------------------------
- */
+/* ---- the rules ----------------------------------------------------------------------- */
 
 static void toolsets_list(yaml_document_t *doc, yaml_node_t *list, struct toolsets *t)
 {
@@ -203,8 +200,7 @@ static void toolsets_document(yaml_document_t *doc, struct toolsets *t)
 	toolsets_disabled(doc, toolsets_get(doc, agent, "disabled_toolsets"), t);
 }
 
-/* ---- the word ------------------------------------------------------------------------------
- */
+/* ---- the word ------------------------------------------------------------------------ */
 
 static int toolsets_order(const void *a, const void *b)
 {

@@ -26,8 +26,7 @@ static bool mute_word(const char *s, size_t len)
 	return false;
 }
 
-/* ---- .env ----------------------------------------------------------------------------------
- */
+/* ---- .env ---------------------------------------------------------------------------- */
 
 /* What @line sets the variable to: the length, and *value; 0: nothing, or it is about another.
  */
@@ -85,8 +84,7 @@ static int mute_env(const char *home)
 	return says;
 }
 
-/* ---- config.yaml ---------------------------------------------------------------------------
- */
+/* ---- config.yaml --------------------------------------------------------------------- */
 
 /* Below `kanban:`; the event is the start of the mapping, at the end its end. */
 static bool mute_block(struct yamlwalk *w, int *says)

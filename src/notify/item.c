@@ -106,8 +106,7 @@ int notify_item_finish(struct notify_item *item)
 	return 0;
 }
 
-/* ---- the outbox ----------------------------------------------------------------------------
- */
+/* ---- the outbox ---------------------------------------------------------------------- */
 
 json_t *notify_item_json(const struct notify_item *item)
 {

@@ -42,8 +42,7 @@ static void notify_timer(uv_timer_t *t)
 	(void)notify_turn(t->data); /* it has armed the timer */
 }
 
-/* ---- taking up the outbox ------------------------------------------------------------------
- */
+/* ---- taking up the outbox ------------------------------------------------------------ */
 
 struct notify_load {
 	struct notify *n;
@@ -134,8 +133,7 @@ static int notify_load(struct notify *n)
 	return 0;
 }
 
-/* ---- turns ---------------------------------------------------------------------------------
- */
+/* ---- turns --------------------------------------------------------------------------- */
 
 /* What was not sent goes back; done when all of it is written. */
 static void stop_turn(struct notify *n)
@@ -217,8 +215,7 @@ uint64_t notify_turn(struct notify *n)
 	return due;
 }
 
-/* ---- life ----------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------------------- */
 
 int notify_new(struct notify **out, uv_loop_t *loop, struct jobs *jobs, struct outbox *outbox,
 	       struct gateways *gateways, const struct notify_settings *settings,

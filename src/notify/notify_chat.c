@@ -25,8 +25,7 @@
 #define CHAT_MARGIN_MS 2000 /* for the visit that claims again what failed */
 #define CHAT_FORGET_MS (2 * NOTIFY_RETRY_MAX * 1000) /* an empty one, with its failures */
 
-/* ---- chats ---------------------------------------------------------------------------------
- */
+/* ---- chats --------------------------------------------------------------------------- */
 
 char *notify_chat_name(const char *profile, const struct subs_key *key)
 {
@@ -157,8 +156,7 @@ static void chat_held_visit(struct notify *n, struct notify_chat *chat)
 	chat->n_held = 0;
 }
 
-/* ---- what came of a message ----------------------------------------------------------------
- */
+/* ---- what came of a message ---------------------------------------------------------- */
 
 static void chat_worked(struct notify *n, struct notify_chat *chat, const struct notify_item *i)
 {
@@ -287,8 +285,7 @@ static void send_ended(void *arg, const struct notify_ending *e)
 	send_over(send, e);
 }
 
-/* ---- starting one --------------------------------------------------------------------------
- */
+/* ---- starting one -------------------------------------------------------------------- */
 
 /* The item whose turn it is in a chat: that of the oldest event. */
 static struct notify_item *chat_head(const struct notify_chat *chat)
@@ -464,8 +461,7 @@ static int send_start(struct notify *n, struct notify_chat *chat)
 	return 0;
 }
 
-/* ---- turns ---------------------------------------------------------------------------------
- */
+/* ---- turns --------------------------------------------------------------------------- */
 
 /*
  * A gateway that has come back delivers what is its own, and sooner than a chat that does not

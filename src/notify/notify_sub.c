@@ -85,8 +85,7 @@ struct notify_sub *notify_sub_get(struct notify *n, const struct notify_item *it
 	return sub_get(n, item->board, &item->key, item->profile);
 }
 
-/* ---- the outbox ----------------------------------------------------------------------------
- */
+/* ---- the outbox ---------------------------------------------------------------------- */
 
 static json_t *sub_json(const struct notify_sub *s)
 {
@@ -160,8 +159,7 @@ int notify_sub_parse(struct notify *n, uint64_t id, const json_t *json)
 	return 0;
 }
 
-/* ---- failing and parking -------------------------------------------------------------------
- */
+/* ---- failing and parking ------------------------------------------------------------- */
 
 static void sub_place(const struct notify_sub *s, char *buf, size_t size)
 {
@@ -261,8 +259,7 @@ void notify_sub_release(struct notify *n, struct notify_sub *sub)
 	sub_free(sub);
 }
 
-/* ---- retries -------------------------------------------------------------------------------
- */
+/* ---- retries ------------------------------------------------------------------------- */
 
 unsigned notify_retry(struct notify *n, const char *board, const char *task)
 {

@@ -18,8 +18,7 @@
 #define DIGEST_LINES   40
 #define DIGEST_RESERVE 64 /* characters kept for the last line of a digest */
 
-/* ---- hostile text --------------------------------------------------------------------------
- */
+/* ---- hostile text -------------------------------------------------------------------- */
 
 /* Where Python's str.splitlines() ends a line. */
 static bool text_ends_line(uint32_t cp)
@@ -76,8 +75,7 @@ static void text_puts(FILE *out, const char *s, size_t chars)
 	text_put(out, s, strlen(s), chars, false);
 }
 
-/* ---- payloads ------------------------------------------------------------------------------
- */
+/* ---- payloads ------------------------------------------------------------------------ */
 
 static json_t *text_payload(const char *payload)
 {
@@ -153,8 +151,7 @@ static int64_t text_seconds(const json_t *payload, const char *key)
 	return json_integer_value(v);
 }
 
-/* ---- messages ------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------ */
 
 /* What "=NAME" stands for. */
 static const char *text_of_task(const struct notify_about *a, const char *name)
@@ -269,8 +266,7 @@ int notify_text_fold(char **text, unsigned count, int64_t span_s)
 	return 0;
 }
 
-/* ---- digests -------------------------------------------------------------------------------
- */
+/* ---- digests ------------------------------------------------------------------------- */
 
 static void digest_head(FILE *out, const struct notify_line *lines, size_t n, int64_t now)
 {
@@ -345,8 +341,7 @@ int notify_text_digest(const struct notify_line *lines, size_t n, int64_t now, c
 	return text_close(out, text, &made);
 }
 
-/* ---- on the way out ------------------------------------------------------------------------
- */
+/* ---- on the way out ------------------------------------------------------------------ */
 
 /* Is @s the end of "media", in any case? Python's re.IGNORECASE takes U+0130 and U+0131 for i.
  */

@@ -202,8 +202,7 @@ void notify_visit_deinit(struct notify_visit *v)
 	*v = (struct notify_visit){ 0 };
 }
 
-/* ---- answers -------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------- */
 
 static void answer_check(struct notify *n, struct notify_item *item, enum subs_answer answer)
 {
@@ -382,8 +381,7 @@ void notify_claimed(struct notify *n, struct notify_item *item, bool sure)
 	n->calls.changed(n->calls.arg);
 }
 
-/* ---- the visit's thread --------------------------------------------------------------------
- */
+/* ---- the visit's thread -------------------------------------------------------------- */
 
 int notify_items_write(struct outbox *outbox, struct notify_item *const *items, size_t count,
 		       struct error *e)

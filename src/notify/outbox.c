@@ -62,8 +62,7 @@ struct outbox {
 	atomic_uint_fast64_t numbers; /* the last one given out or seen in a key */
 };
 
-/* ---- lines ---------------------------------------------------------------------------------
- */
+/* ---- lines --------------------------------------------------------------------------- */
 
 static void outbox_sum(const char *data, size_t len, char out[static OUTBOX_SUM + 1])
 {
@@ -119,8 +118,7 @@ static json_t *outbox_line_read(const char *line, size_t len)
 	return NULL;
 }
 
-/* ---- what holds ----------------------------------------------------------------------------
- */
+/* ---- what holds ---------------------------------------------------------------------- */
 
 static void outbox_entry_free(struct outbox_entry *entry)
 {
@@ -197,8 +195,7 @@ uint64_t outbox_next(struct outbox *o)
 	return atomic_fetch_add(&o->numbers, 1) + 1;
 }
 
-/* ---- reading -------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------- */
 
 /* Take one line in. Return: 0; -EBADMSG no line of ours; -EPROTONOSUPPORT; -ENOMEM. */
 static int outbox_take(struct outbox *o, const char *line, size_t len)
@@ -279,8 +276,7 @@ static int outbox_load(struct outbox *o, struct outbox_found *found, size_t *goo
 	return 0;
 }
 
-/* ---- writing -------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------- */
 
 /* Everything that holds, as a file. */
 static int outbox_whole(struct outbox *o, char **data, size_t *len)
@@ -433,8 +429,7 @@ int outbox_write(struct outbox *o, const struct outbox_change *changes, size_t n
 	return r < 0 ? error_errno(e, r, "cannot write the outbox %s", o->path) : 0;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------ */
 
 static struct outbox *outbox_new(const char *path)
 {

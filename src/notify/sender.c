@@ -81,8 +81,7 @@ static void sending_ended(void *arg, const struct child_end *end)
 	sending_report(m);
 }
 
-/* ---- hopeless ones: reported like the others, from the loop --------------------------------
- */
+/* ---- hopeless ones: reported like the others, from the loop -------------------------- */
 
 static void sending_nothing(struct job *job)
 {
@@ -98,8 +97,7 @@ static void sending_hopeless(struct job *job)
 	sending_report(m);
 }
 
-/* ---- the seam ------------------------------------------------------------------------------
- */
+/* ---- the seam ------------------------------------------------------------------------ */
 
 /* Text of at most @max bytes without control characters, of @letters only where given. */
 static bool sender_plain(const char *s, const char *letters, size_t max)

@@ -67,8 +67,7 @@ struct child {
 	struct child_end end;
 };
 
-/* ---- starting: pool ------------------------------------------------------------------------
- */
+/* ---- starting: pool ------------------------------------------------------------------ */
 
 /* A memory file with the text, read from its beginning. Return: a descriptor of 3 or higher, or
  * -errno. */
@@ -157,8 +156,7 @@ static void child_work(struct job *job)
 			    : error_set(&c->end.error, -ENOMEM, "out of memory");
 }
 
-/* ---- watching: loop ------------------------------------------------------------------------
- */
+/* ---- watching: loop ------------------------------------------------------------------ */
 
 static void child_strv_free(char **v)
 {
@@ -256,8 +254,7 @@ static void child_signal(const struct child *c, int sig)
 		(void)kill(-c->pid, sig);
 }
 
-/* ---- what it left behind --------------------------------------------------------------------
- */
+/* ---- what it left behind ------------------------------------------------------------- */
 
 /* SIGKILL to all that bears its number. Return: to how many. */
 static size_t child_end_left(uint64_t number)
@@ -424,8 +421,7 @@ void child_term(struct child *c)
 		child_end_soon(c);
 }
 
-/* ---- beginning -----------------------------------------------------------------------------
- */
+/* ---- beginning ----------------------------------------------------------------------- */
 
 /* A number that nothing else on this host bears: no two children are at one address at once. */
 static uint64_t child_number(const struct child *c)

@@ -102,8 +102,7 @@ int helper_decompose(const struct helper *helper, const char *board, const char 
 	return 0;
 }
 
-/* ---- pull requests -------------------------------------------------------------------------
- */
+/* ---- pull requests ------------------------------------------------------------------- */
 
 /* Answers of the last minutes, so that a tick of many guarded tasks asks once for each. */
 static struct helper_pr {

@@ -36,8 +36,7 @@ static const char sql_counts[] =
 	" (SELECT coalesce(max(created_at), 0) FROM task_events)";
 /* clang-format on */
 
-/* ---- looking at one ------------------------------------------------------------------------
- */
+/* ---- looking at one ------------------------------------------------------------------ */
 
 static int candidate_count(struct db *db, struct candidate *c, struct error *e)
 {
@@ -119,8 +118,7 @@ static void candidate_backup(struct candidate *c, const char *copy, bool deep, i
 	db_file_remove(copy);
 }
 
-/* ---- the list ------------------------------------------------------------------------------
- */
+/* ---- the list ------------------------------------------------------------------------ */
 
 struct candidate_list {
 	const atomic_bool *cancel; /* or NULL */
@@ -319,8 +317,7 @@ void candidates_free(struct candidate *list, size_t n)
 	free(list);
 }
 
-/* ---- restoring -----------------------------------------------------------------------------
- */
+/* ---- restoring ----------------------------------------------------------------------- */
 
 /* A private, sound copy of @from. */
 static int restore_copy(const char *from, const char *copy, int64_t max,

@@ -36,8 +36,7 @@
 #define EVIDENCE_TRIES    5    /* copies, while somebody goes on writing the file */
 #define EVIDENCE_STILL_MS 1000 /* for those who write to let go */
 
-/* ---- caps ----------------------------------------------------------------------------------
- */
+/* ---- caps ---------------------------------------------------------------------------- */
 
 struct evidence_set {
 	char name[256]; /* of the evidence file, without sidecars */
@@ -164,8 +163,7 @@ static void evidence_trim(const char *db_path, const char *kept, int64_t max)
 	(void)closedir(dir);
 }
 
-/* ---- keeping -------------------------------------------------------------------------------
- */
+/* ---- keeping ------------------------------------------------------------------------- */
 
 static int evidence_name(const char *db_path, const char *hash, char *path, struct error *e)
 {

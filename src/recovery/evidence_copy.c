@@ -22,8 +22,7 @@
 
 #define EVIDENCE_CHUNK (1 << 18)
 
-/* ---- comparing -----------------------------------------------------------------------------
- */
+/* ---- comparing ----------------------------------------------------------------------- */
 
 /* One chunk at @at; bytes that are not there because the file ended. Return: length or -errno.
  */
@@ -124,8 +123,7 @@ int evidence_same_set(const struct evidence_of *of, const char *b, bool sidecars
 	return r == 1 ? evidence_same_sides(of, b, "") : r;
 }
 
-/* ---- copying -------------------------------------------------------------------------------
- */
+/* ---- copying ------------------------------------------------------------------------- */
 
 static bool evidence_takes(const struct evidence_of *of, enum db_part part)
 {

@@ -51,8 +51,7 @@ static enum health_state health_state_from(const char *text)
 	return HEALTH_HEALTHY;
 }
 
-/* ---- the record ----------------------------------------------------------------------------
- */
+/* ---- the record ---------------------------------------------------------------------- */
 
 static void health_text(const json_t *object, const char *key, char *out, size_t size)
 {
@@ -168,8 +167,7 @@ int health_write(const char *db_path, const struct health *h)
 	return fs_write_atomic(path, text, strlen(text), health_mode(db_path, path));
 }
 
-/* ---- fingerprints --------------------------------------------------------------------------
- */
+/* ---- fingerprints -------------------------------------------------------------------- */
 
 static int health_hash_add(struct digest *d, int fd)
 {
@@ -276,8 +274,7 @@ int health_print_fd(int fd, bool hash, struct health_print *print)
 	return hash ? health_hash(fd, print->sha256) : 0;
 }
 
-/* ---- verdicts ------------------------------------------------------------------------------
- */
+/* ---- verdicts ------------------------------------------------------------------------ */
 
 static bool health_print_same(const struct health_print *a, const struct health_print *b)
 {

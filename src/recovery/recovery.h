@@ -10,8 +10,7 @@
 
 #define REPAIR_WAIT_MS 5000 /* for the locks of others */
 
-/* ---- keeping evidence ----------------------------------------------------------------------
- */
+/* ---- keeping evidence ---------------------------------------------------------------- */
 
 /*
  * A board as it is kept. Its database is read through @fd alone: closing any other descriptor
@@ -66,8 +65,7 @@ MUST_CHECK int evidence_same_db(const struct evidence_of *of, const char *b);
 MUST_CHECK int evidence_copy_set(const struct evidence_of *of, const char *to,
 				 const char *sha256);
 
-/* ---- repairing a board ---------------------------------------------------------------------
- */
+/* ---- repairing a board --------------------------------------------------------------- */
 
 /** recovery_sqlite() - a result of SQLite as outcome or -errno, its sentence in @e */
 int recovery_sqlite(sqlite3 *db, int rc, const char *what, struct error *e);

@@ -46,8 +46,7 @@
 #define WRITE_TRIES        2
 #define WRITE_CHUNK        (1 << 18)
 
-/* ---- is it still what was kept -------------------------------------------------------------
- */
+/* ---- is it still what was kept ------------------------------------------------------- */
 
 /* What the live file must still be, once the lock is ours. */
 struct write_expect {
@@ -148,8 +147,7 @@ static int write_again(sqlite3 *live, struct write_expect *expect)
 	return write_compare(live, expect);
 }
 
-/* ---- writing -------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------- */
 
 /* One step, which waits for the locks of others. */
 static int write_step(sqlite3_backup *b, int pages)

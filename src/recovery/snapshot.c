@@ -35,8 +35,7 @@
 #define SNAPSHOT_LEFT_S   3600  /* nothing takes that long */
 #define SNAPSHOT_TMP      ".kanband-snapshot."
 
-/* ---- taking --------------------------------------------------------------------------------
- */
+/* ---- taking -------------------------------------------------------------------------- */
 
 /*
  * All in one read transaction: what others commit meanwhile does not send the copy back to its
@@ -204,8 +203,7 @@ static void snapshot_name(char *out, size_t size)
 		out[0] = '\0';
 }
 
-/* ---- keeping -------------------------------------------------------------------------------
- */
+/* ---- keeping ------------------------------------------------------------------------- */
 
 struct snapshot_file {
 	char name[SNAPSHOT_NAME_LEN + 2]; /* sorts by time */

@@ -32,8 +32,7 @@ void barrier_root(struct root *root, bool closed)
 	barrier_move(root->env, &root->uncounted, closed);
 }
 
-/* ---- who cannot be waited for --------------------------------------------------------------
- */
+/* ---- who cannot be waited for -------------------------------------------------------- */
 
 void barrier_scan_work(struct root *root)
 {

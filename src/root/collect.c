@@ -128,8 +128,7 @@ void collect_close(struct dispatch *d)
 	d->workers.collect = collect_free(d->workers.collect);
 }
 
-/* ---- what nobody collected -----------------------------------------------------------------
- */
+/* ---- what nobody collected ----------------------------------------------------------- */
 
 struct collect_sweep {
 	struct job job;

@@ -90,8 +90,7 @@ static void ends_keep(struct ends *ends, const struct ends_run *run, struct endi
 	ends->n++;
 }
 
-/* ---- the file ------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------ */
 
 /* "exited", "signaled" or NULL */
 static const char *ends_word(enum ending_kind kind)
@@ -205,8 +204,7 @@ void ends_trim_work(struct ends *ends)
 		ends_use(ends, fd);
 }
 
-/* ---- news ----------------------------------------------------------------------------------
- */
+/* ---- news ---------------------------------------------------------------------------- */
 
 void ends_note(struct ends *ends, const struct ends_run *ended, struct ending ending)
 {

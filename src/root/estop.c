@@ -17,8 +17,7 @@
 
 #define ESTOP_FILE_MAX (64 * 1024)
 
-/* ---- time ----------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------------------- */
 
 /* @n digits at *@s; -1 if they are not there. */
 static int estop_digits(const char **s, int n)
@@ -119,8 +118,7 @@ int estop_time(const char *text, int64_t *at)
 	return 0;
 }
 
-/* ---- the file ------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------ */
 
 void estop_parse(struct estop *stop, const char *text, size_t len, int64_t now)
 {

@@ -55,8 +55,7 @@ struct hostfault {
 
 static void hostfault_try(struct hostfault *h);
 
-/* ---- folders -------------------------------------------------------------------------------
- */
+/* ---- folders ------------------------------------------------------------------------- */
 
 static void hostfault_timer(uv_timer_t *timer);
 
@@ -142,8 +141,7 @@ static void hostfault_watch_all(struct hostfault *h)
 	}
 }
 
-/* ---- life ----------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------------------- */
 
 static void hostfault_closed(uv_handle_t *handle)
 {
@@ -186,8 +184,7 @@ static struct hostfault *hostfault_new(struct root *root)
 	return h;
 }
 
-/* ---- trying --------------------------------------------------------------------------------
- */
+/* ---- trying -------------------------------------------------------------------------- */
 
 static void hostfault_hold(struct hostfault *h)
 {
@@ -279,8 +276,7 @@ void hostfault_probe(struct root *root)
 	hostfault_try(h);
 }
 
-/* ---- news ----------------------------------------------------------------------------------
- */
+/* ---- news ---------------------------------------------------------------------------- */
 
 void hostfault_failed(struct dispatch *d, const char *why)
 {

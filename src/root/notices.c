@@ -42,8 +42,7 @@ static struct log_about notices_about(const struct notices *n, const char *board
 	};
 }
 
-/* ---- when ----------------------------------------------------------------------------------
- */
+/* ---- when ---------------------------------------------------------------------------- */
 
 static void notices_timer(uv_timer_t *t);
 
@@ -122,8 +121,7 @@ static void notices_timer(uv_timer_t *t)
 		root_visit_ended(root);
 }
 
-/* ---- what the notifier says ----------------------------------------------------------------
- */
+/* ---- what the notifier says ---------------------------------------------------------- */
 
 static struct dispatch *notices_find(const struct notices *n, const char *slug)
 {
@@ -164,8 +162,7 @@ static void notices_call_log(void *arg, int priority, const char *id, const char
 	log_about(priority, &about, "%s", text);
 }
 
-/* ---- opening -------------------------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------------------- */
 
 static void open_work(struct job *job)
 {
@@ -302,8 +299,7 @@ void notices_open(struct root *root)
 	notices_open_start(n);
 }
 
-/* ---- boards come and go --------------------------------------------------------------------
- */
+/* ---- boards come and go -------------------------------------------------------------- */
 
 void notices_scanned(struct root *root)
 {
@@ -362,8 +358,7 @@ void notices_reload(struct root *root)
 		notices_due(n, root->boards[i], 0); /* other rows may be ours now */
 }
 
-/* ---- the end -------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------- */
 
 static void notices_timer_closed(uv_handle_t *h)
 {

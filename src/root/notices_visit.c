@@ -16,8 +16,7 @@
 #define FAIL_MIN_MS   5000
 #define FAIL_MAX_MS   300000
 
-/* ---- inside the claim: pool ----------------------------------------------------------------
- */
+/* ---- inside the claim: pool ---------------------------------------------------------- */
 
 static bool visit_owns(void *arg, const char *profile)
 {
@@ -114,8 +113,7 @@ static void visit_committed(void *arg, struct subs_claim *claims, size_t n, int 
 	IGNORE(notify_items_mark(v->n->outbox, v->items + v->n_items - n, n, &e));
 }
 
-/* ---- before --------------------------------------------------------------------------------
- */
+/* ---- before -------------------------------------------------------------------------- */
 
 static void visit_free(struct notices_visit *v)
 {
@@ -190,8 +188,7 @@ void notices_begin(struct dispatch *d, struct board_job *bj, bool tick)
 	n->visits++;
 }
 
-/* ---- after ---------------------------------------------------------------------------------
- */
+/* ---- after --------------------------------------------------------------------------- */
 
 static void end_claims(struct notices_visit *v)
 {

@@ -68,8 +68,7 @@ static void root_arm(struct root *root)
 				      ms)); /* never fails with a callback */
 }
 
-/* ---- the lease -----------------------------------------------------------------------------
- */
+/* ---- the lease ----------------------------------------------------------------------- */
 
 static void claimants_free(struct root *root)
 {
@@ -193,8 +192,7 @@ static void root_step_down(struct root *root, const char *why)
 		lease_step_down(root->lease, why);
 }
 
-/* ---- every board was adopted ---------------------------------------------------------------
- */
+/* ---- every board was adopted --------------------------------------------------------- */
 
 static void settled_work(struct job *job)
 {
@@ -247,8 +245,7 @@ static void root_settled(struct root *root)
 	root->env->changed(root->env->arg);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------ */
 
 bool root_idle(const struct root *root)
 {

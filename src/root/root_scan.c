@@ -155,8 +155,7 @@ static void root_scanned(struct root *root)
 	root->env->changed(root->env->arg);
 }
 
-/* ---- scanning ------------------------------------------------------------------------------
- */
+/* ---- scanning ------------------------------------------------------------------------ */
 
 static void scan_work(struct job *job)
 {

@@ -65,8 +65,7 @@ struct watchdir {
 	int why;                         /* -errno of the first */
 };
 
-/* ---- events --------------------------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------------------- */
 
 /* Is that a file whose change can mean a commit: NAME, NAME-wal or NAME-journal?
  * @journal: out: it is the last */
@@ -181,8 +180,7 @@ static void watchdir_event(struct inotify_watch *watch, uint32_t mask, const cha
 	(void)watchdir_file_event(f, mask, name);
 }
 
-/* ---- which folders -------------------------------------------------------------------------
- */
+/* ---- which folders ------------------------------------------------------------------- */
 
 static void watchdir_files_free(struct watchdir_folder *f)
 {

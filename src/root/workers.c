@@ -324,8 +324,7 @@ void workers_seen(struct dispatch *d, const struct plan_worker *pw)
 		worker_seen(w, pw);
 }
 
-/* ---- ending --------------------------------------------------------------------------------
- */
+/* ---- ending -------------------------------------------------------------------------- */
 
 /* A victim whose worker is being ended. Its first member links the list. */
 struct ending_watch {

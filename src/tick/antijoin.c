@@ -46,8 +46,7 @@ static const char sql_id[] =
 	"SELECT id FROM tasks WHERE rowid = ?1";
 /* clang-format on */
 
-/* ---- sets of row ids -----------------------------------------------------------------------
- */
+/* ---- sets of row ids ----------------------------------------------------------------- */
 
 struct rowset {
 	uint8_t *bits;
@@ -87,8 +86,7 @@ static void rowset_drop(struct rowset *set, int64_t rowid)
 		set->bits[rowid / 8] &= (uint8_t) ~(1U << (rowid % 8));
 }
 
-/* ---- two sorted lists side by side ---------------------------------------------------------
- */
+/* ---- two sorted lists side by side --------------------------------------------------- */
 
 struct antijoin {
 	struct db *db;
@@ -204,8 +202,7 @@ static int met_child(struct antijoin *aj, int64_t task, int64_t link)
 	return 0;
 }
 
-/* ---- the whole -----------------------------------------------------------------------------
- */
+/* ---- the whole ----------------------------------------------------------------------- */
 
 static int antijoin_read(struct antijoin *aj, struct error *e)
 {

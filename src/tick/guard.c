@@ -79,8 +79,7 @@ static const char sql_last_guarded[] =
 /* The worker of the run before has not ended yet. Never an event. */
 static const char guard_previous_worker[] = "previous_worker";
 
-/* ---- the worker before ---------------------------------------------------------------------
- */
+/* ---- the worker before --------------------------------------------------------------- */
 
 /* Never two workers of one task: does that of its newest closed run still live? */
 static int guard_worker(const struct tick *t, const char *task, bool *lives)
@@ -107,8 +106,7 @@ static int guard_worker(const struct tick *t, const char *task, bool *lives)
 	return 0;
 }
 
-/* ---- the newest run ------------------------------------------------------------------------
- */
+/* ---- the newest run ------------------------------------------------------------------ */
 
 enum guard_outcome {
 	NEWEST_NONE,
@@ -203,8 +201,7 @@ static int guard_success(const struct tick *t, const char *task, const char **re
 	return r;
 }
 
-/* ---- pull requests -------------------------------------------------------------------------
- */
+/* ---- pull requests ------------------------------------------------------------------- */
 
 /* What the comments of the last day say. */
 struct guard_pr {
@@ -355,8 +352,7 @@ static int guard_pr(const struct tick *t, const char *task, const char **reason,
 	return 0;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 int guard_check(const struct tick *t, const struct guard_task *task, const char **reason,
 		int64_t *until)

@@ -299,8 +299,7 @@ static int lane_review_waits(struct lane_walk *w, bool *waits)
 	return r;
 }
 
-/* ---- whose turn it is -----------------------------------------------------------------------
- */
+/* ---- whose turn it is ---------------------------------------------------------------- */
 
 /* The claims in the order in which the board wants them: one place is kept for the review lane.
  * Return: how many. */
@@ -413,8 +412,7 @@ int lane_find(const struct tick *t, struct lane_plan *lanes)
 	return r == 0 && !t->rq->once ? lane_turn(t, lanes) : r;
 }
 
-/* ---- writing -------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------- */
 
 static int lane_assign(const struct tick *t, const char *task)
 {

@@ -72,8 +72,7 @@ static const char sql_came_from[] =
 	" 'spawn_failed', 'rate_limited') ORDER BY id DESC LIMIT 1";
 /* clang-format on */
 
-/* ---- the step ------------------------------------------------------------------------------
- */
+/* ---- the step ------------------------------------------------------------------------ */
 
 static int promote_each(const struct tick *t, sqlite3_stmt *s, struct strings *ids)
 {

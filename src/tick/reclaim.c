@@ -65,8 +65,7 @@ static const struct rule *reclaim_rule(const struct tick *t, const struct runnin
 	return NULL;
 }
 
-/* ---- what is found -------------------------------------------------------------------------
- */
+/* ---- what is found ------------------------------------------------------------------- */
 
 static struct plan_victim *reclaim_victim(const struct tick *t, const struct running *row,
 					  enum victim_cause cause)
@@ -176,8 +175,7 @@ bool reclaim_wanted(const struct tick *t, struct running_set *set)
 	return wanted;
 }
 
-/* ---- what is written -----------------------------------------------------------------------
- */
+/* ---- what is written ----------------------------------------------------------------- */
 
 /* It survived SIGKILL: keep the claim, look again after the grace. */
 static int reclaim_defer(const struct tick *t, const struct plan_victim *v, const char *reason)

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- who is there --------------------------------------------------------------------------
- */
+/* ---- who is there -------------------------------------------------------------------- */
 
 static void turns_list(struct turns *turns, struct turns_board *board)
 {
@@ -120,8 +119,7 @@ void turns_unpool(struct turns *turns, struct turns_board *board)
 	board->pools = NULL;
 }
 
-/* ---- the decision --------------------------------------------------------------------------
- */
+/* ---- the decision -------------------------------------------------------------------- */
 
 int64_t turns_left(const struct turns *turns)
 {

@@ -35,8 +35,7 @@ static int moment_bad(const char *text, struct error *e)
 		text);
 }
 
-/* ---- spans and numbers ----------------------------------------------------------------------
- */
+/* ---- spans and numbers --------------------------------------------------------------- */
 
 double moment_span_s(const char *text)
 {
@@ -114,8 +113,7 @@ static bool moment_unix(const char *text, size_t least, int64_t *at)
 	return *at <= MOMENT_MAX;
 }
 
-/* ---- dates ----------------------------------------------------------------------------------
- */
+/* ---- dates --------------------------------------------------------------------------- */
 
 static bool moment_weekday(struct moment *m, const char *word)
 {

@@ -15,8 +15,7 @@ static bool healthy(const char *slug)
 	return a->status == 200 && !strcmp(web_text(a->json, "health"), "healthy");
 }
 
-/* ---- reading ------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------- */
 
 START_TEST(api_status)
 {
@@ -213,8 +212,7 @@ START_TEST(api_workers_and_metrics)
 }
 END_TEST
 
-/* ---- changing -----------------------------------------------------------------------------
- */
+/* ---- changing ------------------------------------------------------------------------ */
 
 START_TEST(api_pause_and_resume)
 {
@@ -421,8 +419,7 @@ START_TEST(api_tick_finds_a_new_board)
 }
 END_TEST
 
-/* ---- several roots, several daemons --------------------------------------------------------
- */
+/* ---- several roots, several daemons -------------------------------------------------- */
 
 START_TEST(api_two_roots)
 {
@@ -510,8 +507,7 @@ START_TEST(api_socket_in_use)
 }
 END_TEST
 
-/* ---- rights --------------------------------------------------------------------------------
- */
+/* ---- rights -------------------------------------------------------------------------- */
 
 START_TEST(api_other_users_read)
 {

@@ -43,8 +43,7 @@ static bool installed(const char *program)
 	return system(rig_printf("command -v %s >/dev/null", program)) == 0;
 }
 
-/* ---- formats ------------------------------------------------------------------------------
- */
+/* ---- formats ------------------------------------------------------------------------- */
 
 /* Every line is a comment of a family, or a sample of the family last named; no family twice.
  * Return: samples */
@@ -137,8 +136,7 @@ START_TEST(metrics_please_promtool)
 }
 END_TEST
 
-/* ---- what they say ------------------------------------------------------------------------
- */
+/* ---- what they say ------------------------------------------------------------------- */
 
 START_TEST(metrics_of_boards)
 {
@@ -224,8 +222,7 @@ START_TEST(metrics_of_a_strange_root)
 }
 END_TEST
 
-/* ---- alerts and the dashboard -------------------------------------------------------------
- */
+/* ---- alerts and the dashboard -------------------------------------------------------- */
 
 /* Is there a sample or a family of that name, in the text format? */
 static bool said(const char *text, const char *name)
@@ -355,8 +352,7 @@ START_TEST(dashboard_is_drawable)
 }
 END_TEST
 
-/* ---- livez, readyz ------------------------------------------------------------------------
- */
+/* ---- livez, readyz ------------------------------------------------------------------- */
 
 START_TEST(probes)
 {

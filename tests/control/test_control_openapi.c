@@ -90,8 +90,7 @@ static bool listed(yaml_node_t *list, const char *word)
 	return false;
 }
 
-/* ---- does a value match a schema -----------------------------------------------------------
- */
+/* ---- does a value match a schema ----------------------------------------------------- */
 
 static bool match(json_t *v, yaml_node_t *schema, char *where, char **why);
 
@@ -188,8 +187,7 @@ static void must_match(json_t *v, yaml_node_t *schema, const char *what)
 	ck_assert_msg(match(v, schema, rig_printf("%s:", what), &why), "%s", why);
 }
 
-/* ---- the world ------------------------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------------------- */
 
 static void check_answer(struct web_answer *a, yaml_node_t *op, const char *what, bool well)
 {
@@ -244,8 +242,7 @@ static void world(struct rig_daemon **d)
 			       "snapshot"));
 }
 
-/* ---- tests ----------------------------------------------------------------------------------
- */
+/* ---- tests --------------------------------------------------------------------------- */
 
 START_TEST(openapi_documented_is_served)
 {

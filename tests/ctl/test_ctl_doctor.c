@@ -34,8 +34,7 @@ static bool says(const char *name, const char *text)
 	return said;
 }
 
-/* ---- nothing planted ----------------------------------------------------------------------
- */
+/* ---- nothing planted ----------------------------------------------------------------- */
 
 START_TEST(all_well)
 {
@@ -84,8 +83,7 @@ START_TEST(all_well)
 }
 END_TEST
 
-/* ---- the lease ----------------------------------------------------------------------------
- */
+/* ---- the lease ----------------------------------------------------------------------- */
 
 static void owner_child(void)
 {
@@ -208,8 +206,7 @@ START_TEST(gateway_unit)
 }
 END_TEST
 
-/* ---- a holder outside of the pid namespace ------------------------------------------------
- */
+/* ---- a holder outside of the pid namespace ------------------------------------------- */
 
 /* kanbanctl in a pid namespace of its own, where a lock of somebody outside has no line. */
 static bool inside(void)
@@ -288,8 +285,7 @@ START_TEST(unseen_kanband)
 }
 END_TEST
 
-/* ---- the host -----------------------------------------------------------------------------
- */
+/* ---- the host ------------------------------------------------------------------------ */
 
 START_TEST(file_systems)
 {

@@ -16,8 +16,7 @@
 #include "recovery/health.h"
 #include "util/fs.h"
 
-/* ---- boards -------------------------------------------------------------------------------
- */
+/* ---- boards -------------------------------------------------------------------------- */
 
 static void damage(const char *name)
 {
@@ -292,8 +291,7 @@ START_TEST(many)
 }
 END_TEST
 
-/* ---- notifications ------------------------------------------------------------------------
- */
+/* ---- notifications ------------------------------------------------------------------- */
 
 static void park(const char *task, const char *reason, bool parked)
 {

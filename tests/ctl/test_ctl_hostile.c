@@ -16,8 +16,7 @@
 #include "util/fs.h"
 #include "util/text.h"
 
-/* ---- races --------------------------------------------------------------------------------
- */
+/* ---- races --------------------------------------------------------------------------- */
 
 START_TEST(two_completes)
 {
@@ -85,8 +84,7 @@ START_TEST(busy)
 }
 END_TEST
 
-/* ---- rows ---------------------------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------------------- */
 
 /* Control characters, direction marks and bytes that are no UTF-8, in every place. */
 START_TEST(hostile_rows)
@@ -275,8 +273,7 @@ START_TEST(ten_megabytes)
 }
 END_TEST
 
-/* ---- looking changes nothing --------------------------------------------------------------
- */
+/* ---- looking changes nothing --------------------------------------------------------- */
 
 static void look_at_everything(void)
 {
@@ -328,8 +325,7 @@ START_TEST(looking_at_a_hot_wal)
 }
 END_TEST
 
-/* ---- output -------------------------------------------------------------------------------
- */
+/* ---- output -------------------------------------------------------------------------- */
 
 /* Run kanbanctl list with standard output @fd (closed: -1), SIGPIPE as told. */
 static int list_to(int fd, void (*sigpipe)(int), char err[4096])

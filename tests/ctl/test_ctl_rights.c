@@ -21,8 +21,7 @@
 #include "util/fs.h"
 #include "util/text.h"
 
-/* ---- rights and disks ---------------------------------------------------------------------
- */
+/* ---- rights and disks ---------------------------------------------------------------- */
 
 /* Run as nobody: exit code; standard error to @err. */
 static int as_nobody(char err[4096], const char *const *args)

@@ -16,8 +16,9 @@
 #include "kit/chat.h"
 #include "kit/rig.h"
 
-/* ---- the storm --------------------------------------------------------------------------
- *
+/* ---- the storm ----------------------------------------------------------------------- */
+
+/*
  * Three gateways deliver what is theirs; kanband the rest, by a hermes that fails, hangs and
  * refuses, and is killed again and again. STORM_EVENTS=10000 makes it a long one.
  */

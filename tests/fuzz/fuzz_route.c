@@ -57,8 +57,7 @@ static void answered(struct request *req)
 	}
 ANSWERS(ANSWER)
 
-/* ---- in the place of libmicrohttpd ---------------------------------------------------------
- */
+/* ---- in the place of libmicrohttpd --------------------------------------------------- */
 
 static const char *field(struct MHD_Connection *conn, enum MHD_ValueKind kind, const char *key)
 {

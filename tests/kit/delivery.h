@@ -56,8 +56,7 @@ extern struct world world;
 
 void delivery_step(void);
 
-/* ---- boards ------------------------------------------------------------------------------
- */
+/* ---- boards -------------------------------------------------------------------------- */
 
 void sql_on(int board, const char *fmt, ...);
 
@@ -72,13 +71,11 @@ int64_t add_event(int board, const char *id, const char *kind);
 
 int64_t cursor_of(int board, const char *id);
 
-/* ---- a visit, as the root makes it -------------------------------------------------------
- */
+/* ---- a visit, as the root makes it --------------------------------------------------- */
 
 void delivery_visit(int board);
 
-/* ---- chats -------------------------------------------------------------------------------
- */
+/* ---- chats --------------------------------------------------------------------------- */
 
 /* Let the children do what the test says. Return: did any end? */
 bool delivery_children(void);
@@ -86,8 +83,7 @@ bool delivery_children(void);
 /* Everything that arrived, as lines; the file is emptied. */
 char *delivery_take(void);
 
-/* ---- the notifier ------------------------------------------------------------------------
- */
+/* ---- the notifier -------------------------------------------------------------------- */
 
 unsigned delivery_logged(const char *part);
 

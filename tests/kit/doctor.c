@@ -97,8 +97,7 @@ static const struct {
 /* Shared by all cases, each of which is a process. */
 static bool *cleared;
 
-/* ---- the world -----------------------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------------------- */
 
 void plant(const char *name, const char *text)
 {
@@ -262,8 +261,7 @@ void hold(const char *name)
 		_exit(1);
 }
 
-/* ---- asking --------------------------------------------------------------------------------
- */
+/* ---- asking -------------------------------------------------------------------------- */
 
 json_t *doctor(void)
 {
@@ -418,8 +416,7 @@ void cannot(enum doctor_id id, const char *why)
 	cleared[id] = true;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------- */
 
 static const char *program_name;
 

@@ -144,8 +144,7 @@ START_TEST(test_visit)
 }
 END_TEST
 
-/* ---- a visit that repairs ------------------------------------------------------------------
- */
+/* ---- a visit that repairs ------------------------------------------------------------ */
 
 static void repair_visit_again(const struct sweep_fault *f)
 {

@@ -23,8 +23,7 @@
 #include "recovery/snapshot.h"
 #include "util/clock.h"
 
-/* ---- one board a file ----------------------------------------------------------------------
- */
+/* ---- one board a file ---------------------------------------------------------------- */
 
 START_TEST(one_board_a_file)
 {
@@ -62,8 +61,7 @@ START_TEST(one_board_a_file)
 }
 END_TEST
 
-/* ---- its -shm ------------------------------------------------------------------------------
- */
+/* ---- its -shm ------------------------------------------------------------------------ */
 
 START_TEST(a_shm_that_is_cut)
 {
@@ -83,8 +81,7 @@ START_TEST(a_shm_that_is_cut)
 }
 END_TEST
 
-/* ---- its time ------------------------------------------------------------------------------
- */
+/* ---- its time ------------------------------------------------------------------------ */
 
 START_TEST(a_board_that_overran_is_left_alone)
 {
@@ -114,8 +111,7 @@ START_TEST(a_board_that_overran_is_left_alone)
 }
 END_TEST
 
-/* ---- somebody who never stops --------------------------------------------------------------
- */
+/* ---- somebody who never stops -------------------------------------------------------- */
 
 static volatile int64_t *committed; /* shared: the last number that the other has committed */
 

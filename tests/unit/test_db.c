@@ -24,8 +24,7 @@ static int try_open(void)
 	return connection_as(&(struct db_options){ .path = kit.path, .busy_timeout_ms = 50 });
 }
 
-/* ---- db_open ------------------------------------------------------------------------------
- */
+/* ---- db_open ------------------------------------------------------------------------- */
 
 START_TEST(open_missing_and_empty)
 {
@@ -215,8 +214,7 @@ START_TEST(features_of_releases)
 }
 END_TEST
 
-/* ---- statements ---------------------------------------------------------------------------
- */
+/* ---- statements ---------------------------------------------------------------------- */
 
 static const char *expanded(const char *sql)
 {
@@ -338,8 +336,7 @@ START_TEST(hostile_values_pass_through)
 }
 END_TEST
 
-/* ---- transactions -------------------------------------------------------------------------
- */
+/* ---- transactions -------------------------------------------------------------------- */
 
 /* A reader keeps COMMIT from the file: after the last try nothing of it is left. */
 START_TEST(commit_busy_is_rolled_back)
@@ -395,8 +392,7 @@ START_TEST(data_version_tells_others_from_us)
 }
 END_TEST
 
-/* ---- checkpoints --------------------------------------------------------------------------
- */
+/* ---- checkpoints --------------------------------------------------------------------- */
 
 START_TEST(library)
 {

@@ -60,8 +60,7 @@ static void put32(unsigned char *p, uint32_t v)
 	p[3] = (unsigned char)v;
 }
 
-/* ---- what stands beside it -----------------------------------------------------------------
- */
+/* ---- what stands beside it ----------------------------------------------------------- */
 
 static const unsigned char magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
 
@@ -272,8 +271,7 @@ START_TEST(the_file_itself)
 }
 END_TEST
 
-/* ---- the header ----------------------------------------------------------------------------
- */
+/* ---- the header ---------------------------------------------------------------------- */
 
 START_TEST(header_bytes)
 {
@@ -324,8 +322,7 @@ START_TEST(header_of_a_wal_board)
 }
 END_TEST
 
-/* ---- the schema ----------------------------------------------------------------------------
- */
+/* ---- the schema ---------------------------------------------------------------------- */
 
 START_TEST(what_is_no_table)
 {
@@ -448,8 +445,7 @@ START_TEST(a_huge_value_is_not_read)
 }
 END_TEST
 
-/* ---- what others do to its files -----------------------------------------------------------
- */
+/* ---- what others do to its files ----------------------------------------------------- */
 
 /* Has this process a lock on @path, as another process sees it? */
 static bool locked(const char *path)

@@ -14,8 +14,7 @@
 #include "kit/connection.h"
 #include "util/clock.h"
 
-/* ---- the classifier -----------------------------------------------------------------------
- */
+/* ---- the classifier ------------------------------------------------------------------ */
 
 START_TEST(classify_busy)
 {

@@ -82,8 +82,7 @@ static const struct board_place *board(const char *slug)
 	return NULL;
 }
 
-/* ---- discover_boards ----------------------------------------------------------------------
- */
+/* ---- discover_boards ----------------------------------------------------------------- */
 
 START_TEST(empty_root)
 {

@@ -42,8 +42,7 @@ static void running(void)
 static const struct edit_by worker = { .now = NOW, .run = 7, .claim_lock = "h:1" };
 static const struct edit_by nobody = { .now = NOW };
 
-/* ---- edit_complete ------------------------------------------------------------------------
- */
+/* ---- edit_complete ------------------------------------------------------------------- */
 
 START_TEST(complete_running)
 {
@@ -292,8 +291,7 @@ START_TEST(two_at_once)
 }
 END_TEST
 
-/* ---- edit_block, edit_unblock -------------------------------------------------------------
- */
+/* ---- edit_block, edit_unblock -------------------------------------------------------- */
 
 START_TEST(block_running)
 {
@@ -396,8 +394,7 @@ START_TEST(unblock_closes_a_leaked_run)
 }
 END_TEST
 
-/* ---- edit_heartbeat, edit_comment ---------------------------------------------------------
- */
+/* ---- edit_heartbeat, edit_comment ---------------------------------------------------- */
 
 START_TEST(heartbeat)
 {
@@ -443,8 +440,7 @@ START_TEST(comment)
 }
 END_TEST
 
-/* ---- boards of the first release ----------------------------------------------------------
- */
+/* ---- boards of the first release ----------------------------------------------------- */
 
 START_TEST(old_columns)
 {
@@ -504,8 +500,7 @@ START_TEST(old_columns)
 }
 END_TEST
 
-/* ---- trouble ------------------------------------------------------------------------------
- */
+/* ---- trouble ------------------------------------------------------------------------- */
 
 START_TEST(busy)
 {

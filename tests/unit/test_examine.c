@@ -82,8 +82,7 @@ static enum board_outcome visit_in(int64_t epoch)
 	return visit_as((struct board_job){ .epoch = epoch });
 }
 
-/* ---- in the way of a repair ----------------------------------------------------------------
- */
+/* ---- in the way of a repair ---------------------------------------------------------- */
 
 /* A reader alone: the board can be examined, and not be locked. */
 START_TEST(a_reader_in_the_way)
@@ -234,8 +233,7 @@ START_TEST(a_repair_that_ends_the_process)
 }
 END_TEST
 
-/* ---- left alone ----------------------------------------------------------------------------
- */
+/* ---- left alone ---------------------------------------------------------------------- */
 
 /* Opens of any file of the board, but of its record and its locks. */
 static int watch_opens(void)
@@ -343,8 +341,7 @@ START_TEST(the_door)
 }
 END_TEST
 
-/* ---- back in time --------------------------------------------------------------------------
- */
+/* ---- back in time -------------------------------------------------------------------- */
 
 /* Somebody writes an old copy into the file of a board that is open. */
 START_TEST(lost_while_open)
@@ -393,8 +390,7 @@ START_TEST(emptied_is_not_good)
 }
 END_TEST
 
-/* ---- snapshots -----------------------------------------------------------------------------
- */
+/* ---- snapshots ----------------------------------------------------------------------- */
 
 /* One that the record does not know fills the gap. */
 START_TEST(the_newest_snapshot_fills)

@@ -15,8 +15,7 @@
 #include "kit/suite.h"
 #include "util/fs.h"
 
-/* ---- plain ---------------------------------------------------------------------------------
- */
+/* ---- plain --------------------------------------------------------------------------- */
 
 START_TEST(test_delivers)
 {
@@ -147,8 +146,7 @@ START_TEST(test_fair)
 }
 END_TEST
 
-/* ---- digests and folding -------------------------------------------------------------------
- */
+/* ---- digests and folding ------------------------------------------------------------- */
 
 START_TEST(test_digest)
 {
@@ -265,8 +263,7 @@ START_TEST(test_fold)
 }
 END_TEST
 
-/* ---- others on the same board --------------------------------------------------------------
- */
+/* ---- others on the same board -------------------------------------------------------- */
 
 /* The cursor was moved on while a message failed: it is not lost, and not sent by others. */
 START_TEST(test_kept)

@@ -14,8 +14,7 @@
 #include "kit/suite.h"
 #include "util/fs.h"
 
-/* ---- the end between any two steps ---------------------------------------------------------
- */
+/* ---- the end between any two steps --------------------------------------------------- */
 
 /* Chats for the sweep: 42 is moody about one message, once; the others take all. */
 static enum delivery_answer sweep_answer(const char *target, const char *text)

@@ -25,8 +25,7 @@
 #define N_TASKS 60
 #define PACE_NS 5000000 /* between two commits */
 
-/* ---- who writes --------------------------------------------------------------------------
- */
+/* ---- who writes ---------------------------------------------------------------------- */
 
 static struct writer {
 	atomic_bool stop, pause, standing;
@@ -104,8 +103,7 @@ static unsigned writer_stop(void)
 	return done;
 }
 
-/* ---- the board --------------------------------------------------------------------------
- */
+/* ---- the board ----------------------------------------------------------------------- */
 
 enum harm { LEAF, HEADER };
 
@@ -180,8 +178,7 @@ static const struct busy_case {
 } cases[] = { { LEAF, 0 }, { LEAF, KIT_WAL }, { HEADER, 0 } };
 #define N_CASES ((int)(sizeof(cases) / sizeof(cases[0])))
 
-/* ---- by hand ------------------------------------------------------------------------------
- */
+/* ---- by hand ------------------------------------------------------------------------- */
 
 static struct mend_report rep; /* too big for a stack */
 
@@ -272,8 +269,7 @@ START_TEST(test_restore)
 }
 END_TEST
 
-/* ---- under the lock ------------------------------------------------------------------------
- */
+/* ---- under the lock ------------------------------------------------------------------ */
 
 /* One commit of another process, with a connection of its own. Return: what SQLite says. */
 static int commit_by_other(const char *id)
@@ -379,8 +375,7 @@ START_TEST(test_locked_no_owner)
 }
 END_TEST
 
-/* ---- by the daemon ------------------------------------------------------------------------
- */
+/* ---- by the daemon ------------------------------------------------------------------- */
 
 START_TEST(test_visit)
 {

@@ -100,8 +100,7 @@ static int commit_by(sqlite3 *db, const char *id)
 	return rc;
 }
 
-/* ---- commits of others ---------------------------------------------------------------------
- */
+/* ---- commits of others --------------------------------------------------------------- */
 
 static void changed_since(unsigned flags)
 {
@@ -286,8 +285,7 @@ START_TEST(test_restored_under_wal)
 }
 END_TEST
 
-/* ---- sound after all -----------------------------------------------------------------------
- */
+/* ---- sound after all ----------------------------------------------------------------- */
 
 START_TEST(test_sound_after_all)
 {
@@ -367,8 +365,7 @@ START_TEST(test_compared_with_good)
 }
 END_TEST
 
-/* ---- settings of the database --------------------------------------------------------------
- */
+/* ---- settings of the database -------------------------------------------------------- */
 
 static const struct setting {
 	const char *name, *pragmas;

@@ -73,8 +73,7 @@ static void keep(void)
 		      kit.e.text);
 }
 
-/* ---- the header ----------------------------------------------------------------------------
- */
+/* ---- the header ---------------------------------------------------------------------- */
 
 START_TEST(header_is_put_right)
 {
@@ -207,8 +206,7 @@ START_TEST(header_of_other_bytes)
 }
 END_TEST
 
-/* ---- the journal ---------------------------------------------------------------------------
- */
+/* ---- the journal --------------------------------------------------------------------- */
 
 /* Append to the -journal the record that names @super. */
 static void name_super(const char *super)
@@ -304,8 +302,7 @@ START_TEST(journal_that_is_hot)
 }
 END_TEST
 
-/* ---- what a rebuild must not lose ----------------------------------------------------------
- */
+/* ---- what a rebuild must not lose ---------------------------------------------------- */
 
 static void break_leaf_of(const char *table)
 {
@@ -353,8 +350,7 @@ START_TEST(virtual_tables_are_told)
 }
 END_TEST
 
-/* ---- what is kept --------------------------------------------------------------------------
- */
+/* ---- what is kept -------------------------------------------------------------------- */
 
 /* The sidecars of a symbolic link are where it leads to. */
 START_TEST(evidence_of_a_link)

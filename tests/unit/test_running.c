@@ -23,8 +23,7 @@ static char *row(const char *task)
 		task);
 }
 
-/* ---- running_load, running_release ----------------------------------------------------------
- */
+/* ---- running_load, running_release --------------------------------------------------- */
 
 START_TEST(load_clamps_what_rows_hold)
 {
@@ -125,8 +124,7 @@ START_TEST(a_run_of_another_task)
 }
 END_TEST
 
-/* ---- expired --------------------------------------------------------------------------------
- */
+/* ---- expired ------------------------------------------------------------------------- */
 
 START_TEST(expired_but_alive_is_extended)
 {
@@ -253,8 +251,7 @@ START_TEST(ended_row_that_moved_on)
 }
 END_TEST
 
-/* ---- over time ------------------------------------------------------------------------------
- */
+/* ---- over time ----------------------------------------------------------------------- */
 
 START_TEST(orphans_are_left_where_that_is_off)
 {
@@ -267,8 +264,7 @@ START_TEST(orphans_are_left_where_that_is_off)
 }
 END_TEST
 
-/* ---- orphans, cut-off claims, terminal workers ----------------------------------------------
- */
+/* ---- orphans, cut-off claims, terminal workers --------------------------------------- */
 
 START_TEST(orphans)
 {

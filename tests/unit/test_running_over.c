@@ -7,8 +7,7 @@
 #include "kit/running.h"
 #include "tick/running.h"
 
-/* ---- no heartbeat ---------------------------------------------------------------------------
- */
+/* ---- no heartbeat -------------------------------------------------------------------- */
 
 START_TEST(no_heartbeat)
 {
@@ -63,8 +62,7 @@ START_TEST(no_heartbeat_survivor_and_switched_off)
 }
 END_TEST
 
-/* ---- over time ------------------------------------------------------------------------------
- */
+/* ---- over time ----------------------------------------------------------------------- */
 
 /* The clock was set back by an hour since it began: its process tells how long it runs. */
 START_TEST(over_time_after_a_clock_was_set_back)

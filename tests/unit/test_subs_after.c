@@ -18,8 +18,7 @@ static bool claims_owns_none(void *arg, const char *profile)
 	return false;
 }
 
-/* ---- what becomes of a claim -------------------------------------------------------------
- */
+/* ---- what becomes of a claim --------------------------------------------------------- */
 
 static enum subs_answer claims_op(enum subs_verb verb, int64_t old, int64_t new)
 {
@@ -157,8 +156,7 @@ START_TEST(test_undone)
 }
 END_TEST
 
-/* ---- other releases, other sizes ---------------------------------------------------------
- */
+/* ---- other releases, other sizes ----------------------------------------------------- */
 
 START_TEST(test_first_release)
 {

@@ -14,8 +14,7 @@
 #include "kit/suite.h"
 #include "tick/tick.h"
 
-/* ---- two claimants ------------------------------------------------------------------------
- */
+/* ---- two claimants ------------------------------------------------------------------- */
 
 #define RACE_EVENTS 3000
 #define RACE_SUBS   20
