@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -245,6 +246,30 @@ START_TEST(every_verb_is_harmless)
 }
 END_TEST
 
+/* It is refused whether it would be done or is done; the board stays. */
+START_TEST(restore_from_what_is_none)
+{
+	static const char *const none[] = { "/nonexistent/x.db", "/dev/zero", "/dev/null", "/",
+					    "/etc/passwd" };
+	const char *fifo = world_path("fifo");
+
+	world_with_root();
+	(void)ok("add", "x");
+	ck_assert_int_eq(mkfifo(fifo, 0644), 0);
+	for (size_t i = 0; i <= sizeof(none) / sizeof(none[0]); i++)
+		for (int dry = 0; dry < 2; dry++) {
+			const char *from = i == sizeof(none) / sizeof(none[0]) ? fifo : none[i];
+			const struct ctl_result *r =
+				kanbanctl("restore", "default", from, dry ? "--dry-run" : NULL);
+
+			ck_assert_msg(r->exit > 0 && r->exit <= 78, "%s: %d %s", from, r->exit,
+				      r->out);
+			ck_assert_ptr_nonnull(strstr(r->err, from));
+		}
+	ck_assert_str_eq(world_sql("kanban.db", "SELECT count(*) FROM tasks"), "1");
+}
+END_TEST
+
 START_TEST(ten_megabytes)
 {
 	size_t len = 10 << 20;
@@ -398,6 +423,7 @@ Suite *test_suite(void)
 				       busy,
 				       hostile_rows,
 				       every_verb_is_harmless,
+				       restore_from_what_is_none,
 				       ten_megabytes,
 				       looking_in_delete_mode,
 				       looking_in_wal_mode,
