@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "process/spawn_apart.h"
+#include "process/apart.h"
 #include "util/fs.h"
 
 #define SPAWN_MANY_FDS 512 /* from here on closing them takes longer than another thread */
@@ -123,9 +123,38 @@ static bool spawn_many_fds(void)
 	return false;
 }
 
+struct spawn_there {
+	const struct spawn *how;
+	pid_t *pid;
+};
+
+static int spawn_there(void *arg, const int fds[APART_FDS])
+{
+	const struct spawn_there *there = arg;
+	struct spawn how = *there->how;
+	int high[APART_FDS] = { -1, -1, -1 }, r = 0;
+
+	for (int i = 0; r == 0 && i < APART_FDS; i++) {
+		if (fds[i] >= 0)
+			high[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		if (high[i] < 0 && (i > 0 || how.in > 0))
+			r = -EMFILE;
+	}
+	how.in = how.in > 0 ? high[0] : 0;
+	how.out = high[1];
+	how.err = high[2];
+	if (r == 0)
+		r = spawn_here(&how, there->pid);
+	for (int i = 0; i < APART_FDS; i++)
+		fs_closep(&high[i]);
+	return r;
+}
+
 int spawn_process(const struct spawn *how, pid_t *pid)
 {
-	int r = spawn_many_fds() ? spawn_apart(how, spawn_here, pid) : -EOPNOTSUPP;
+	struct spawn_there there = { how, pid };
+	const int fds[APART_FDS] = { how->in > 0 ? how->in : -1, how->out, how->err };
+	int r = spawn_many_fds() ? apart_call(spawn_there, &there, fds) : -EOPNOTSUPP;
 
 	return r == -EOPNOTSUPP ? spawn_here(how, pid) : r;
 }

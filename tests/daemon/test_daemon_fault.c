@@ -333,6 +333,31 @@ START_TEST(test_a_full_disk)
 }
 END_TEST
 
+/* Its end is seen before its start is recorded, and told after it. */
+START_TEST(test_quick_ends_are_told_after_their_starts)
+{
+	struct rig_daemon *d;
+
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_config("dispatch_interval_seconds: 600");
+	rig_board(B, 0);
+	d = rig_start();
+	for (int i = 1; i < 12; i++) {
+		char *id = rig_printf("t_%08d", i);
+
+		rig_do(id, "exit 3\n");
+		rig_add(B, .id = id, .set = "max_retries=1");
+		RIG_UNTIL(status_is(id, "blocked"), SOON);
+	}
+	for (int i = 1; i < 12; i++) {
+		const char *at = strstr(rig_err(d), rig_printf(" t_%08d] ", i));
+
+		ck_assert_ptr_nonnull(at);
+		ck_assert_msg(strstr(at, "] started worker") == at + 11, "%s", at);
+	}
+}
+END_TEST
+
 Suite *test_suite(void)
 {
 	TCase *ends = rig_tcase("ends", 60), *host = rig_tcase("host", 90);
@@ -340,6 +365,7 @@ Suite *test_suite(void)
 	tcase_add_test(ends, test_an_exit_outlives_a_kill);
 	tcase_add_test(ends, test_a_quota_outlives_a_kill);
 	tcase_add_test(ends, test_a_signal_outlives_a_kill);
+	tcase_add_test(ends, test_quick_ends_are_told_after_their_starts);
 	tcase_add_test(ends, test_no_file_of_ends);
 	tcase_add_test(ends, test_a_worker_whose_row_was_reset);
 	tcase_add_test(ends, test_a_worker_whose_row_was_reset_in_a_busy_board);

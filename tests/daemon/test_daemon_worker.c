@@ -80,28 +80,6 @@ START_TEST(test_nonzero_exit)
 }
 END_TEST
 
-/* Its end is seen before its start is recorded, and told after it. */
-START_TEST(test_quick_ends_are_told_after_their_starts)
-{
-	struct rig_daemon *d;
-
-	d = start_one("exit 3\n", NULL);
-	for (int i = 2; i < 12; i++) {
-		char *id = rig_printf("t_%08d", i);
-
-		rig_do(id, "exit 3\n");
-		rig_add(B, .id = id, .set = "max_retries=1");
-		RIG_UNTIL(status_is(id, "blocked"), 5000);
-	}
-	for (int i = 2; i < 12; i++) {
-		const char *at = strstr(rig_err(d), rig_printf(" t_%08d] ", i));
-
-		ck_assert_ptr_nonnull(at);
-		ck_assert_msg(strstr(at, "] started worker") == at + 11, "%s", at);
-	}
-}
-END_TEST
-
 START_TEST(test_killed_by_a_signal)
 {
 	struct rig_daemon *d = start_one("signal 9\n", NULL);
@@ -576,7 +554,6 @@ Suite *test_suite(void)
 	TCase *restart = rig_tcase("restarts", 60);
 
 	tcase_add_test(end, test_nonzero_exit);
-	tcase_add_test(end, test_quick_ends_are_told_after_their_starts);
 	tcase_add_test(end, test_killed_by_a_signal);
 	tcase_add_test(end, test_quota_wall);
 	tcase_add_test(end, test_clean_exit_without_a_report);

@@ -8,7 +8,7 @@
  * It begins with the first call, and lives as long as the process. Where the kernel refuses,
  * the caller is told so, each time.
  */
-#include "process/spawn_apart.h"
+#include "process/apart.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,12 +22,10 @@
 
 #include "util/fs.h"
 
-enum { APART_OUT, APART_ERR, APART_IN, APART_FDS };
-
 struct apart_request {
-	const struct spawn *how;
-	int (*start)(const struct spawn *how, pid_t *pid);
-	pid_t *pid;
+	int (*fn)(void *arg, const int fds[APART_FDS]);
+	void *arg;
+	unsigned sent; /* bit i: fds[i] is one of those sent along, in order */
 };
 
 union apart_control {
@@ -58,8 +56,8 @@ static int apart_leave(int socket)
 	return 0;
 }
 
-/* Return: bytes; 0 the other end is gone; < 0. @fds: out, high ones; -1 there was none */
-static ssize_t apart_receive(int socket, struct apart_request *rq, int fds[APART_FDS])
+/* Return: 0, or < 0: the other end is gone. @fds: out; -1 there is none */
+static int apart_receive(int socket, struct apart_request *rq, int fds[APART_FDS])
 {
 	union apart_control control;
 	struct iovec io = { rq, sizeof(*rq) };
@@ -67,30 +65,19 @@ static ssize_t apart_receive(int socket, struct apart_request *rq, int fds[APART
 			      .msg_iovlen = 1,
 			      .msg_control = control.room,
 			      .msg_controllen = sizeof(control.room) };
+	int got[APART_FDS] = { -1, -1, -1 }, n = 0;
 	const struct cmsghdr *c;
-	ssize_t n;
+	ssize_t size;
 
 	do
-		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+		size = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
+	while (size < 0 && errno == EINTR);
+	c = size == sizeof(*rq) ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+		memcpy(got, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
 	for (int i = 0; i < APART_FDS; i++)
-		fds[i] = spawn_fd_high(fds[i]);
-	return n;
-}
-
-static int apart_start(const struct apart_request *rq, const int fds[APART_FDS])
-{
-	struct spawn mine = *rq->how;
-
-	if (fds[APART_OUT] < 0 || fds[APART_ERR] < 0 || (mine.in > 0 && fds[APART_IN] < 0))
-		return -EMFILE;
-	mine.out = fds[APART_OUT];
-	mine.err = fds[APART_ERR];
-	mine.in = mine.in > 0 ? fds[APART_IN] : 0;
-	return rq->start(&mine, rq->pid);
+		fds[i] = size == sizeof(*rq) && (rq->sent & 1U << i) ? got[n++] : -1;
+	return size == sizeof(*rq) ? 0 : -EPIPE;
 }
 
 /* The first answer says whether it stands apart; where not, its end is in the others' table. */
@@ -106,11 +93,11 @@ static void *apart_main(void *arg)
 	}
 	while (send(socket, &answer, sizeof(answer), MSG_NOSIGNAL) == sizeof(answer)) {
 		struct apart_request rq;
-		int fds[APART_FDS] = { -1, -1, -1 };
+		int fds[APART_FDS];
 
-		if (apart_receive(socket, &rq, fds) != sizeof(rq))
+		if (apart_receive(socket, &rq, fds) < 0)
 			break;
-		answer = apart_start(&rq, fds);
+		answer = rq.fn(rq.arg, fds);
 		for (int i = 0; i < APART_FDS; i++)
 			fs_closep(&fds[i]);
 	}
@@ -155,40 +142,44 @@ static void apart_begin(void)
 		fs_closep(&fds[1]);
 }
 
-static int apart_ask(const struct spawn *how, const struct apart_request *rq)
+static int apart_ask(struct apart_request *rq, const int fds[APART_FDS])
 {
 	union apart_control control = { .room = { 0 } };
-	struct apart_request copy = *rq;
-	struct iovec io = { &copy, sizeof(copy) };
-	const int fds[APART_FDS] = { how->out, how->err, how->in };
-	const size_t size = (how->in > 0 ? APART_FDS : APART_FDS - 1) * sizeof(int);
-	struct msghdr msg = { .msg_iov = &io,
-			      .msg_iovlen = 1,
-			      .msg_control = control.room,
-			      .msg_controllen = CMSG_SPACE(size) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	int answer;
+	struct iovec io = { rq, sizeof(*rq) };
+	struct msghdr msg = { .msg_iov = &io, .msg_iovlen = 1 };
+	int sent[APART_FDS], n = 0, answer;
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(size);
-	memcpy(CMSG_DATA(c), fds, size);
-	if (sendmsg(apart.ours, &msg, MSG_NOSIGNAL) != sizeof(copy))
-		return -EOPNOTSUPP; /* it may be too many descriptors in flight: by ourselves */
+	for (int i = 0; i < APART_FDS; i++)
+		if (fds[i] >= 0) {
+			rq->sent |= 1U << i;
+			sent[n++] = fds[i];
+		}
+	if (n > 0) {
+		control.head =
+			(struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					  .cmsg_type = SCM_RIGHTS,
+					  .cmsg_len = CMSG_LEN((size_t)n * sizeof(int)) };
+		memcpy(CMSG_DATA(&control.head), sent, (size_t)n * sizeof(int));
+		msg.msg_control = control.room;
+		msg.msg_controllen = CMSG_SPACE((size_t)n * sizeof(int));
+	}
+	if (sendmsg(apart.ours, &msg, MSG_NOSIGNAL) != sizeof(*rq))
+		return -EOPNOTSUPP; /* too many descriptors may be in flight: without us, then
+				     */
 	return apart_answer(&answer) ? answer : -EIO;
 }
 
-int spawn_apart(const struct spawn *how, int (*start)(const struct spawn *how, pid_t *pid),
-		pid_t *pid)
+int apart_call(int (*fn)(void *arg, const int fds[APART_FDS]), void *arg,
+	       const int fds[APART_FDS])
 {
-	const struct apart_request rq = { how, start, pid };
+	struct apart_request rq = { .fn = fn, .arg = arg };
 	int r = -EOPNOTSUPP;
 
 	(void)pthread_mutex_lock(&apart.one);
 	if (!apart.begun)
 		apart_begin();
 	if (apart.ours >= 0)
-		r = apart_ask(how, &rq);
+		r = apart_ask(&rq, fds);
 	(void)pthread_mutex_unlock(&apart.one);
 	return r;
 }

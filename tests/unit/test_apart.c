@@ -1,5 +1,5 @@
 /* Starting a process beside very many descriptors, in a thread with a table of its own. */
-#include "process/spawn_apart.h"
+#include "process/apart.h"
 
 #include <check.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 
 #include "kit/folder.h"
 #include "kit/suite.h"
+#include "process/spawn.h"
 
 #define MANY 700
 
@@ -109,38 +110,57 @@ START_TEST(locks_are_kept)
 }
 END_TEST
 
-static int refused(const struct spawn *how, pid_t *pid)
+/* What was sent, under low numbers: 1 for each that is one of those. */
+static int numbers(void *arg, const int fds[APART_FDS])
 {
-	(void)pid;
-	return -(how->out > STDERR_FILENO && how->out < 32 ? ENOEXEC : EINVAL);
+	int n = 0;
+
+	ck_assert_ptr_eq(arg, environment);
+	for (int i = 0; i < APART_FDS; i++)
+		n = n * 10 + (fds[i] > STDERR_FILENO && fds[i] < 16 ? 1 : fds[i] < 0 ? 2 : 3);
+	return n;
 }
 
 START_TEST(what_fails_is_told)
 {
 	char *argv[] = { (char[]){ "nope" }, NULL };
 	const int out = many("many");
-	struct spawn how = { .file = "/nope/nope",
-			     .argv = argv,
-			     .envp = environment,
-			     .out = fcntl(out, F_DUPFD_CLOEXEC, MANY),
-			     .err = fcntl(out, F_DUPFD_CLOEXEC, MANY) };
+	const struct spawn how = { .file = "/nope/nope",
+				   .argv = argv,
+				   .envp = environment,
+				   .out = fcntl(out, F_DUPFD_CLOEXEC, MANY),
+				   .err = fcntl(out, F_DUPFD_CLOEXEC, MANY) };
 	pid_t pid;
 
 	ck_assert_int_eq(spawn_process(&how, &pid), -ENOENT);
-	/* and it was there that it was tried */
-	ck_assert_int_eq(spawn_apart(&how, refused, &pid), -ENOEXEC);
+}
+END_TEST
+
+START_TEST(what_is_sent)
+{
+	static const int none[APART_FDS] = { -1, -1, -1 };
+	int fds[APART_FDS] = { -1, many("many"), -1 };
+
+	for (int i = 0; i < 50; i++) {
+		ck_assert_int_eq(apart_call(numbers, (void *)environment, none), 222);
+		ck_assert_int_eq(apart_call(numbers, (void *)environment, fds), 212);
+		fds[2] = fds[1];
+		ck_assert_int_eq(apart_call(numbers, (void *)environment, fds), 211);
+		fds[2] = -1;
+	}
 }
 END_TEST
 
 Suite *test_suite(void)
 {
-	Suite *s = suite_create("spawn_apart");
+	Suite *s = suite_create("apart");
 	TCase *tc = tcase_create("apart");
 
 	tcase_add_checked_fixture(tc, folder_setup, folder_teardown);
 	tcase_add_test(tc, what_it_has);
 	tcase_add_test(tc, locks_are_kept);
 	tcase_add_test(tc, what_fails_is_told);
+	tcase_add_test(tc, what_is_sent);
 	suite_add_tcase(s, tc);
 	return s;
 }
