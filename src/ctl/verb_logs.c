@@ -200,7 +200,7 @@ static int logs_past(const struct logs *l)
 /* Open the current log if it is not open, or another file than it was. */
 static int logs_current(struct logs *l)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int fd, r;
 
 	if (l->fd >= 0 && stat(l->path, &st) == 0 && st.st_ino == l->ino)
