@@ -4,6 +4,7 @@
  * daemon in its time.
  */
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kit/rig.h"
@@ -127,13 +128,18 @@ START_TEST(test_values_too_long)
 }
 END_TEST
 
-static unsigned said(const struct rig_daemon *d, const char *text)
+static unsigned said_in(const char *all, const char *text)
 {
 	unsigned n = 0;
 
-	for (const char *p = rig_read(d->err_path); p && (p = strstr(p, text)); p++)
+	for (const char *p = all; p && (p = strstr(p, text)); p++)
 		n++;
 	return n;
+}
+
+static unsigned said(const struct rig_daemon *d, const char *text)
+{
+	return said_in(rig_read(d->err_path), text);
 }
 
 /* Nothing can be written about its tasks. That is told once, and its end once, however often
@@ -181,6 +187,44 @@ START_TEST(test_no_numbers_left)
 }
 END_TEST
 
+/* What a worker left in the background is the daemon's child, and lives as long as its run,
+ * however many start and end at the same time. */
+START_TEST(test_children_of_the_living)
+{
+	struct rig_daemon *d;
+	unsigned n = 0;
+
+	rig_config("dispatch_interval_seconds: 1");
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_write("background",
+		  "#!/bin/sh\n"
+		  "case $HERMES_KANBAN_TASK in t_end*) exit 3;; esac\n"
+		  "( setsid sleep 300 >/dev/null 2>&1 & echo $! >>\"$RIG_DIR/left\" )\n"
+		  "exec sleep 300\n");
+	rig_shell("chmod 755 background");
+	rig_env("HERMES_BIN", rig_path("background"));
+	rig_board(B, 0);
+	for (int i = 0; i < 24; i++) {
+		rig_add(B, .id = rig_printf("t_%08d", i));
+		rig_add(B, .id = rig_printf("t_end%d", i));
+	}
+	d = rig_start();
+	RIG_UNTIL(rig_int(B, "SELECT count(*) FROM task_runs WHERE ended_at > 0") >= 24, 30000);
+	RIG_UNTIL(rig_exists("left") && said_in(rig_read("left"), "\n") == 24, 20000);
+	for (char *p = rig_read("left"); *p; n++) {
+		long pid = strtol(p, &p, 10);
+
+		ck_assert_msg(rig_alive((pid_t)pid), "of the %u. run", n);
+		p += *p == '\n';
+	}
+	ck_assert_uint_eq(n, 24);
+	ck_assert_int_eq(rig_stop(d), 0);
+	rig_shell("kill $(cat left)");
+	rig_shell("kill %s", rig_list(B, "SELECT group_concat(worker_pid, ' ') FROM tasks"
+					 " WHERE status = 'running'"));
+}
+END_TEST
+
 Suite *test_suite(void)
 {
 	TCase *tc = rig_tcase("hostile", 120);
@@ -188,5 +232,6 @@ Suite *test_suite(void)
 	tcase_add_test(tc, test_traps);
 	tcase_add_test(tc, test_values_too_long);
 	tcase_add_test(tc, test_no_numbers_left);
+	tcase_add_test(tc, test_children_of_the_living);
 	return rig_suite("daemon_hostile", tc, NULL);
 }
