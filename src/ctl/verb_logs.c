@@ -177,20 +177,20 @@ static int logs_past(const struct logs *l)
 {
 	int fds[LOGS_ROTATED_MAX], n = 0, r = logs_copy(l, l->fd, l->path);
 	struct stat st = { 0 };
+	bool found = false;
 
-	while (n < LOGS_ROTATED_MAX) {
+	while (n < LOGS_ROTATED_MAX && !found) {
 		CLEANUP(freep) char *path = fs_path("%s.%d", l->path, n + 1);
-		int fd = path ? logs_open(path, &st) : -1;
 
-		/* up to the one we had, which may have fallen off the end */
-		if (fd < 0 || st.st_ino == l->ino) {
-			fs_closep(&fd);
+		fds[n] = path ? logs_open(path, &st) : -1;
+		if (fds[n] < 0)
 			break;
-		}
-		fds[n++] = fd;
+		found = st.st_ino == l->ino;
+		n++;
 	}
-	while (n-- > 0) {
-		if (r == 0)
+	/* where it was removed instead, the others are those that were shown before it */
+	for (int ours = n - 1; n-- > 0;) {
+		if (r == 0 && found && n < ours)
 			r = logs_copy(l, fds[n], l->path);
 		fs_closep(&fds[n]);
 	}
