@@ -51,9 +51,13 @@ static int record_spawned(const struct tick *t, const struct tick_launched *l)
 	/* a fast worker may have ended its run already; that it was started stays true */
 	if (r == 0)
 		r = db_run(t->db, t->e, sql_record_run, "iit", p->run, l->pid, l->started);
-	return r == 0 ? history_event(t, p->task, p->run, "spawned",
-				      record_spawned_payload(t, l))
-		      : r;
+	if (r == 0)
+		r = history_event(t, p->task, p->run, "spawned", record_spawned_payload(t, l));
+	/* a tick between the claim and this one left a claim without a worker to its TTL, and
+	 * no tick need follow */
+	if (p->row.max_runtime_seconds > 0)
+		plan_deadline(t->plan, p->run_started_at + p->row.max_runtime_seconds + 1);
+	return r;
 }
 
 /* It did not start for a reason that is the host's: no failure of the task. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kit/rig.h"
@@ -271,6 +272,32 @@ START_TEST(test_the_time_of_a_task_is_over)
 }
 END_TEST
 
+/* Its time is over while git still makes the worktree: it ends soon after it began. */
+START_TEST(test_the_time_is_over_before_the_start)
+{
+	int64_t claimed;
+
+	rig_write("bin/git", "#!/bin/sh\nwhile [ ! -e \"$RIG_DIR/go\" ]; do :; done\n"
+			     "PATH=${PATH#*:}\nexec git \"$@\"\n");
+	rig_shell("chmod 755 bin/git; git init -q -b main repo; cd repo; git -c user.name=a -c "
+		  "user.email=b commit -q --allow-empty -m first");
+	rig_env("PATH", rig_printf("%s:%s", rig_path("bin"), rig_env_get("PATH")));
+	rig_env("RIG_DIR", rig.dir);
+	(void)start(NULL);
+	rig_add(B, .id = T, .workspace_kind = "worktree",
+		.workspace_path = rig_path("repo/.worktrees/" T),
+		.set = "max_runtime_seconds=1, max_retries=1");
+	RIG_UNTIL(status_is(B, T, "running"), SOON);
+	claimed = rig_int(B, "SELECT started_at FROM task_runs WHERE task_id=%Q", T);
+	/* the tick at the end of its time finds a claim without a worker */
+	RIG_UNTIL(time(NULL) > claimed + 3, 2 * SOON);
+	rig_write("go", "");
+	RIG_UNTIL(status_is(B, T, "blocked"), SOON);
+	rig_json_is(json_object_get(rig_event(B, T, "gave_up"), "trigger_outcome"),
+		    "\"timed_out\"", "trigger_outcome");
+}
+END_TEST
+
 START_TEST(test_a_claim_expires)
 {
 	(void)start(NULL);
@@ -350,7 +377,7 @@ END_TEST
 Suite *test_suite(void)
 {
 	TCase *news = rig_tcase("news", 60);
-	TCase *time = rig_tcase("deadlines", 60);
+	TCase *times = rig_tcase("deadlines", 60);
 
 	tcase_add_test(news, test_a_new_task);
 	tcase_add_test(news, test_a_new_task_in_wal_mode);
@@ -363,12 +390,13 @@ Suite *test_suite(void)
 	tcase_add_test(news, test_a_parent_is_done);
 	tcase_add_test(news, test_a_worker_crashes);
 	tcase_add_test(news, test_a_place_becomes_free);
-	tcase_add_test(time, test_the_cooldown_ends);
-	tcase_add_test(time, test_the_time_of_a_task_is_over);
-	tcase_add_test(time, test_a_claim_expires);
-	tcase_add_test(time, test_a_claim_is_kept);
-	tcase_add_test(time, test_a_schedule_comes_due);
-	tcase_add_test(time, test_a_scheduled_task_comes_due);
-	tcase_add_test(time, test_a_series);
-	return rig_suite("daemon: wake", news, time, NULL);
+	tcase_add_test(times, test_the_cooldown_ends);
+	tcase_add_test(times, test_the_time_of_a_task_is_over);
+	tcase_add_test(times, test_the_time_is_over_before_the_start);
+	tcase_add_test(times, test_a_claim_expires);
+	tcase_add_test(times, test_a_claim_is_kept);
+	tcase_add_test(times, test_a_schedule_comes_due);
+	tcase_add_test(times, test_a_scheduled_task_comes_due);
+	tcase_add_test(times, test_a_series);
+	return rig_suite("daemon: wake", news, times, NULL);
 }

@@ -226,6 +226,18 @@ START_TEST(records_a_worker)
 }
 END_TEST
 
+/* A tick found the claim without a worker, and waits for its TTL. */
+START_TEST(records_when_its_time_is_over)
+{
+	const struct plan_launch *l = claimed("max_runtime_seconds = 7");
+
+	kit.plan.deadline = 0;
+	record(&(struct tick_launched){
+		.launch = l, .workspace_ok = true, .spawned = true, .pid = 4711 });
+	ck_assert_int_eq(kit.plan.deadline, l->run_started_at + 8);
+}
+END_TEST
+
 /* It was so fast that its run is over: that it was started is told, its row is left alone. */
 START_TEST(records_a_worker_that_is_done)
 {
@@ -356,8 +368,8 @@ KIT_SUITE_AGES("claim",
 	       KIT_TESTS(claims_a_ready_task, keeps_the_first_start, claims_from_review,
 			 rejects_with_open_parents, leaves_what_changed_alone,
 			 closes_a_leaked_run, hostile_rows, records_a_worker,
-			 records_a_worker_that_is_done, records_a_worker_of_the_run_before,
-			 records_a_failed_spawn, records_the_last_failed_spawn,
-			 a_failed_spawn_of_a_review_goes_back, a_failed_spawn_that_others_took,
-			 a_batch_is_one_transaction),
+			 records_when_its_time_is_over, records_a_worker_that_is_done,
+			 records_a_worker_of_the_run_before, records_a_failed_spawn,
+			 records_the_last_failed_spawn, a_failed_spawn_of_a_review_goes_back,
+			 a_failed_spawn_that_others_took, a_batch_is_one_transaction),
 	       KIT_TESTS(legacy_board))
