@@ -4,7 +4,7 @@
 #   make fuzz SECONDS=20            each of them so long, two at a time; a finding ends it
 #   make fuzz F=fuzz_page SECONDS=600
 #
-# FUZZ_SECONDS=20 make check T=fuzz/check gives each 20 s, all side by side.
+# `make check` gives each 20 s, all side by side (FUZZ_SECONDS=0: none), where clang is there.
 #
 # What was found interesting stays in build/fuzz/corpus for the next time; what broke something is
 # build/fuzz/FUZZER-crash-….

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Each fuzzer with its seeds and what is near them, by the ordinary compiler: that they build, and
 # that nothing simple breaks a parser, is seen at every check, with and without clang.
-# FUZZ_SECONDS=20 make check T=fuzz/check, or make fuzz, look further. test-in-memory
+# fuzz/check and `make fuzz` look further. test-in-memory
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 OUT=${OUT:-build/release}
