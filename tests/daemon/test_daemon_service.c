@@ -483,11 +483,30 @@ START_TEST(test_a_new_profile)
 }
 END_TEST
 
+/* Does the daemon know by now? */
+static bool archived(const char *slug)
+{
+	const struct rig_out *out =
+		rig_kanbanctl("--socket", rig_path("k.sock"), "--json", "boards");
+	json_t *boards = json_object_get(rig_json(out->text), "boards"), *board;
+	size_t i;
+
+	json_array_foreach(
+		boards, i,
+		board) if (!strcmp(json_string_value(json_object_get(board, "slug")),
+				   slug)) return json_is_true(json_object_get(board,
+									      "archived"));
+	return false;
+}
+
 START_TEST(test_archived_and_back)
 {
-	(void)start_with_garden();
+	rig_config("dispatch_interval_seconds: 1");
+	rig_board(B, 0);
+	rig_board("garden", 0);
+	(void)rig_start("--socket", rig_path("k.sock"));
 	rig_write("root/kanban/boards/garden/board.json", "{\"archived\": true}");
-	let_sweep(2); /* it is read at each sweep */
+	RIG_UNTIL(archived("garden"), 10000);
 	rig_add("garden", .id = "t_00000001");
 	rig_add(B, .id = "t_00000002");
 	RIG_UNTIL(status_is(B, "t_00000002", "running"), 10000);
