@@ -5,6 +5,8 @@
  * request itself lies in memory, which it shares. POSIX locks belong to a table: those of the
  * others are not dropped by what it closes.
  *
+ * ThreadSanitizer knows one table per process: what it says of the numbers there is not so.
+ *
  * It begins with the first call, and lives as long as the process. Where the kernel refuses,
  * the caller is told so, each time.
  */
@@ -15,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -38,7 +41,15 @@ static struct {
 	int ours;            /* end of the socket; < 0: none, or none any more */
 	int theirs;          /* the same number in the thread's own table */
 	bool begun;
+	atomic_uint handed;
 } apart = { .one = PTHREAD_MUTEX_INITIALIZER, .ours = -1 };
+
+/* Memory is handed over by the socket: the kernel orders it, and this says so to the language.
+ */
+static void apart_hand(void)
+{
+	(void)atomic_fetch_add(&apart.handed, 1);
+}
 
 static int apart_close_range(unsigned from, unsigned to)
 {
@@ -97,7 +108,9 @@ static void *apart_main(void *arg)
 
 		if (apart_receive(socket, &rq, fds) < 0)
 			break;
+		apart_hand();
 		answer = rq.fn(rq.arg, fds);
+		apart_hand();
 		for (int i = 0; i < APART_FDS; i++)
 			fs_closep(&fds[i]);
 	}
@@ -111,6 +124,7 @@ static bool apart_answer(int *answer)
 	do
 		n = recv(apart.ours, answer, sizeof(*answer), 0);
 	while (n < 0 && errno == EINTR);
+	apart_hand();
 	return n == sizeof(*answer);
 }
 
@@ -163,6 +177,7 @@ static int apart_ask(struct apart_request *rq, const int fds[APART_FDS])
 		msg.msg_control = control.room;
 		msg.msg_controllen = CMSG_SPACE((size_t)n * sizeof(int));
 	}
+	apart_hand();
 	if (sendmsg(apart.ours, &msg, MSG_NOSIGNAL) != sizeof(*rq))
 		return -EOPNOTSUPP; /* too many descriptors may be in flight: without us, then
 				     */
