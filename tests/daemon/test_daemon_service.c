@@ -542,7 +542,7 @@ START_TEST(test_damaged_and_mended)
 	RIG_UNTIL(status_is("garden", "t_00000001", "running"), 10000);
 	rig_shell("cd root/kanban/boards/garden && cp kanban.db good && dd if=/dev/urandom "
 		  "of=kanban.db bs=4096 seek=1 count=6 conv=notrunc status=none");
-	RIG_UNTIL(strstr(rig_err(d), "garden") != NULL, 10000);
+	RIG_UNTIL(strstr(rig_err(d), "board garden") != NULL, 10000);
 	rig_add(B, .id = "t_00000002");
 	RIG_UNTIL(status_is(B, "t_00000002", "running"), 10000);
 	rig_shell("cd root/kanban/boards/garden && mv good kanban.db");

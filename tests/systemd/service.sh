@@ -49,11 +49,14 @@ wait_for 60 "not dispatching after a failed reload" task_is status "done" "$task
 ok "a reload of a bad configuration is told and keeps the old one"
 rm /etc/kanband/kanband.conf.d/50-bad.conf
 
-journalctl --no-pager -o cat "KANBAN_TASK=$task" | grep -q . || fail "nothing for KANBAN_TASK=$task"
-journalctl --no-pager -o cat "KANBAN_TASK=$task" \
-	MESSAGE_ID=5f1c7b1d0c2e4f0d9a61f5f0a3c3d106 | grep -q . || fail "its start has no MESSAGE_ID"
-journalctl --no-pager -x "KANBAN_TASK=$task" | grep -q "A worker was started for $task" ||
-	fail "no text of the catalog"
+# journald writes when it comes to it, and a reader that leaves early ends journalctl
+found() { [[ $(journalctl --no-pager "$@" "KANBAN_TASK=$task") == *"$text"* ]]; }
+text=$task
+wait_for 60 "nothing for KANBAN_TASK=$task" found
+text="started worker"
+wait_for 60 "its start has no MESSAGE_ID" found -o cat MESSAGE_ID=5f1c7b1d0c2e4f0d9a61f5f0a3c3d106
+text="A worker was started for $task"
+wait_for 60 "no text of the catalog" found -x
 ok "journalctl KANBAN_TASK=$task finds its lines, -x explains them"
 
 db 'pragma journal_mode=wal' | grep -q wal || fail "no WAL"
