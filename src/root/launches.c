@@ -4,6 +4,7 @@
  * mkdir, so a batch takes many of them; a git worktree may take seconds and goes alone.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,10 @@
 #define SLOW_MAX       2 /* of the pool's threads may be with git at a time */
 #define BATCH_MAX      32
 #define BATCH_LIMIT_MS (30 * 60 * 1000) /* git calls are bounded one by one */
+/* So long a start may wait to be recorded, unless something else has the board visited: the
+ * worker begins in peace, those started with it are recorded in one commit, and what ends at
+ * once is recorded with its end. */
+#define RECORD_MS 3
 
 /* One worker of a batch, before and after. */
 struct launch_one {
@@ -171,6 +176,8 @@ static void batch_work(struct job *job)
 			one->outcome = launch_finish(b->launcher, &one->spec, &one->result,
 						     &one->error);
 	}
+	/* the last of them may be waiting for this very processor, and nobody waits for us */
+	(void)sched_yield();
 }
 
 static void batch_unlink(struct launch_batch **list, struct launch_batch *b)
@@ -273,6 +280,7 @@ static void batch_done(struct job *job)
 {
 	struct launch_batch *b = container_of(job, struct launch_batch, job);
 	struct dispatch *d = b->dispatch;
+	bool failed = false;
 
 	if (b->slow)
 		batch_slow_next(d->root->env);
@@ -293,6 +301,7 @@ static void batch_done(struct job *job)
 			       one->spec.profile ? one->spec.profile : "");
 
 		if (one->outcome != 0) {
+			failed = true;
 			if (one->put_back)
 				d->wake.want |= WANT_TICK; /* it may be over already */
 			else
@@ -325,7 +334,10 @@ static void batch_done(struct job *job)
 		}
 	}
 	batch_append(&d->launches.finished, b);
-	d->wake.begin(d);
+	if (failed || d->root->env->once || d->root->stopping)
+		d->wake.begin(d);
+	else
+		wakeup_arm(d, RECORD_MS);
 	root_visit_ended(d->root);
 }
 
