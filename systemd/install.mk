@@ -32,7 +32,8 @@ INSTALL_FILES := \
 	$(call each,conf/prometheus/*.yml,$(docdir)/prometheus) \
 	$(call each,conf/grafana/*.json,$(docdir)/grafana) \
 	$(call each,systemd/hermes-gateway.service.d/*.conf,$(docdir)/examples/hermes-gateway.service.d) \
-	$(call each,systemd/kanband.service.d/*.conf,$(docdir)/examples/kanband.service.d)
+	$(call each,systemd/kanband.service.d/*.conf,$(docdir)/examples/kanband.service.d) \
+	$(call each,systemd/polkit-rules.d/*.rules,$(docdir)/examples/polkit-rules.d)
 INSTALL_CONF := $(wildcard conf/kanband.conf)
 
 source = $(firstword $(subst :, ,$(1)))
@@ -61,7 +62,7 @@ uninstall: ## take away what install put there; a changed kanband.conf stays
 	$(if $(INSTALL_CONF),@if cmp -s $(INSTALL_CONF) $(DESTDIR)$(confdir)/kanband.conf; then rm -f $(DESTDIR)$(confdir)/kanband.conf; \
 	elif test -e $(DESTDIR)$(confdir)/kanband.conf; then echo 'kept: $(DESTDIR)$(confdir)/kanband.conf (it was changed)'; fi)
 	@rmdir $(DESTDIR)$(confdir)/kanband.conf.d $(DESTDIR)$(confdir) 2>/dev/null || true
-	@rmdir $(DESTDIR)$(docdir)/examples/hermes-gateway.service.d $(DESTDIR)$(docdir)/examples/kanband.service.d $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir)/prometheus $(DESTDIR)$(docdir)/grafana $(DESTDIR)$(docdir) 2>/dev/null || true
+	@rmdir $(DESTDIR)$(docdir)/examples/hermes-gateway.service.d $(DESTDIR)$(docdir)/examples/kanband.service.d $(DESTDIR)$(docdir)/examples/polkit-rules.d $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir)/prometheus $(DESTDIR)$(docdir)/grafana $(DESTDIR)$(docdir) 2>/dev/null || true
 
 # The sources that git tracks, with conf/debian as debian/, in a folder of their own.
 .PHONY: deps-deb deb check-deb
