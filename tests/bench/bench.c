@@ -96,6 +96,16 @@ static void bench_cell(const char *text, int width)
 	(void)printf(" %*s", strcmp(text, "–") ? width : width + 2, text);
 }
 
+/* For the JSON, which is written when the row's own texts are gone. */
+static const char *bench_kept(const char *text)
+{
+	const char *copy = strdup(text);
+
+	if (!copy)
+		bench_die("out of memory");
+	return copy;
+}
+
 void bench_add(const struct bench_row *row)
 {
 	const bool known = row->target > 0;
@@ -110,6 +120,9 @@ void bench_add(const struct bench_row *row)
 	if (row_count == sizeof(rows) / sizeof(rows[0]))
 		bench_die("too many rows");
 	rows[row_count] = *row;
+	rows[row_count].name = bench_kept(row->name);
+	rows[row_count].what = bench_kept(row->what);
+	rows[row_count].unit = bench_kept(row->unit);
 	rows[row_count++].target = target;
 	if (getenv("BENCH_RAW")) {
 		(void)printf("ROW %s\t%s\t%s\t%f\t%f\t%f\t%f\t%d\n", row->name, row->what,

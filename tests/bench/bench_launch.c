@@ -195,19 +195,15 @@ static const struct way units = { "systemd", "StartTransientUnit", bare_unit };
 /* "ROW name<TAB>what<TAB>unit<TAB>value<TAB>worst<TAB>limit<TAB>target<TAB>more" */
 static bool row_read(char *line)
 {
-	static char texts[8][3][80];
-	static unsigned n;
-	struct bench_row row = { .name = texts[n][0],
-				 .what = texts[n][1],
-				 .unit = texts[n][2] };
+	char name[80], what[80], unit[80];
+	struct bench_row row = { .name = name, .what = what, .unit = unit };
 	int more;
 
-	if (n == 8 || sscanf(line, "ROW %79[^\t]\t%79[^\t]\t%79[^\t]\t%lf\t%lf\t%lf\t%lf\t%d",
-			     texts[n][0], texts[n][1], texts[n][2], &row.value, &row.worst,
-			     &row.limit, &row.target, &more) != 8)
+	/* \t alone would take the blanks that @what begins with, too */
+	if (sscanf(line, "ROW %79[^\t]%*1[\t]%79[^\t]%*1[\t]%79[^\t]%lf%lf%lf%lf%d", name, what,
+		   unit, &row.value, &row.worst, &row.limit, &row.target, &more) != 8)
 		return false;
 	row.more_is_good = more;
-	n++;
 	bench_add(&row);
 	return true;
 }
