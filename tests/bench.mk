@@ -10,6 +10,7 @@ $(OUT)/tests/bench-rows: $(BENCH_OBJS) $(LIB)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lm -lpthread
 
 # BENCH_ROWS='tick sweep ready host boards spawn takeover launch' measures some; BENCH_BOARDS=1000 takes fewer boards.
+# launch: each launcher, of which systemd and slurm want root, and the packages of make deps.
 .PHONY: bench
 bench: $(PROGS) $(OUT)/tests/bench-rows $(OUT)/tests/bench-stamp ## measure: a table, and JSON in build/MODE/bench.json
 	@$(OUT)/tests/bench-rows $(OUT) $(OUT)/bench.json

@@ -251,7 +251,7 @@ int main(int argc, char **argv)
 	if (wanted("launch"))
 		bench_rows_launch();
 	if (getenv("BENCH_RAW"))
-		bench_rows_units();
+		bench_rows_alone(getenv("BENCH_RAW"));
 	if (argc > 2)
 		bench_json(argv[2]);
 	if (!getenv("BENCH_KEEP"))

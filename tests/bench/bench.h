@@ -86,8 +86,9 @@ void bench_rows_takeover(void);
 void bench_rows_ready(void);  /* one commit → its worker, in each journal mode */
 void bench_rows_host(void);   /* hermes was away */
 void bench_rows_launch(void); /* each launcher beside the bare call */
-void bench_rows_units(void);  /* … systemd alone, for itself: see bench_launch.c */
 void bench_rows_boards(void); /* as bench_rows_ready(), with 10,000 boards */
+/** bench_rows_alone() - of bench_rows_launch(), one launcher: see bench_launch.c */
+void bench_rows_alone(const char *launcher);
 
 /** bench_role() - this program as something else ("bare", "ready", "hold"): what a limit is
  * measured with. Return: exit status, or -1 if there is no such role. */

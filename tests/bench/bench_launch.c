@@ -1,9 +1,12 @@
 /*
- * Each way to start a worker, beside the bare call that it is made of: fork (posix_spawn), and
- * units (StartTransientUnit, one after the other without waiting in between, then all awaited).
+ * Each way to start a worker, beside the bare call that it is made of: fork (posix_spawn),
+ * units (StartTransientUnit) and jobs of a cluster (sbatch), the latter two one after the other
+ * without waiting in between, then all awaited.
  *
  * Units want a service manager. Where this process has none, the rows are measured by the same
- * program under one of its own (tests/systemd/with-systemd), and read off its output.
+ * program under one of its own (tests/systemd/with-systemd), and read off its output. So are
+ * those of jobs, always in a cluster of its own (tests/slurm/with-cluster). What cannot be had
+ * on this machine is told instead of its rows.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,9 +23,8 @@
 #include "bench.h"
 #include "bench_event.h"
 
-#define LAUNCHES 100 /* of one batch */
-#define ROUNDS   3
-#define SINGLES  40 /* one at a time */
+#define ROUNDS      3
+#define SINGLES_MAX 40
 
 extern char **environ;
 
@@ -75,43 +77,109 @@ static void bare_unit(const char *program, int i)
 		bench_die("StartTransientUnit: %s", e.message);
 }
 
+/* As the launcher submits it, without what only names the job. Its end is seen by settle(). */
+static void bare_job(const char *program, int i)
+{
+	char run[600];
+	char *const argv[] = { (char[]){ "sbatch" },
+			       (char[]){ "--quiet" },
+			       (char[]){ "--no-requeue" },
+			       (char[]){ "--export=ALL" },
+			       (char[]){ "--propagate=NONE" },
+			       (char[]){ "--nodes=1" },
+			       (char[]){ "--ntasks=1" },
+			       (char[]){ "--chdir=/" },
+			       (char[]){ "--input=/dev/null" },
+			       (char[]){ "--output=/dev/null" },
+			       (char[]){ "--wrap" },
+			       run,
+			       NULL };
+	pid_t pid;
+
+	(void)i;
+	(void)snprintf(run, sizeof(run), "exec '%s'", program);
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
+		bench_die("sbatch cannot be started");
+}
+
+/*
+ * Until no job is left, and no process of kanband that looks after one. The namespace of the
+ * cluster has no other.
+ */
+static void settle_jobs(void)
+{
+	while (wait(NULL) > 0)
+		;
+	bench_run("n=0; while [ \"$(squeue --noheader)\" ] || pgrep -x kanband >/dev/null; do "
+		  "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done");
+}
+
 struct way {
 	const char *launcher, *what; /* @what: the bare call */
 	void (*bare)(const char *program, int i);
+	void (*settle)(void); /* after a batch; NULL: nothing goes on */
+	int launches;         /* of one batch */
+	int singles;          /* one at a time */
+	/* From a worker's start to the next task. The controller of a cluster starts jobs once
+	 * per second: tasks come at all times of such a second, not all at the same one. */
+	double pause_ms, spread_ms;
 };
 
 static int bare_count;
 
+static void settle(const struct way *way)
+{
+	if (way->settle)
+		way->settle();
+}
+
+static void pause_after(const struct way *way, int i)
+{
+	bench_sleep_ms(way->pause_ms + way->spread_ms * i / way->singles);
+}
+
 static double bare_rate(const struct way *way, const char *program)
 {
-	double from;
+	double from, rate;
 
 	(void)unlink(bench_path("stamp"));
 	from = bench_now_ms();
-	for (int i = 0; i < LAUNCHES; i++)
+	for (int i = 0; i < way->launches; i++)
 		way->bare(program, bare_count++);
-	wait_stamps(LAUNCHES);
-	return LAUNCHES / (bench_now_ms() - from) * 1e3;
+	wait_stamps(way->launches);
+	rate = way->launches / (bench_now_ms() - from) * 1e3;
+	settle(way);
+	return rate;
 }
 
 static double bare_ms(const struct way *way, const char *program)
 {
-	double ms[SINGLES], from;
+	double ms[SINGLES_MAX], from;
 
-	for (int i = 0; i < SINGLES; i++) {
+	for (int i = 0; i < way->singles; i++) {
 		(void)unlink(bench_path("stamp"));
 		from = bench_now_ms();
 		way->bare(program, bare_count++);
 		ms[i] = bench_stamp_ms(20000) - from;
-		bench_sleep_ms(20);
+		pause_after(way, i);
 	}
-	return bench_percentile(ms, SINGLES, 50);
+	settle(way);
+	return bench_percentile(ms, (size_t)way->singles, 50);
 }
 
 /* ---- kanband --------------------------------------------------------------------------- */
 
+/* On a busy disk, the daemon's own commit may hold the board for long. */
+static void make_ready(const char *root, const char *prefix, int count)
+{
+	for (int i = 0; i < 20; i++)
+		if (bench_ready(root, "default", prefix, (unsigned)count))
+			return;
+	bench_die("the board is locked");
+}
+
 /* @prefix: of its tasks; units of different roots must have different names */
-static double daemon_rate(const char *root, const char *prefix)
+static double daemon_rate(const struct way *way, const char *root, const char *prefix)
 {
 	double from, rate;
 	pid_t pid;
@@ -121,16 +189,16 @@ static double daemon_rate(const char *root, const char *prefix)
 	pid = bench_daemon(root, NULL);
 	bench_sleep_ms(1500);
 	(void)unlink(bench_path("stamp"));
-	if (!bench_ready(root, "default", prefix, LAUNCHES))
-		bench_die("the board is locked");
+	make_ready(root, prefix, way->launches);
 	from = bench_now_ms();
-	wait_stamps(LAUNCHES);
-	rate = LAUNCHES / (bench_now_ms() - from) * 1e3;
+	wait_stamps(way->launches);
+	rate = way->launches / (bench_now_ms() - from) * 1e3;
 	bench_stop(pid);
+	settle(way);
 	return rate;
 }
 
-static void daemon_singles(const char *root, double *ms)
+static void daemon_singles(const struct way *way, const char *root, double *ms)
 {
 	pid_t pid;
 
@@ -138,25 +206,25 @@ static void daemon_singles(const char *root, double *ms)
 	bench_board(root, "default", 30, true);
 	pid = bench_daemon(root, NULL);
 	bench_sleep_ms(1500);
-	for (int i = 0; i < SINGLES; i++) {
+	for (int i = 0; i < way->singles; i++) {
 		char prefix[16];
 		double from;
 
 		(void)snprintf(prefix, sizeof(prefix), "s%02d", i);
 		(void)unlink(bench_path("stamp"));
-		if (!bench_ready(root, "default", prefix, 1))
-			bench_die("the board is locked");
+		make_ready(root, prefix, 1);
 		from = bench_now_ms();
 		ms[i] = bench_stamp_ms(20000) - from;
-		bench_sleep_ms(100);
+		pause_after(way, i);
 	}
 	bench_stop(pid);
+	settle(way);
 }
 
 static void rows_of(const struct way *way)
 {
 	char names[2][48], what[2][80], program[512], root[64], prefix[8];
-	double rate[ROUNDS], limit[ROUNDS], ms[SINGLES];
+	double rate[ROUNDS], limit[ROUNDS], ms[SINGLES_MAX];
 	struct bench_row row = {
 		.name = names[0], .what = what[0], .unit = "per s", .more_is_good = true
 	};
@@ -167,12 +235,12 @@ static void rows_of(const struct way *way)
 	(void)snprintf(names[0], sizeof(names[0]), "launch_rate_%s", way->launcher);
 	(void)snprintf(names[1], sizeof(names[1]), "launch_exec_%s", way->launcher);
 	(void)snprintf(what[0], sizeof(what[0]), "%s: %d at once (limit: %s)", way->launcher,
-		       LAUNCHES, way->what);
+		       way->launches, way->what);
 	(void)snprintf(what[1], sizeof(what[1]), "  one: ready to the worker's exec");
 	for (int i = 0; i < ROUNDS; i++) {
 		(void)snprintf(root, sizeof(root), "rate-%s-%d", way->launcher, i);
 		(void)snprintf(prefix, sizeof(prefix), "r%d", i);
-		rate[i] = daemon_rate(root, prefix);
+		rate[i] = daemon_rate(way, root, prefix);
 		limit[i] = bare_rate(way, program);
 	}
 	row.value = bench_percentile(rate, ROUNDS, 50);
@@ -180,20 +248,25 @@ static void rows_of(const struct way *way)
 	row.limit = bench_percentile(limit, ROUNDS, 50);
 	bench_add(&row);
 	(void)snprintf(root, sizeof(root), "exec-%s", way->launcher);
-	daemon_singles(root, ms);
-	one.value = bench_percentile(ms, SINGLES, 50);
-	one.worst = bench_percentile(ms, SINGLES, 99);
+	daemon_singles(way, root, ms);
+	one.value = bench_percentile(ms, (size_t)way->singles, 50);
+	one.worst = bench_percentile(ms, (size_t)way->singles, 99);
 	one.limit = bare_ms(way, program);
 	bench_add(&one);
 	bench.launcher = "fork";
 }
 
-/* ---- under a service manager ----------------------------------------------------------- */
+/* ---- under a service manager, in a cluster --------------------------------------------- */
 
-static const struct way units = { "systemd", "StartTransientUnit", bare_unit };
+static const struct way ways[] = {
+	{ "fork", "posix_spawn", bare_fork, NULL, 100, 40, 100, 0 },
+	{ "command", "posix_spawn", bare_fork, NULL, 100, 40, 100, 0 },
+	{ "systemd", "StartTransientUnit", bare_unit, NULL, 100, 40, 100, 0 },
+	{ "slurm", "bare sbatch", bare_job, settle_jobs, 30, 14, 100, 1000 },
+};
 
 /* "ROW name<TAB>what<TAB>unit<TAB>value<TAB>worst<TAB>limit<TAB>target<TAB>more" */
-static bool row_read(char *line)
+static bool row_read(const char *line)
 {
 	char name[80], what[80], unit[80];
 	struct bench_row row = { .name = name, .what = what, .unit = unit };
@@ -208,42 +281,54 @@ static bool row_read(char *line)
 	return true;
 }
 
-/* The same program, with a manager: what it says is read. */
-static void rows_elsewhere(void)
+/* Does it say why there are no rows? */
+static bool row_reason(const char *line)
 {
-	char command[1400], line[512];
+	static const char *const begins[] = { "SKIP: ", "bench: ", "not ok - " };
+
+	for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+		if (strncmp(line, begins[i], strlen(begins[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The same program, @with what it wants: what it says is read. */
+static void rows_elsewhere(const char *launcher, const char *with)
+{
+	char command[2000], line[512] = "", why[512] = "it says nothing\n";
+	bool told = false;
 	FILE *pipe;
 
 	(void)snprintf(command, sizeof(command),
-		       "BENCH_ROWS=units BENCH_RAW=1 tests/systemd/with-systemd --seconds 170 "
-		       "'%s' '%s' 2>&1",
-		       bench.self, bench.bin);
+		       "BENCH_ROWS=none BENCH_RAW=%s OUT='%s' %s '%s' '%s' 2>&1", launcher,
+		       bench.bin, with, bench.self, bench.bin);
 	pipe = popen(command, "re");
 	if (!pipe)
 		bench_die("popen: %s", strerror(errno));
-	while (fgets(line, sizeof(line), pipe))
-		if (!row_read(line) &&
-		    (strncmp(line, "SKIP:", 5) == 0 || strncmp(line, "bench:", 6) == 0))
-			(void)printf("systemd: not measured: %s", line);
-	(void)pclose(pipe);
+	while (fgets(line, sizeof(line), pipe)) {
+		if (row_read(line) || told)
+			continue;
+		told = row_reason(line);
+		memcpy(why, line, sizeof(why));
+	}
+	if (pclose(pipe) != 0)
+		(void)printf("%s: not measured: %s", launcher, why);
 }
 
 void bench_rows_launch(void)
 {
-	static const struct way ways[] = {
-		{ "fork", "posix_spawn", bare_fork },
-		{ "command", "posix_spawn", bare_fork },
-	};
-
-	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
-		rows_of(&ways[i]);
+	bench_rows_alone("fork");
+	bench_rows_alone("command");
 	if (access("/run/systemd/system", F_OK) == 0)
-		rows_of(&units);
+		bench_rows_alone("systemd");
 	else
-		rows_elsewhere();
+		rows_elsewhere("systemd", "tests/systemd/with-systemd --seconds 170");
+	rows_elsewhere("slurm", "tests/slurm/with-cluster");
 }
 
-void bench_rows_units(void)
+void bench_rows_alone(const char *launcher)
 {
-	rows_of(&units);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		if (strcmp(ways[i].launcher, launcher) == 0)
+			rows_of(&ways[i]);
 }
