@@ -23,7 +23,7 @@
 #include "util/fs.h"
 
 #define ATTEND_SUBMIT_MS 60000 /* bound of one submission */
-#define ATTEND_FIRST_MS  500   /* between two questions at first … */
+#define ATTEND_FIRST_MS  2000 /* before the first question and the next, as sbatch --wait … */
 #define ATTEND_LAST_MS   30000 /* … and when the job has run for long */
 #define ATTEND_AGAIN_MS  3000  /* a cluster that did not answer */
 #define ATTEND_END_MS    200   /* while it is being ended */
@@ -97,15 +97,16 @@ static int attend_submit(struct attend *a)
 	}
 }
 
+/* Attendants that were started together do not ask together: one controller answers them all,
+ * and the submissions that follow. */
 static uint64_t attend_interval(const struct attend *a)
 {
 	uint64_t ms = (clock_mono_ms() - a->begun_ms) / 8;
 
 	if (a->kill_ms)
 		return ATTEND_END_MS;
-	return ms < ATTEND_FIRST_MS  ? ATTEND_FIRST_MS
-	       : ms > ATTEND_LAST_MS ? ATTEND_LAST_MS
-				     : ms;
+	ms = ms < ATTEND_FIRST_MS ? ATTEND_FIRST_MS : ms > ATTEND_LAST_MS ? ATTEND_LAST_MS : ms;
+	return ms + ms * ((uint64_t)getpid() % 16) / 64;
 }
 
 /* What is asked for and fails is asked for again the next time round. */
@@ -125,8 +126,12 @@ static bool attend_wait(struct attend *a)
 	bool ending = false;
 
 	for (;;) {
-		int r = slurm_look(&a->slurm, &a->job);
+		int r;
 
+		ending |= attend_pause(ending ? ATTEND_END_MS : attend_interval(a));
+		if (ending)
+			attend_end(a);
+		r = slurm_look(&a->slurm, &a->job);
 		if (r == 0 && a->job.over)
 			return true;
 		if (r == 1)
@@ -135,9 +140,6 @@ static bool attend_wait(struct attend *a)
 			attend_say(a, strerror(-r));
 		else
 			a->told = false;
-		ending |= attend_pause(ending ? ATTEND_END_MS : attend_interval(a));
-		if (ending)
-			attend_end(a);
 	}
 }
 
