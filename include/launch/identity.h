@@ -44,10 +44,11 @@ bool identity_elsewhere(const char *started);
  * In this order: no process or a zombie → dead. `child` → ours. `started` present and not
  * "unverified" → another start is a stranger. The number of the run (proc_run_number()) → ours.
  * Its environment, where it can be read: HERMES_KANBAN_TASK (and _RUN_ID, _DB, where both
- * known) equal → ours, else, or without them, a stranger: a row alone makes nobody a worker.
- * Where it cannot be read → unsure, but a stranger if there is no `started` and it began
- * earlier than 2 s before or later than 600 s after run_started_at. Thread: any.  Reads /proc
- * only.
+ * known) equal → ours, other ones → a stranger. Without them: unsure if there is a `started`,
+ * which fits or says "unverified", else a stranger: a row alone makes nobody a worker that may
+ * be signalled. Where it cannot be read, or was written over → unsure, but a stranger if there
+ * is no `started` and it began earlier than 2 s before or later than 600 s after
+ * run_started_at. Thread: any.  Reads /proc only.
  */
 enum identity identity_check(const struct identity_claim *claim);
 

@@ -41,8 +41,16 @@ static bool identity_in_time(const struct identity_claim *claim, uint64_t start)
 	return began >= from - IDENTITY_BEFORE_S && began <= from + IDENTITY_AFTER_S;
 }
 
-/* What the process itself bears. Unsure: it does not let us read what it bears. */
-static enum identity identity_by_marks(const struct identity_claim *claim)
+/* Did it write over its environment? Who sets a title for ps(1), as Hermes does where it finds
+ * setproctitle, takes the room of arguments and environment for it and leaves no variable. */
+static bool identity_wiped(const struct proc_environ *env)
+{
+	return env->len > 0 && !memchr(env->buf, '=', env->len);
+}
+
+/* What the process itself bears. Unsure: it does not let us read what it bears. @bare: who it
+ * is where it could say and says nothing. */
+static enum identity identity_by_marks(const struct identity_claim *claim, enum identity bare)
 {
 	struct proc_environ env = { 0 };
 	enum identity who;
@@ -62,7 +70,7 @@ static enum identity identity_by_marks(const struct identity_claim *claim)
 			      ? IDENTITY_OURS
 			      : IDENTITY_STRANGER;
 	else
-		who = env.cut ? IDENTITY_UNSURE : IDENTITY_STRANGER;
+		who = env.cut || identity_wiped(&env) ? IDENTITY_UNSURE : bare;
 	proc_environ_deinit(&env);
 	return who;
 }
@@ -75,7 +83,10 @@ static bool identity_same_start(const char *recorded, uint64_t start)
 	size_t n;
 
 	(void)snprintf(ticks, sizeof(ticks), "%" PRIu64, start);
-	if (strcmp(recorded, ticks) == 0)
+	n = strlen(ticks);
+	/* a column that holds what it is given may have got a float */
+	if (strncmp(recorded, ticks, n) == 0 &&
+	    (recorded[n] == '\0' || strcmp(recorded + n, ".0") == 0))
 		return true;
 	proc_boot(boot);
 	proc_started_at(boot, start, whole);
@@ -123,9 +134,12 @@ enum identity identity_check(const struct identity_claim *claim)
 	if (proc_verified(claim->started)) {
 		if (!identity_same_start(claim->started, stat.start))
 			return IDENTITY_STRANGER;
-		return identity_by_marks(claim);
+		return identity_by_marks(claim, IDENTITY_UNSURE);
 	}
-	who = identity_by_marks(claim);
+	/* who recorded it had the process before him, and could not read when it began */
+	if (claim->started && *claim->started)
+		return identity_by_marks(claim, IDENTITY_UNSURE);
+	who = identity_by_marks(claim, IDENTITY_STRANGER);
 	if (who == IDENTITY_UNSURE && !identity_in_time(claim, stat.start))
 		who = IDENTITY_STRANGER;
 	return who;

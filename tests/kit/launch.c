@@ -238,6 +238,21 @@ static void probe_escape(const char *name)
 	probe_hang(name);
 }
 
+/* Write over the environment, as setproctitle() does. */
+static void probe_wiped(void)
+{
+	const char *path = getenv("PROBE_NEWS");
+	char *news = path ? strdup(path) : NULL;
+
+	(void)alarm(120);
+	for (char **var = environ; *var; var++)
+		memset(*var, 0, strlen(*var));
+	if (news && setenv("PROBE_NEWS", news, 1) == 0)
+		probe_news("worker");
+	for (;;)
+		(void)pause();
+}
+
 static void probe_act(const char *act)
 {
 	const char *name = getenv("PROBE_NAME");
@@ -250,6 +265,8 @@ static void probe_act(const char *act)
 		probe_hang(name ? name : "worker");
 	if (strcmp(act, "bare") == 0)
 		probe_bare("worker");
+	if (strcmp(act, "wiped") == 0)
+		probe_wiped();
 	if (strcmp(act, "deaf") == 0) {
 		(void)signal(SIGTERM, SIG_IGN);
 		probe_hang("worker");

@@ -169,6 +169,22 @@ START_TEST(test_the_living_and_the_distant_are_left_alone)
 }
 END_TEST
 
+/* Its start is recorded, and it bears nothing: it holds the claim, and is not ended. */
+START_TEST(test_a_worker_that_bears_nothing)
+{
+	const pid_t pid = rig_sleeper();
+
+	rig_board(B, 0);
+	(void)rig_running(B, .id = T, .pid = pid, .started = rig_started(pid));
+	(void)rig_running(B, .id = "t_00000002", .pid = pid, .started = "unverified",
+			  .expires_in = -10);
+	ck_ids(rig_tick(B), "crashed", "");
+	ck_sql(B, "running,running", "SELECT status FROM tasks ORDER BY id");
+	ck_assert_str_eq(rig_kinds(B, "t_00000002"), "claimed,claim_extended");
+	ck_assert(rig_alive(pid));
+}
+END_TEST
+
 START_TEST(test_a_reused_pid_is_a_dead_worker)
 {
 	const pid_t pid = rig_sleeper();
@@ -274,6 +290,7 @@ Suite *test_suite(void)
 	rig_ages_test(&grace, test_grace_counts_from_the_first_start);
 	rig_ages_test(&dead, test_a_zombie_is_dead);
 	rig_ages_test(&dead, test_the_living_and_the_distant_are_left_alone);
+	tcase_add_test(dead.newer, test_a_worker_that_bears_nothing);
 	tcase_add_test(dead.newer, test_a_reused_pid_is_a_dead_worker);
 	rig_ages_test(&dead, test_crash_in_review_goes_back_to_review);
 	rig_ages_test(&dead, test_a_crash_may_start_again_in_the_same_tick);

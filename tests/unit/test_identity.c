@@ -322,6 +322,43 @@ static int reuse_a_number(void)
 	return waitpid(claim.pid, NULL, WNOHANG) == 0 ? 0 : 9;
 }
 
+/* A worker that says nothing of itself is not signalled, and nobody is started beside him while
+ * the row has his start. Without it nothing speaks for him, but where he wrote over what he
+ * bore. */
+START_TEST(test_bears_nothing)
+{
+	const char *const bare[] = { "PROBE_ACT=hang", NULL };
+	const char *const wiped[] = { "PROBE_ACT=wiped", TASK, RUN, NULL };
+	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	char started[PROC_STARTED_MAX], text[PROC_STARTED_MAX];
+	struct termination ended;
+
+	for (int i = 0; i < 2; i++) {
+		claim.pid = claimant_start(i ? wiped : bare);
+		identity_started(claim.pid, started);
+		claim.started = started;
+		claim.run_started_at = clock_wall_s() - 10000;
+		expect(&claim, IDENTITY_UNSURE);
+		claim.started = "unverified";
+		expect(&claim, IDENTITY_UNSURE);
+		ck_assert_int_eq(terminate_now(&claim, 50, &ended), 0);
+		ck_assert(!ended.terminated);
+		/* of the first days, kept as a float */
+		(void)snprintf(text, sizeof(text), "%s.0", strchr(started, '|') + 1);
+		claim.started = text;
+		expect(&claim, IDENTITY_UNSURE);
+		(void)snprintf(text, sizeof(text), "%s.5", strchr(started, '|') + 1);
+		expect(&claim, IDENTITY_STRANGER);
+		claim.started = NULL;
+		expect(&claim, IDENTITY_STRANGER);
+		claim.run_started_at = clock_wall_s();
+		expect(&claim, i ? IDENTITY_UNSURE : IDENTITY_STRANGER);
+		ck_assert(help_alive(claim.pid));
+		claimant_stop(claim.pid);
+	}
+}
+END_TEST
+
 START_TEST(test_number_reused)
 {
 	pid_t box, init;
@@ -362,6 +399,7 @@ Suite *test_suite(void)
 	tcase_add_test(tc, test_by_started);
 	tcase_add_test(tc, test_by_time);
 	tcase_add_test(tc, test_by_number);
+	tcase_add_test(tc, test_bears_nothing);
 	tcase_add_test(tc, test_number_reused);
 	tcase_add_test(tc, test_name);
 	suite_add_tcase(suite, tc);

@@ -184,9 +184,12 @@ START_TEST(test_stranger)
 	claim.started = started;
 	ck_assert_int_eq(identity_check(&claim), IDENTITY_STRANGER);
 	expect_termination(terminate(&claim, 100), false, true, false);
-	claim.started = "unverified";
+	claim.started = NULL;
 	claim.run_started_at = clock_wall_s() - 10000;
 	expect_termination(terminate(&claim, 100), false, true, false);
+	/* nobody could read its start when it was recorded: it holds the claim, unharmed */
+	claim.started = "unverified";
+	expect_termination(terminate(&claim, 100), true, false, false);
 	ck_assert(help_alive(pid));
 	ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
 	(void)kill(pid, SIGKILL);
