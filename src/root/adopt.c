@@ -64,8 +64,18 @@ bool adopt_ready(const struct dispatch *d)
 	return d->adopted || barrier_looked(d->root);
 }
 
+static bool adopt_lives(const struct dispatch *d, const struct identity_found *one)
+{
+	return identity_check(&(struct identity_claim){ .pid = one->pid,
+							.task = one->task,
+							.run = one->run,
+							.db = d->board.place.db_path }) ==
+	       IDENTITY_OURS;
+}
+
 /* Which of what the first scan of the epoch saw is a worker of this board, and is not known
- * yet? Once all boards are adopted there is no such list any more. */
+ * yet? Once all boards are adopted there is no such list any more; --once keeps it, it adopts
+ * nobody. */
 static const struct identity_found *adopt_unknown(const struct dispatch *d, size_t i)
 {
 	const struct root *root = d->root;
@@ -75,12 +85,16 @@ static const struct identity_found *adopt_unknown(const struct dispatch *d, size
 	    workers_has(d, one->run) || launches_pending(d, one->run) ||
 	    !identity_is_first(root->living, root->n_living, i))
 		return NULL;
+	if (root->env->once && !adopt_lives(d, one))
+		return NULL; /* this sweep has ended it */
 	return one;
 }
 
 static size_t adopt_count(const struct dispatch *d)
 {
-	return !d->adopted && barrier_looked(d->root) ? d->root->n_living : 0;
+	const struct root *root = d->root;
+
+	return (!d->adopted || root->env->once) && barrier_looked(root) ? root->n_living : 0;
 }
 
 size_t adopt_living(const struct dispatch *d, struct tick_living *list)
@@ -104,6 +118,8 @@ size_t adopt_living(const struct dispatch *d, struct tick_living *list)
 
 void adopt_rest(struct dispatch *d)
 {
+	if (d->root->env->once)
+		return; /* it watches nothing */
 	for (size_t i = 0; i < adopt_count(d); i++) {
 		const struct identity_found *one = adopt_unknown(d, i);
 		char started[PROC_STARTED_MAX], task[IDENTITY_TASK_MAX + 1];
@@ -112,11 +128,7 @@ void adopt_rest(struct dispatch *d)
 			continue;
 		wakeup_want(d,
 			    WANT_TICK); /* it takes a place, and its task waits for its end */
-		if (identity_check(&(struct identity_claim){ .pid = one->pid,
-							     .task = one->task,
-							     .run = one->run,
-							     .db = d->board.place.db_path }) !=
-		    IDENTITY_OURS)
+		if (!adopt_lives(d, one))
 			continue; /* it has ended since: its task waits for it no more */
 		(void)snprintf(task, sizeof(task), "%s", one->task);
 		identity_started(one->pid, started);

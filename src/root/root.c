@@ -102,7 +102,7 @@ static void root_own(struct root *root, int64_t epoch)
 	atomic_store(&root->owner, true);
 	barrier_root(root, true);
 	barrier_wait(root);
-	root->look = !root->env->once;
+	root->look = true;
 	for (size_t i = 0; i < root->n_boards; i++) {
 		root->boards[i]->adopted = false;
 		root->boards[i]->news_after = -1; /* what happened under others is theirs */
@@ -221,7 +221,8 @@ static void root_settle_claimants(struct root *root)
 		    (!root->boards[i]->adopted || root->boards[i]->cut_off_left) &&
 		    root->boards[i]->board.state != BOARD_MISSING)
 			return;
-	barrier_forget(root);
+	if (!root->env->once) /* it may claim again, for those that could not be started */
+		barrier_forget(root);
 	root->settled_done = true;
 	root->settled_epoch = root->epoch;
 	if (job_submit(root->env->jobs, &root->settled, "settled", settled_work, settled_done,

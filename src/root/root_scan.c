@@ -165,7 +165,8 @@ static void scan_work(struct job *job)
 
 	if (root->scan_looks) {
 		barrier_scan_work(root);
-		ends_load_work(root->ends, root->path);
+		if (!root->env->once) /* which books an end as nobody saw it */
+			ends_load_work(root->ends, root->path);
 	} else if (!root->env->once) {
 		ends_trim_work(root->ends);
 	}

@@ -104,18 +104,44 @@ static enum lane_why lane_look_row(const struct tick *t, const struct lane_row *
 	return lane_lives(t, row->task) ? LANE_OCCUPIED : LANE_FREE;
 }
 
+/* clang-format off */
+static const char sql_let_go[] =
+	"SELECT count(*) FROM task_events WHERE task_id = ?1 AND run_id = ?2"
+	" AND kind IN ('reclaimed', 'stale')";
+/* clang-format on */
+
+/* Hermes of the older boards takes a claim of another host that ran out wherever its worker
+ * lives, and so does a single sweep there: of a run that was let go like this nobody waits. */
+static int lane_let_go(const struct tick *t, const char *task, enum lane_why *why)
+{
+	int64_t let_go = 1;
+	int r = 0;
+
+	if (!t->rq->once || tick_newer(t))
+		return 0;
+	for (size_t i = 0; r == 0 && let_go > 0 && i < t->rq->n_living; i++)
+		if (strncmp(t->rq->living[i].task, task, LANE_HOLD_CHARS) == 0)
+			r = db_one_int(t->db, t->e, &let_go, 0, sql_let_go, "ti", task,
+				       t->rq->living[i].run);
+	if (r == 0 && let_go > 0)
+		*why = LANE_FREE;
+	return r;
+}
+
 int lane_look(const struct tick *t, struct lane_profiles *profiles, const struct lane_row *row,
 	      bool review, struct lane_look *look)
 {
 	const struct guard_task gt = { row->task, row->last_error, review };
 	int64_t limit;
 	bool open = false;
-	int r;
+	int r = 0;
 
 	*look = (struct lane_look){ 0 };
 	look->why = lane_look_row(t, row, review, look);
-	if (look->why != LANE_FREE)
-		return 0;
+	if (look->why == LANE_OCCUPIED)
+		r = lane_let_go(t, row->task, &look->why);
+	if (r != 0 || look->why != LANE_FREE)
+		return r;
 	(void)profile_name(look->assignee, look->name, sizeof(look->name)); /* it is one */
 	limit = pools_profile_limit(t->rq->set, look->name);
 	r = lane_profile(t, profiles, look->assignee, &look->profile);
