@@ -6,7 +6,8 @@
 #define LOGTAIL_OUTPUT 400 /* characters */
 
 struct logtail {
-	int exit_status;                     /* of the exit trailer, -1: there is none */
+	int exit_status; /* of the exit trailer, -1: there is none */
+	int exit_before; /* of one that something follows: of this run, if it is the first */
 	char output[LOGTAIL_OUTPUT * 4 + 1]; /* the last of what it said, UTF-8, trimmed */
 };
 

@@ -41,6 +41,9 @@ static const char sql_closed_runs[] =
 	"SELECT outcome, metadata FROM task_runs WHERE task_id = ?1 AND ended_at IS NOT NULL"
 	" ORDER BY ended_at DESC, id DESC LIMIT ?2";
 
+static const char sql_before[] =
+	"SELECT count(*) FROM task_runs WHERE task_id = ?1 AND id < ?2";
+
 static const char sql_set_error[] =
 	"UPDATE tasks SET {failure_error} = ?2 WHERE id = ?1";
 /* clang-format on */
@@ -293,12 +296,27 @@ static int crash_text(struct crash *c, struct error *e)
 	return c->error && c->normal ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
+/* A trailer that something follows is of this run, if no other wrote to the log before. */
+static int crash_told(const struct tick *t, const struct crash *c, struct logtail *tail)
+{
+	int64_t before = 1;
+	int r = 0;
+
+	if (tail->exit_status >= 0 || tail->exit_before < 0)
+		return 0;
+	r = db_one_int(t->db, t->e, &before, 0, sql_before, "ti", c->row->task, c->row->run);
+	if (r == 0 && before == 0)
+		tail->exit_status = tail->exit_before;
+	return r;
+}
+
 /* How it ended: as the loop saw it, else as its log tells. */
 static int crash_how(const struct tick *t, struct crash *c, bool *seen, bool *host)
 {
 	const struct tick_exit *x = crash_exit(t, c->row);
 	struct tick_exit told = { .run = 0 };
 	struct logtail tail;
+	int r = 0;
 
 	if (!x)
 		x = crash_ask(t, c->row, &told);
@@ -308,6 +326,10 @@ static int crash_how(const struct tick *t, struct crash *c, bool *seen, bool *ho
 	c->how = x ? x->kind : TICK_UNKNOWN;
 	c->value = x ? x->value : 0;
 	c->why = x ? x->why : NULL;
+	if (c->how == TICK_UNKNOWN)
+		r = crash_told(t, c, &tail);
+	if (r != 0)
+		return r;
 	if (c->how == TICK_UNKNOWN && tail.exit_status >= 0) {
 		c->how = TICK_EXITED;
 		c->value = tail.exit_status;

@@ -1,7 +1,8 @@
 /*
  * A worker may say with its last line how it ends: "[kanban-worker-exit] rc=N". Where nobody
- * saw it end, that tells; a trailer that something follows is of an earlier run, which wrote to
- * the same log.
+ * saw it end, that tells. It need not begin a line: what was written to the same log before may
+ * have ended without one. A trailer that something follows may be of an earlier run, which
+ * wrote to the same log; of a first run it is its own, and what it started went on.
  */
 #include "tick/logtail.h"
 
@@ -33,32 +34,41 @@ static size_t logtail_trimmed(const char *text, size_t n)
 	return n;
 }
 
-/* Where the last line of @text begins. */
-static size_t logtail_last_line(const char *text, size_t n)
+/* The status in the @n bytes behind a mark, and how many they are; -1 if they are none. */
+static int logtail_status(const char *text, size_t n, size_t *digits)
 {
-	while (n > 0 && text[n - 1] != '\n')
-		n--;
-	return n;
-}
-
-/* The status in a trailer that is all of @line; -1 if it is none. */
-static int logtail_status(const char *line, size_t n)
-{
-	size_t mark = sizeof(logtail_mark) - 1, digits = 0;
 	int status = 0;
 
-	while (n > 0 && logtail_space(*line)) {
-		line++;
-		n--;
-	}
-	if (n <= mark || memcmp(line, logtail_mark, mark) != 0)
-		return -1;
-	for (size_t i = mark; i < n; i++, digits++) {
-		if (line[i] < '0' || line[i] > '9' || digits == 3)
+	for (*digits = 0; *digits < n && text[*digits] >= '0' && text[*digits] <= '9';
+	     ++*digits) {
+		if (*digits == 3)
 			return -1;
-		status = status * 10 + (line[i] - '0');
+		status = status * 10 + (text[*digits] - '0');
 	}
+	if (*digits == 0 || (*digits < n && (unsigned char)text[*digits] > ' '))
+		return -1; /* more than a trailer: somebody speaks of one */
 	return status <= 255 ? status : -1;
+}
+
+/* The last trailer of @text: its status, -1 none, where it begins, and where it is over. */
+static int logtail_trailer(const char *text, size_t n, size_t *from, size_t *to)
+{
+	const size_t mark = sizeof(logtail_mark) - 1;
+	size_t digits;
+
+	for (size_t at = n > mark ? n - mark : 0; at > 0; at--) {
+		int status;
+
+		if (memcmp(text + at - 1, logtail_mark, mark) != 0)
+			continue;
+		status = logtail_status(text + at - 1 + mark, n - (at - 1 + mark), &digits);
+		if (status < 0)
+			continue;
+		*from = at - 1;
+		*to = at - 1 + mark + digits;
+		return status;
+	}
+	return -1;
 }
 
 /* The last LOGTAIL_OUTPUT characters, with U+FFFD for what is no UTF-8 and blanks for controls.
@@ -85,14 +95,18 @@ static void logtail_output(const char *text, size_t n, struct logtail *tail)
 /* The same of @n bytes that are there already */
 static void logtail_parse(const char *text, size_t n, struct logtail *tail)
 {
-	size_t line;
+	size_t from = 0, to = 0;
+	int status;
 
-	*tail = (struct logtail){ .exit_status = -1 };
+	*tail = (struct logtail){ .exit_status = -1, .exit_before = -1 };
 	n = logtail_trimmed(text, n);
-	line = logtail_last_line(text, n);
-	tail->exit_status = logtail_status(text + line, n - line);
-	if (tail->exit_status >= 0)
-		n = logtail_trimmed(text, line);
+	status = logtail_trailer(text, n, &from, &to);
+	if (status >= 0 && to == n) {
+		tail->exit_status = status;
+		n = logtail_trimmed(text, from);
+	} else {
+		tail->exit_before = status;
+	}
 	logtail_output(text, n, tail);
 }
 
@@ -125,7 +139,7 @@ static void logtail_of(const char *logs, const char *task, int64_t since, struct
 	struct stat st;
 	ssize_t n;
 
-	*tail = (struct logtail){ .exit_status = -1 };
+	*tail = (struct logtail){ .exit_status = -1, .exit_before = -1 };
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || since <= 0 ||
 	    st.st_mtime < since)
 		return;

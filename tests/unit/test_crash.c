@@ -229,6 +229,7 @@ START_TEST(the_trailer_in_the_log)
 	log_of("silent", "all fine\n[kanban-worker-exit] rc=0\n", 10);
 	kit_run("old", 103, NULL, NULL);
 	log_of("old", "[kanban-worker-exit] rc=78\n", 1000);
+	kit_ended("went_on", "crashed", KIT_NOW - 5000, NULL);
 	kit_run("went_on", 104, NULL, NULL);
 	log_of("went_on", "[kanban-worker-exit] rc=78\nthe next run\n", 10);
 	kit_run("terminal", 105, NULL, NULL);
@@ -238,11 +239,50 @@ START_TEST(the_trailer_in_the_log)
 	ck_list("limited|ready|rate_limited,silent|ready|crashed,old|ready|reclaimed,"
 		"went_on|ready|reclaimed,terminal|blocked|crashed",
 		"SELECT t.id, t.status, r.outcome FROM tasks t JOIN task_runs r ON r.task_id ="
-		" t.id ORDER BY t.rowid");
+		" t.id WHERE r.ended_at = 1780000000 ORDER BY t.rowid");
 	ck_list("key revoked", "SELECT payload ->> 'worker_output' FROM task_events WHERE"
 			       " task_id = 'terminal' AND kind = 'crashed'");
 	ck_list("pid 105 exited with code 78; last output: key revoked",
 		"SELECT last_failure_error FROM tasks WHERE id = 'terminal'");
+}
+END_TEST
+
+/* A log is whatever a worker and what it started wrote. */
+START_TEST(trailers_in_odd_logs)
+{
+	CLEANUP(freep) char *huge = malloc(5001);
+	size_t i;
+	const struct {
+		const char *name, *text;
+		bool limited;
+	} cases[] = {
+		{ "no_newline", "x\n[kanban-worker-exit] rc=75", true },
+		{ "crlf", "x\r\n[kanban-worker-exit] rc=75\r\n", true },
+		{ "behind_half_a_line", "50 %\r75 %[kanban-worker-exit] rc=75\n", true },
+		{ "no_text", "caf\xe9 \xff\xfe[kanban-worker-exit] rc=75\n", true },
+		{ "huge", huge, true },
+		{ "what_it_started_went_on", "[kanban-worker-exit] rc=75\na child\n", true },
+		{ "coloured", "[kanban-worker-exit] rc=75\x1b[0m\n", true },
+		{ "twice", "[kanban-worker-exit] rc=0\n[kanban-worker-exit] rc=75\n", true },
+		{ "spoken_of", "it ends with `[kanban-worker-exit] rc=75`\n", false },
+		{ "no_number", "[kanban-worker-exit] rc=\n", false },
+		{ "no_status", "[kanban-worker-exit] rc=1075\n", false },
+	};
+
+	ck_assert_ptr_nonnull(huge);
+	memset(huge, 'A', 5000);
+	(void)strcpy(huge + 4900, "[kanban-worker-exit] rc=75");
+	kit_board(0);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		kit_run(cases[i].name, 101 + (int)i, NULL, NULL);
+		log_of(cases[i].name, cases[i].text, 10);
+	}
+	kit_open();
+	reclaim();
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		ck_list(cases[i].limited ? "rate_limited" : "crashed",
+			kit_printf("SELECT outcome FROM task_runs WHERE task_id = '%s'",
+				   cases[i].name));
 }
 END_TEST
 
@@ -447,8 +487,8 @@ END_TEST
 
 KIT_SUITE_AGES("crash",
 	       KIT_TESTS(a_terminal_provider_trips_at_the_first, the_trailer_in_the_log,
-			 by_exit_status, grace, not_ours_to_judge, exit_of_another_run,
-			 failure_limit_trips, a_wave_trips_at_once,
+			 trailers_in_odd_logs, by_exit_status, grace, not_ours_to_judge,
+			 exit_of_another_run, failure_limit_trips, a_wave_trips_at_once,
 			 violations_are_counted_by_their_row, ends_nobody_saw,
 			 back_to_the_review_lane, a_row_that_moved_on_is_left_alone,
 			 lease_lost_writes_nothing, hostile_rows, no_grace_for_a_start_ahead),
