@@ -162,6 +162,7 @@ kill -CONT "$manager"
 limited() { : <>"$home/wait" && [[ $(db "select count(*) from task_runs where outcome = 'rate_limited'") == "$many" ]]; }
 wait_for 120 "ends: $(db "select outcome, count(*) from task_runs group by 1")" limited
 # a manager that is too slow has starts taken back, which are tried again: none of those ran
+db "select '# ' || count(*) || ' taken back: ' || error from task_runs where outcome <> 'rate_limited' and task_id in (select id from tasks where title like 'many%') group by error"
 [[ $(wc -l <"$home/started") == "$many" ]] || fail "some ran twice: $(db "select outcome, error, count(*) from task_runs group by 1, 2")"
 [[ $(db "select sum(consecutive_failures) from tasks where title like 'many%'") == 0 ]] || fail "charged: $(db "select outcome, error, count(*) from task_runs group by 1, 2")"
 wait_for 120 "units are left: $(user list-units --all "kanban-default-*" | tail -n 5)" none_left
