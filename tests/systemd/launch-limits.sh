@@ -100,7 +100,8 @@ printf '[worker]\nslice = kanban-masked.slice\n' >/etc/kanband/kanband.conf.d/70
 systemctl reload "$unit"
 task=$(add "refused")
 wait_for 60 "not told" logged 'no worker can be started: the service manager refuses' -u "$unit"
-task_is status ready "$task" && task_is consecutive_failures 0 "$task" || fail "charged: $(db "select * from tasks where id = '$task'")"
+wait_for 60 "it is not ready again" task_is status ready "$task" # written after it was told
+task_is consecutive_failures 0 "$task" || fail "charged: $(db "select * from tasks where id = '$task'")"
 rm /etc/kanband/kanband.conf.d/70-masked.conf
 mkdir -p /run/systemd/user/kanban-.service.d
 printf '[Service]\nBindPaths=/not/there:/nor/there\n' >/run/systemd/user/kanban-.service.d/broken.conf

@@ -28,6 +28,8 @@ ok() {
 fail() {
 	echo "not ok - $*"
 	systemctl status --no-pager --full --lines=0 "$unit" | sed 's/^/# /' || true
+	# what kanband complained of may be long ago
+	journalctl --no-pager -b -o short-precise -p warning -u "$unit" | tail -n 20 | sed 's/^/# ! /' || true
 	journalctl --no-pager -b -o short-precise | tail -n 60 | sed 's/^/# /'
 	exit 1
 }
