@@ -70,6 +70,8 @@ struct dispatch {
 	struct start *start; /* that an operator wants claimed now; borrowed, or NULL */
 	struct operation *operations;  /* of operation.c: what has not begun */
 	uint64_t places_ms;            /* of places.c: uv_now() when it was told of places; 0 */
+	uint64_t asked_ms;             /* … and asked what it would start; 0 it is not */
+	bool answering;                /* the visit that goes on will say */
 	struct wakeup wake;            /* of wakeup.c */
 	struct visit visit;            /* of visit.c and visit_done.c */
 	struct launches launches;      /* of launches.c */

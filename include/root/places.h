@@ -6,6 +6,16 @@
 struct dispatch;
 struct root_env;
 
+/**
+ * places_ask() - many boards may start something again: whose turn it is is known when each has
+ * said what it would start. Mark them all, and have each visited; the last answer, or the end
+ * of their patience, deals the places out.
+ */
+void places_ask(struct dispatch *d);
+
+/** places_answered() - @d said so, or is not waited for */
+void places_answered(struct dispatch *d);
+
 /** places_pass() - have every board visited that would be given places now */
 void places_pass(struct root_env *env);
 

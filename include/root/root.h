@@ -36,6 +36,8 @@ struct root_env {
 	unsigned open_max;     /* and how many may stay open */
 	unsigned uncounted;    /* roots and boards whose running tasks are not known yet:
 				* nothing is claimed before */
+	unsigned asked;        /* boards that have not said yet what they would start, of
+				* places.c: no place is given before */
 	unsigned slow_running; /* launches that may take long, on the pool now */
 	struct launch_batch *slow_waiting; /* those that wait for a thread of the pool */
 	bool once, dry_run;

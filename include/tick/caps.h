@@ -28,6 +28,9 @@ struct caps_running {
 void caps_init(struct caps *caps, int64_t max);
 void caps_deinit(struct caps *caps);
 
+/** caps_asking() - boards are being asked: no turn comes before that is over */
+void caps_asking(struct caps *caps, bool asking);
+
 /** caps_set_max() - a reload changed max_in_progress */
 void caps_set_max(struct caps *caps, int64_t max);
 

@@ -58,6 +58,7 @@ struct turns {
 	int64_t running;           /* and how many of them are taken */
 	int64_t uncounted; /* of them, in pools that are not known: each may be in any */
 	uint64_t served;   /* places that were given so far */
+	bool asking;       /* nothing is handed out: not all have said what they want */
 	struct turns_pool pools[TURNS_POOLS_MAX];
 	size_t n_pools;
 };

@@ -18,6 +18,7 @@
 #include "board/state.h"
 #include "root/barrier.h"
 #include "root/hostfault.h"
+#include "root/places.h"
 #include "root/notices.h"
 #include "root/operation.h"
 #include "root/visit_load.h"
@@ -105,6 +106,7 @@ void dispatch_close(struct dispatch *d)
 	operations_end(d);
 	d->closing = d->wake.closing = true;
 	barrier_board(d, false);
+	places_answered(d);
 	hostfault_forget(d);
 	notices_forget(d);
 	workers_close(d);

@@ -22,6 +22,7 @@
 
 #include "process/spawn.h"
 #include "root/dispatch.h"
+#include "root/places.h"
 #include "root/root.h"
 #include "util/clock.h"
 #include "util/fs.h"
@@ -206,8 +207,10 @@ static void hostfault_over(struct hostfault *h)
 		  (long long)(clock_wall_s() - h->since));
 	hostfault_close(root);
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->dispatched)
+		if (root->boards[i]->dispatched) {
+			places_ask(root->boards[i]);
 			wakeup_want(root->boards[i], WANT_TICK);
+		}
 	root->env->changed(root->env->arg);
 }
 

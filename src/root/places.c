@@ -2,6 +2,10 @@
  * Places come free when a worker ends, when a limit is raised, when a board that was due some
  * goes away. Whose turn it is was decided in tick/turns.c; here the boards are told, and each
  * takes its places in a visit of its own, because only a visit may claim.
+ *
+ * At a start, and when a pause, an emergency stop or a fault of the host is over, nothing is
+ * known of what boards want: the first to be visited would take every place. So all are asked
+ * first, for half a second at most.
  */
 #include "root/places.h"
 
@@ -9,6 +13,7 @@
 #include "root/root.h"
 
 #define PLACES_PATIENCE_MS 100 /* from being told to the end of the visit */
+#define PLACES_ANSWER_MS   500 /* from being asked, when all boards are visited at once */
 
 static void places_tell(void *owner, void *arg)
 {
@@ -39,9 +44,49 @@ void places_pass(struct root_env *env)
 	}
 }
 
+void places_ask(struct dispatch *d)
+{
+	struct root_env *env = d->root->env;
+
+	if (env->once || env->held || d->held || d->closing || d->asked_ms)
+		return;
+	d->asked_ms = uv_now(env->loop) + 1;
+	if (env->asked++ == 0)
+		caps_asking(env->caps, true);
+	wakeup_arm(d, PLACES_ANSWER_MS + 1);
+}
+
+void places_answered(struct dispatch *d)
+{
+	struct root_env *env = d->root->env;
+
+	if (!d->asked_ms)
+		return;
+	d->asked_ms = 0;
+	if (--env->asked > 0)
+		return;
+	caps_asking(env->caps, false);
+	places_pass(env);
+}
+
+/* Is it over; if not, the timer of the board may have been set to something earlier. */
+static bool places_over(struct dispatch *d, uint64_t since_ms, uint64_t patience_ms)
+{
+	uint64_t waited;
+
+	if (!since_ms)
+		return false;
+	waited = uv_now(d->root->env->loop) + 1 - since_ms;
+	if (waited < patience_ms)
+		wakeup_arm(d, patience_ms - waited + 1);
+	return waited >= patience_ms;
+}
+
 void places_patience(struct dispatch *d)
 {
-	if (!d->places_ms || uv_now(d->root->env->loop) + 1 - d->places_ms < PLACES_PATIENCE_MS)
+	if (places_over(d, d->asked_ms, PLACES_ANSWER_MS))
+		places_answered(d);
+	if (!places_over(d, d->places_ms, PLACES_PATIENCE_MS))
 		return;
 	d->places_ms = 0;
 	caps_absent(d->root->env->caps, &d->board.turn);

@@ -14,6 +14,7 @@
  */
 #include "root/root.h"
 #include "root/collect.h"
+#include "root/places.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -42,8 +43,10 @@ void root_counted(struct root *root)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
 		if (root->boards[i]->dispatched &&
-		    root->boards[i]->board.state == BOARD_HEALTHY)
+		    root->boards[i]->board.state == BOARD_HEALTHY) {
+			places_ask(root->boards[i]);
 			wakeup_want(root->boards[i], WANT_TICK);
+		}
 }
 
 void root_sweep(struct root *root)

@@ -6,6 +6,7 @@
 
 #include "root.h"
 #include "root/dispatch.h"
+#include "root/places.h"
 #include "root/root.h"
 
 void root_stopped(struct root *root, const char *why)
@@ -29,6 +30,8 @@ void root_stopped(struct root *root, const char *why)
 void root_release(struct root *root)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->dispatched)
+		if (root->boards[i]->dispatched) {
+			places_ask(root->boards[i]);
 			wakeup_want(root->boards[i], WANT_FULL);
+		}
 }

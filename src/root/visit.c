@@ -166,6 +166,7 @@ void visit_begin(struct dispatch *d)
 	if (r == 0) {
 		env->open_boards += had ? 0 : 1;
 		d->visit.wanted = d->wake.want;
+		d->answering = d->asked_ms && d->visit.claiming;
 		d->wake.want = 0;
 		d->visit.begun_us = clock_mono_us();
 		d->visit.wake_us = d->wake.woken_us ? d->wake.woken_us : d->visit.begun_us;

@@ -287,6 +287,8 @@ void visit_done(struct job *job)
 	d->visit.in_done = false;
 	/* a look that found nothing new leaves the board where it was in its turn */
 	places_visited(d, ok || bj->outcome == BOARD_UNCHANGED);
+	if (d->answering)
+		places_answered(d);
 	places_pass(root->env);
 	if (bj->outcome == BOARD_LEASE_LOST) {
 		struct error why = bj->error; /* the board may be closed by this */

@@ -15,6 +15,13 @@ void caps_deinit(struct caps *caps)
 	(void)pthread_mutex_destroy(&caps->lock);
 }
 
+void caps_asking(struct caps *caps, bool asking)
+{
+	(void)pthread_mutex_lock(&caps->lock);
+	caps->turns.asking = asking;
+	(void)pthread_mutex_unlock(&caps->lock);
+}
+
 void caps_set_max(struct caps *caps, int64_t max)
 {
 	(void)pthread_mutex_lock(&caps->lock);

@@ -212,7 +212,7 @@ static bool turns_trial(struct turns *turns)
 
 bool turns_due(struct turns *turns)
 {
-	return turns->first && turns_left(turns) > 0 && turns_trial(turns);
+	return !turns->asking && turns->first && turns_left(turns) > 0 && turns_trial(turns);
 }
 
 size_t turns_take(struct turns *turns, struct turns_board *board, struct turns_want *wants)

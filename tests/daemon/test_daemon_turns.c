@@ -125,6 +125,52 @@ START_TEST(test_priority_over_boards)
 }
 END_TEST
 
+/* Nobody knows at a start what the boards want, nor after a pause: the first that is visited
+ * does not take every place. */
+START_TEST(test_all_are_asked_before_any_is_served)
+{
+	static const char *const slugs[] = { B, "b1", "b2", "b3" };
+	struct rig_daemon *d;
+	int64_t all = 0, begun;
+	bool prompt;
+
+	for (size_t i = 0; i < 4; i++) {
+		rig_board(slugs[i], 0);
+		for (int k = 0; k < 5; k++) {
+			char *id = rig_printf("t_%zu%d", i, k);
+
+			waits_for(id);
+			rig_add(slugs[i], .id = id, .priority = i == 3 ? 7 - k : 4);
+		}
+	}
+	begun = rig_mono_us();
+	d = start("[kanband]\nmax_in_progress = 6\n");
+	while (all < 6) { /* two places are for b3 with 7 and 6, one for its 5; one a board */
+		all = 0;
+		for (size_t i = 0; i < 4; i++)
+			all += run_on(slugs[i]);
+		rig_pause();
+	}
+	/* a machine that is too slow to answer in time has places given without an answer */
+	prompt = rig_mono_us() - begun < 500000;
+	ck_assert(!prompt || run_on("b3") == 3);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert(!prompt || run_on(slugs[i]) == 1);
+	(void)web_json(web_post("/v1/drain", "{\"wait\":false}"), 200);
+	for (size_t i = 0; i < 4; i++)
+		for (int k = 0; k < 3; k++)
+			rig_write(rig_printf("go.t_%zu%d", i, k), "");
+	for (size_t i = 0; i < 4; i++)
+		RIG_UNTIL(run_on(slugs[i]) == 0, SOON);
+	rig_add(B, .id = "t_high", .priority = 9);
+	waits_for("t_high");
+	(void)web_json(web_post("/v1/resume", NULL), 200);
+	RIG_UNTIL(running(B, "t_high"), SOON);
+	rig_let_go();
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 /* One limit for all roots of the daemon. */
 START_TEST(test_one_limit_for_all_roots)
 {
@@ -228,6 +274,7 @@ Suite *test_suite(void)
 	TCase *turns = rig_tcase("turns", 60), *limits = rig_tcase("limits", 60);
 
 	tcase_add_test(turns, test_priority_over_boards);
+	tcase_add_test(turns, test_all_are_asked_before_any_is_served);
 	tcase_add_test(turns, test_one_limit_for_all_roots);
 	tcase_add_test(limits, test_a_pool);
 	tcase_add_test(limits, test_caps_of_config_yaml);
