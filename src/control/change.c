@@ -287,6 +287,12 @@ void change_do_task(struct request *req)
 				      "unlink, schedule, retry, kill, subscribe");
 		return;
 	}
+	/* a member that was forgotten takes nothing away */
+	if (strcmp(verb, "assign") == 0 && !json_object_get(req->args, "assignee")) {
+		reply_problem(req, 400, "bad-request", NULL, NULL,
+			      "to whom? assignee names a profile; null is nobody");
+		return;
+	}
 	m = change_new(req, d, "change");
 	if (!m)
 		return;
