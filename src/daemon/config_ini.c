@@ -56,17 +56,36 @@ static int ini_fail(struct ini_file *f, int r, unsigned line, const char *key)
 	return r;
 }
 
+/* Was @value given in this file already? Return: in which line, or NULL. */
+static const char *ini_line_of(const struct ini_file *f, const struct config_value *value)
+{
+	size_t n = strlen(f->path);
+
+	if (!value->set || !value->source || strncmp(value->source, f->path, n) != 0 ||
+	    value->source[n] != ':')
+		return NULL;
+	return value->source + n + 1;
+}
+
 /* Parse the value in hand and keep it. */
 static int ini_flush(struct ini_file *f)
 {
 	const struct config_option *option = f->option;
 	const struct config_syntax syntax = { f->config->home, false, false };
 	struct config_value value = { 0 };
+	const char *before;
 	int r;
 
 	if (!option)
 		return 0;
 	f->option = NULL;
+	before = ini_line_of(f, &f->values[config_option_index(option)]);
+	if (before) {
+		(void)error_set(f->e, -EINVAL,
+				"is given twice, in line %s too; remove one of the two",
+				before);
+		return ini_fail(f, -EINVAL, f->option_line, option->name);
+	}
 	r = config_value_parse(option, &syntax, f->text, &value, f->e);
 	if (r < 0)
 		return ini_fail(f, r, f->option_line, option->name);
@@ -172,6 +191,17 @@ static int ini_named_section(struct ini_file *f, unsigned where, const char *wha
 	if (!s) {
 		(void)error_set(f->e, -ENOMEM, "out of memory");
 		return ini_fail(f, -ENOMEM, f->line, NULL);
+	}
+	for (size_t i = 0; i < config_option_count; i++) {
+		const char *before = ini_line_of(f, &s->values[i]);
+
+		if (!before)
+			continue;
+		(void)error_set(f->e, -EINVAL,
+				"stands in this file twice, around line %s too; put the two "
+				"together, or give one another name",
+				before);
+		return ini_fail(f, -EINVAL, f->line, f->title);
 	}
 	f->where = where;
 	f->values = s->values;

@@ -72,8 +72,7 @@ int config_yaml_event_warn(struct yaml_file *f, size_t line, const char *fmt, ..
 	free(what);
 	if (config_strv_push(&f->warnings, strdup(text.text)) < 0)
 		return f->r = -ENOMEM;
-	/* what is only said twice is no fault */
-	if (!f->fault && !strstr(text.text, "is given twice"))
+	if (!f->fault)
 		f->fault = strdup(text.text);
 	return 0;
 }

@@ -243,6 +243,14 @@ static const struct {
 	{ "[worker]\nhermes =\n", "%/k.conf:2: hermes: a program is missing" },
 	{ "[worker]\nhermes = bin/hermes\n",
 	  "%/k.conf:2: hermes: \"bin/hermes\" is not an absolute path" },
+	/* what is there twice */
+	{ "[kanband]\nmax_in_progress = 1\nmax_in_progress = 5\n",
+	  "%/k.conf:3: max_in_progress: is given twice, in line 2 too; remove one of the two" },
+	{ "[kanband]\nmax_spawn = 1\n[worker]\n[kanband]\nmax_spawn = 5\n",
+	  "%/k.conf:5: max_spawn: is given twice, in line 2 too; remove one of the two" },
+	{ "[pool a]\nlimit = 1\n[pool b]\n[pool a]\nprofiles = x\n",
+	  "%/k.conf:4: [pool a]: stands in this file twice, around line 2 too; put the two "
+	  "together, or give one another name" },
 	/* the command */
 	{ "[worker]\nlauncher = command\n",
 	  "%/k.conf:2: launcher = command needs [worker] command, which is not set" },
@@ -344,10 +352,9 @@ END_TEST
 
 START_TEST(sections_merge)
 {
-	put("k.conf", here("[root %/r]\nmax_spawn = 1\nfailure_limit = 5\n"
-			   "[board b]\npaused = yes\n"
+	put("k.conf", here("[root %/r]\nfailure_limit = 5\n"
+			   "[board b]\npaused = yes\nmax_spawn = 7\n"
 			   "[root %//r/./]\nmax_spawn = 2\n"
-			   "[board b]\nmax_spawn = 7\n"
 			   "[root ~/r]\nreview_dispatch = yes\n"));
 	load_ok();
 	ck_assert_str_eq(config_roots(config)[0], here("%/r"));

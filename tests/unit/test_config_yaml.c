@@ -350,12 +350,14 @@ START_TEST(twice)
 	ck_assert_str_eq(config_warnings(config)[0],
 			 here("%/root/config.yaml:4: kanban.failure_limit is given twice; the "
 			      "last one holds"));
+	ck_assert_str_eq(config_fault(config), config_warnings(config)[0]);
 	load_yaml("kanban:\n  failure_limit: 5\n  max_spawn: x\nkanban:\n  failure_limit: 7\n");
 	ck_assert_int_eq(settings_of(NULL).failure_limit, 7);
 	ck_assert_uint_eq(warning_count(), 1);
 	ck_assert_str_eq(config_warnings(config)[0],
 			 here("%/root/config.yaml:5: kanban: is given twice; the last one "
 			      "holds"));
+	ck_assert_str_eq(config_fault(config), config_warnings(config)[0]);
 	load_yaml("kanban:\n  failure_limit: 5\nkanban:\n");
 	ck_assert_int_eq(settings_of(NULL).failure_limit, 2);
 }
