@@ -36,6 +36,12 @@
 
 enum hostfault_state { HOST_HELD, HOST_TRYING, HOST_STARTED };
 
+/* A folder, and the name in it that matters. */
+struct hostfault_folder {
+	uv_fs_event_t event;
+	char name[NAME_MAX + 1];
+};
+
 struct hostfault {
 	struct root *root; /* NULL once it is closing */
 	enum hostfault_state state;
@@ -45,11 +51,12 @@ struct hostfault {
 	uint64_t backoff_ms;     /* until the try after this one */
 	bool unbegun;            /* a worker was started and ended at once */
 	bool by_folder;          /* this try is not the back-off's */
+	bool guessed;            /* some other file of a folder has caused one since that */
 	size_t asked;            /* boards that were asked to try */
 	struct dispatch *trying; /* its visit may claim one, or has, or NULL */
 	int64_t run;             /* HOST_STARTED: the worker that has to live */
 	uv_timer_t timer;        /* back-off, settling, or the second of HOST_STARTED */
-	uv_fs_event_t folders[HOST_FOLDERS_MAX];
+	struct hostfault_folder folders[HOST_FOLDERS_MAX];
 	size_t n_folders;
 	unsigned handles; /* not closed yet */
 };
@@ -60,30 +67,40 @@ static void hostfault_try(struct hostfault *h);
 
 static void hostfault_timer(uv_timer_t *timer);
 
-static void hostfault_folder(uv_fs_event_t *event, const char *name, int events, int status)
+/*
+ * What stands beside the program may be what it lacked, as the interpreter of its virtual
+ * environment; it may also be a board, or a log, that every try writes to. So another name
+ * causes one try for each of the back-off's.
+ */
+static void hostfault_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
+	struct hostfault_folder *f = container_of(event, struct hostfault_folder, event);
 	struct hostfault *h = event->data;
+	bool own = name && strcmp(name, f->name) == 0;
 
-	(void)name;
 	(void)events;
-	if (status < 0 || !h->root || h->state != HOST_HELD || h->by_folder)
+	if (status < 0 || !h->root || h->state != HOST_HELD || h->by_folder ||
+	    (!own && h->guessed))
 		return;
+	h->guessed = h->guessed || !own;
 	h->by_folder = true;
 	IGNORE(uv_timer_start(&h->timer, hostfault_timer, HOST_SETTLE_MS,
 			      0)); /* has a callback */
 }
 
-static void hostfault_watch(struct hostfault *h, const char *folder)
+static void hostfault_watch(struct hostfault *h, const char *folder, const char *name)
 {
-	uv_fs_event_t *event = &h->folders[h->n_folders];
+	struct hostfault_folder *f = &h->folders[h->n_folders];
 
-	if (h->n_folders == HOST_FOLDERS_MAX || uv_fs_event_init(h->root->env->loop, event) < 0)
+	if (h->n_folders == HOST_FOLDERS_MAX ||
+	    uv_fs_event_init(h->root->env->loop, &f->event) < 0)
 		return;
-	event->data = h;
+	f->event.data = h;
+	(void)snprintf(f->name, sizeof(f->name), "%.*s", (int)strcspn(name, "/"), name);
 	h->n_folders++;
 	h->handles++;
 	/* one that cannot be watched is left to the back-off */
-	IGNORE(uv_fs_event_start(event, hostfault_folder, folder, 0));
+	IGNORE(uv_fs_event_start(&f->event, hostfault_event, folder, 0));
 }
 
 /* The folder of @path, or the nearest above it that is there. */
@@ -95,12 +112,14 @@ static void hostfault_watch_file(struct hostfault *h, const char *path)
 	if (snprintf(folder, sizeof(folder), "%s", path) >= (int)sizeof(folder))
 		return;
 	while ((slash = strrchr(folder, '/')) != NULL) {
+		const char *name = path + (slash - folder) + 1;
+
 		slash[slash == folder] = '\0';
-		if (fs_is_dir(folder) || slash == folder)
-			break;
+		if (!fs_is_dir(folder) && slash != folder)
+			continue;
+		hostfault_watch(h, folder, name);
+		return;
 	}
-	if (slash)
-		hostfault_watch(h, folder);
 }
 
 /* A program may be a link to one elsewhere, and both folders matter. */
@@ -161,7 +180,7 @@ void hostfault_close(struct root *root)
 	root->hostfault = NULL;
 	h->root = NULL;
 	for (size_t i = 0; i < h->n_folders; i++)
-		uv_close((uv_handle_t *)&h->folders[i], hostfault_closed);
+		uv_close((uv_handle_t *)&h->folders[i].event, hostfault_closed);
 	uv_close((uv_handle_t *)&h->timer, hostfault_closed);
 }
 
@@ -254,6 +273,7 @@ static void hostfault_try(struct hostfault *h)
 {
 	bool later = !h->by_folder;
 
+	h->guessed = h->guessed && !later;
 	/* what two looks at the file system can tell needs no task to be claimed for */
 	if (!hostfault_program_there(h->root)) {
 		if (later && h->backoff_ms < HOST_BACKOFF_MAX_MS)

@@ -288,6 +288,29 @@ START_TEST(test_exit_126)
 }
 END_TEST
 
+/* What every try writes to is not taken for the return of the program beside it: tries go on
+ * with their back-off. */
+START_TEST(test_exit_127_in_a_busy_folder)
+{
+	struct rig_daemon *d;
+
+	elsewhere();
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_write("bin/hermes", "#!/bin/sh\necho >>\"${0%/*}/log\"\nexit 127\n");
+	rig_shell("chmod 755 bin/hermes");
+	rig_board(B, 0);
+	d = rig_start();
+	rig_add(B, .id = T);
+	/* the two of the first second, as they come, and few after that */
+	RIG_UNTIL(strstr(fault(), "ended at once with exit status") != NULL, SOON);
+	for (int64_t until = rig_mono_us() + 3000000; rig_mono_us() < until;)
+		rig_pause();
+	ck_assert_int_le(rig_int(B, "SELECT count(*) FROM task_runs"), 8);
+	ck_sql(B, "0", "SELECT sum(consecutive_failures) FROM tasks");
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 /* One that says so after a second has begun: that is the task's. */
 START_TEST(test_exit_127_later)
 {
@@ -372,6 +395,7 @@ Suite *test_suite(void)
 	tcase_add_test(host, test_hermes_is_away);
 	tcase_add_test(host, test_exit_127);
 	tcase_add_test(host, test_exit_126);
+	tcase_add_test(host, test_exit_127_in_a_busy_folder);
 	tcase_add_test(host, test_exit_127_later);
 	tcase_add_test(host, test_a_full_disk);
 	return rig_suite("daemon: faults", ends, host, NULL);
