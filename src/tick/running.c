@@ -109,8 +109,10 @@ static bool running_foreign_over(const struct tick *t, const struct running *row
 {
 	int64_t age = t->rq->now - row->run_started_at, stale = t->rq->set->stale_timeout_s;
 
-	/* older boards: as their Hermes, which takes it */
-	return tick_newer(t) && row->lock && !row->host_local && !row->busy && row->run > 0 &&
+	/* a single sweep of an older board: as its Hermes, which takes it; who watches what it
+	 * has found knows better */
+	return (tick_newer(t) || !t->rq->once) && row->lock && !row->host_local && !row->busy &&
+	       row->run > 0 &&
 	       ((row->expires >= 0 && row->expires < t->rq->now) || (stale > 0 && age > stale));
 }
 
@@ -199,8 +201,8 @@ static bool running_is_elsewhere(const struct tick *t, const struct running *row
 {
 	const struct tick_host *host = t->rq->host;
 
-	return row->pid && !row->busy && !row->watched && row->host_local && row->started &&
-	       host->elsewhere && host->elsewhere(host->arg, row->started);
+	return row->pid && !row->busy && row->host_local && row->started && host->elsewhere &&
+	       host->elsewhere(host->arg, row->started);
 }
 
 int running_load(const struct tick *t, struct running_set *set)

@@ -288,10 +288,10 @@ START_TEST(orphans)
 }
 END_TEST
 
-/* A claim on a task that does not run goes once nobody can be at work on it. */
 /* The host was renamed: its worker lives here, and nobody is started beside it. */
 START_TEST(a_claim_of_a_renamed_host)
 {
+	kit.rq.once = false;
 	kit_board(0);
 	kit_run("t", 101, "claim_lock = 'old:1', claim_expires = 1", NULL);
 	kit.found = 4711;
@@ -308,6 +308,20 @@ START_TEST(a_claim_of_a_renamed_host)
 }
 END_TEST
 
+/* A single sweep does so, too, but on boards of August, where it is as their Hermes. */
+START_TEST(a_claim_of_a_renamed_host_in_one_sweep)
+{
+	kit_board(0);
+	kit_run("t", 101, "claim_lock = 'old:1', claim_expires = 1", NULL);
+	kit.found = 4711;
+	kit_open();
+	kit_reclaim();
+	ck_assert_str_eq(kit_kinds("t"),
+			 kit_by_age("claimed,claim_extended", "claimed,reclaimed"));
+}
+END_TEST
+
+/* A claim on a task that does not run goes once nobody can be at work on it. */
 START_TEST(leftover_claims)
 {
 	kit_board(0);
@@ -495,6 +509,6 @@ KIT_SUITE_AGES("running",
 			 survivor_is_held, ended_row_that_moved_on, orphans,
 			 claims_that_a_kill_cut_off, the_worker_of_a_cut_off_claim_is_adopted,
 			 a_claim_holds_to_its_end, a_claimant_that_lives_keeps_its_claims,
-			 a_claimant_that_lives_has_its_ttl),
-	       KIT_TESTS(a_claim_of_a_renamed_host, release_is_a_compare_and_swap,
-			 terminal_workers, workers_are_listed))
+			 a_claimant_that_lives_has_its_ttl, a_claim_of_a_renamed_host,
+			 a_claim_of_a_renamed_host_in_one_sweep),
+	       KIT_TESTS(release_is_a_compare_and_swap, terminal_workers, workers_are_listed))

@@ -98,5 +98,25 @@ START_TEST(a_worker_elsewhere_that_is_seen)
 }
 END_TEST
 
+/* Once it is watched, under the number that it has here, it keeps its task from time to time.
+ */
+START_TEST(a_worker_elsewhere_that_is_watched)
+{
+	int64_t run;
+
+	kit_board(0);
+	run = kit_run("t", 101, "claim_expires = 1, worker_started_at = 'elsewhere|1'", NULL);
+	kit_sql("UPDATE task_runs SET worker_started_at = 'elsewhere|1'");
+	kit.found = 4711;
+	kit.rq.watched = &run;
+	kit.rq.n_watched = 1;
+	kit_open();
+	kit_reclaim();
+	ck_assert_str_eq(kit_kinds("t"), "claimed,claim_extended");
+	ck_list("running|h:77|101", "SELECT status, claim_lock, worker_pid FROM tasks");
+}
+END_TEST
+
 KIT_SUITE("running_elsewhere", a_worker_elsewhere_keeps_its_task, a_worker_elsewhere_has_ended,
-	  a_stranger_elsewhere_has_its_ttl, a_worker_elsewhere_that_is_seen)
+	  a_stranger_elsewhere_has_its_ttl, a_worker_elsewhere_that_is_seen,
+	  a_worker_elsewhere_that_is_watched)
