@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "process/spawn.h"
 #include "util/fs.h"
@@ -77,6 +78,22 @@ static int logfile_open_made(const char *path, const struct launch_spec *spec, i
 	return r < 0 ? r : logfile_open_path(path, size);
 }
 
+/* A link, a folder or another account's file at the name of one log is that task's trouble;
+ * the host is to blame where no log can be written. */
+static bool logfile_folder_bad(const char *folder, int r)
+{
+	switch (-r) {
+	case ELOOP:
+	case EINVAL:
+	case EISDIR:
+	case EACCES:
+	case EPERM:
+		return !fs_is_dir(folder) || access(folder, W_OK | X_OK) < 0;
+	default:
+		return true;
+	}
+}
+
 int logfile_open(const struct launcher *launcher, const struct launch_spec *spec,
 		 struct error *e)
 {
@@ -99,7 +116,7 @@ int logfile_open(const struct launcher *launcher, const struct launch_spec *spec
 	 */
 	if (fd >= 0)
 		(void)flock(fd, LOCK_SH | LOCK_NB);
-	error_cause(e, fd < 0 ? fd : 0);
+	error_cause(e, fd < 0 && logfile_folder_bad(spec->logs_dir, fd) ? fd : 0);
 	if (fd == -ELOOP || fd == -EINVAL)
 		(void)error_set(e, LAUNCH_SPAWN_FAILED,
 				"worker log %s is no plain file; move it away", path);

@@ -26,6 +26,8 @@ static void setup(void)
 	help_probe();
 }
 
+static bool host_blamed; /* for the last failure */
+
 /* A start that must fail: the outcome and the whole sentence. Caller frees nothing. */
 static void expect_failure(struct help_launch *h, int outcome, const char *fmt, ...)
 	PRINTF(3, 4);
@@ -41,6 +43,7 @@ static void expect_failure(struct help_launch *h, int outcome, const char *fmt, 
 	va_start(ap, fmt);
 	(void)vsnprintf(want, sizeof(want), fmt, ap);
 	va_end(ap);
+	host_blamed = launch_host_fault(r, &e);
 	ck_assert_str_eq(e.text, want);
 	ck_assert_int_eq(r, outcome);
 	ck_assert_int_eq(e.code, r);
@@ -70,6 +73,8 @@ START_TEST(test_log_bad)
 	ck_assert_int_eq(symlink(victim, path), 0);
 	expect_failure(&h, LAUNCH_SPAWN_FAILED, "worker log %s is no plain file; move it away",
 		       path);
+	/* other tasks have logs: it is this one's trouble */
+	ck_assert(!host_blamed);
 	text = help_read(victim, NULL);
 	ck_assert_str_eq(text, "precious");
 	ck_assert_int_eq(unlink(path), 0);
@@ -80,11 +85,13 @@ START_TEST(test_log_bad)
 	ck_assert_int_eq(mkdir(path, 0700), 0);
 	expect_failure(&h, LAUNCH_SPAWN_FAILED,
 		       "cannot write the worker log %s: Is a directory", path);
+	ck_assert(!host_blamed);
 	ck_assert_int_eq(rmdir(path), 0);
 	ck_assert_int_eq(rmdir(logs), 0);
 	help_write(logs, "");
 	expect_failure(&h, LAUNCH_SPAWN_FAILED,
 		       "cannot write the worker log %s: Not a directory", path);
+	ck_assert(host_blamed);
 	help_launch_deinit(&h);
 }
 END_TEST
