@@ -157,6 +157,16 @@ START_TEST(complete_with_a_notice)
 	add(&(struct edit_task){ .title = "y" });
 	ck_assert_int_eq(edit_complete(db, id, &nobody, NULL, NULL, NULL, &done, &refusal), 0);
 	ck_assert_msg(strstr(done.notice, "neither a summary") != NULL, "%s", done.notice);
+	/* blanks are nothing, and hide no result */
+	add(&(struct edit_task){ .title = "z" });
+	ck_assert_int_eq(edit_complete(db, id, &nobody, "", " \n", NULL, &done, &refusal), 0);
+	ck_assert_msg(strstr(done.notice, "neither a summary") != NULL, "%s", done.notice);
+	add(&(struct edit_task){ .title = "r" });
+	ck_assert_int_eq(edit_complete(db, id, &nobody, "r", "", NULL, &done, &refusal), 0);
+	ck_assert_str_eq(done.notice, "");
+	same("SELECT json_extract(payload, '$.summary') FROM task_events WHERE kind ="
+	     " 'completed' ORDER BY id DESC LIMIT 1",
+	     "r");
 }
 END_TEST
 
