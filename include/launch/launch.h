@@ -23,6 +23,7 @@ struct worker_env; /* what launcher_init() makes ready */
 enum launch_outcome {
 	LAUNCH_WORKSPACE_FAILED = 1, /* error text starts with "workspace: " */
 	LAUNCH_SPAWN_FAILED,         /* workspace is ready, the process did not start */
+	LAUNCH_PLACE_FAILED,         /* the board has no folder for logs or for workspaces */
 	LAUNCH_CALLED_OFF,           /* it is not to be started any more: launch_spec.wanted */
 };
 
@@ -137,7 +138,8 @@ void launch_result_deinit(struct launch_result *result); /* closes pidfd if stil
  * and stderr appended to `<logs_dir>/<task>.log`, cwd = workspace, no inherited descriptor.
  * Task text never reaches a shell; a task id that is no plain file name is refused.
  * @result: out, always set; launch_result_deinit() frees it also after a failure
- * Return: 0; LAUNCH_WORKSPACE_FAILED; LAUNCH_SPAWN_FAILED; LAUNCH_CALLED_OFF (@e holds the
+ * Return: 0; LAUNCH_WORKSPACE_FAILED; LAUNCH_SPAWN_FAILED; LAUNCH_PLACE_FAILED;
+ * LAUNCH_CALLED_OFF (@e holds the
  * sentence, and e->cause the -errno where it came to one: launch_host_fault()).
  */
 MUST_CHECK int launch_begin(const struct launcher *launcher, const struct launch_spec *spec,

@@ -53,6 +53,14 @@ struct dispatch_once {
 	bool locked;     /* the last tick did not take place: another process's held it */
 };
 
+/* Workers of this board cannot be started, for want of a folder: of hostfault.c. */
+struct dispatch_outage {
+	char why[ERROR_TEXT_MAX]; /* "": they can */
+	int64_t since, next_at;   /* Unix seconds */
+	int64_t backoff_s;        /* until the try after this one */
+	bool trying;              /* one may be claimed, or has been */
+};
+
 struct dispatch {
 	struct root *root; /* borrowed */
 	struct board board;
@@ -72,6 +80,7 @@ struct dispatch {
 	uint64_t places_ms;            /* of places.c: uv_now() when it was told of places; 0 */
 	uint64_t asked_ms;             /* … and asked what it would start; 0 it is not */
 	bool answering;                /* the visit that goes on will say */
+	struct dispatch_outage outage; /* of hostfault.c */
 	struct wakeup wake;            /* of wakeup.c */
 	struct visit visit;            /* of visit.c and visit_done.c */
 	struct launches launches;      /* of launches.c */

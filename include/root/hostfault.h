@@ -17,6 +17,16 @@ struct root;
 /** hostfault_failed() - a launch of @d failed for the host's fault. @why: a sentence */
 void hostfault_failed(struct dispatch *d, const char *why);
 
+/**
+ * hostfault_outage() - the same because @d has no folder that its logs or workspaces can be
+ * made in: nothing is claimed on this board, and the others go on
+ */
+void hostfault_outage(struct dispatch *d, const char *why);
+
+/** hostfault_outage_claims() - as hostfault_claims(), for the board's own sake. @starting:
+ * launches in flight or not recorded */
+int hostfault_outage_claims(struct dispatch *d, size_t starting);
+
 /** hostfault_unbegun() - the same of a worker that was started and could not begin */
 void hostfault_unbegun(struct dispatch *d, const char *why);
 
@@ -41,6 +51,9 @@ void hostfault_probe(struct root *root);
  * seconds,
  * @next 0 while a try is under way; both may be NULL */
 const char *hostfault_why(const struct root *root, int64_t *since, int64_t *next);
+
+/** hostfault_why_board() - why none of this board can be started, or NULL */
+const char *hostfault_why_board(const struct dispatch *d, int64_t *next);
 
 /** hostfault_forget() - @d goes away */
 void hostfault_forget(struct dispatch *d);

@@ -126,7 +126,7 @@ static void holds_board(const struct dispatch *d, json_t *rules)
 static void holds_host(const struct dispatch *d, json_t *rules)
 {
 	int64_t next = 0;
-	const char *fault = hostfault_why(d->root, NULL, &next);
+	const char *fault = hostfault_why_board(d, &next);
 
 	why_add(rules, "host", fault != NULL, fault ? fault : "workers can be started",
 		"one can be started (kanbanctl tick tries now)", next);

@@ -190,7 +190,7 @@ static int launch_process(const struct launcher *launcher, const struct worker_e
 		return r;
 	log = logfile_open(launcher, spec, e);
 	if (log < 0)
-		return LAUNCH_SPAWN_FAILED;
+		return e->code;
 	if (result->branch)
 		branch = result->branch;
 	else if (branch && branch[strspn(branch, " \t\r\n\v\f")] == '\0')
@@ -331,8 +331,20 @@ int launch_finish(const struct launcher *launcher, const struct launch_spec *spe
 	return type->finish(launcher, spec, result, e);
 }
 
+bool launch_place_error(int r)
+{
+	return r == -EACCES || r == -EPERM || r == -ENOTDIR || r == -ELOOP;
+}
+
+bool launch_place_bad(const char *folder, int r)
+{
+	return launch_place_error(r) && (!fs_is_dir(folder) || access(folder, W_OK | X_OK) < 0);
+}
+
 bool launch_host_fault(int outcome, const struct error *e)
 {
+	if (outcome == LAUNCH_PLACE_FAILED)
+		return true;
 	switch (-e->cause) {
 	case EAGAIN:
 	case ENOMEM:

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "process/spawn.h"
 #include "util/fs.h"
@@ -78,27 +77,12 @@ static int logfile_open_made(const char *path, const struct launch_spec *spec, i
 	return r < 0 ? r : logfile_open_path(path, size);
 }
 
-/* A link, a folder or another account's file at the name of one log is that task's trouble;
- * the host is to blame where no log can be written. */
-static bool logfile_folder_bad(const char *folder, int r)
-{
-	switch (-r) {
-	case ELOOP:
-	case EINVAL:
-	case EISDIR:
-	case EACCES:
-	case EPERM:
-		return !fs_is_dir(folder) || access(folder, W_OK | X_OK) < 0;
-	default:
-		return true;
-	}
-}
-
 int logfile_open(const struct launcher *launcher, const struct launch_spec *spec,
 		 struct error *e)
 {
 	CLEANUP(freep) char *path = fs_path("%s/%s.log", spec->logs_dir, spec->task);
 	int64_t size = 0;
+	bool own, bad;
 	int fd;
 
 	if (!path) {
@@ -116,12 +100,17 @@ int logfile_open(const struct launcher *launcher, const struct launch_spec *spec
 	 */
 	if (fd >= 0)
 		(void)flock(fd, LOCK_SH | LOCK_NB);
-	error_cause(e, fd < 0 && logfile_folder_bad(spec->logs_dir, fd) ? fd : 0);
+	bad = fd < 0 && launch_place_bad(spec->logs_dir, fd);
+	own = fd == -EINVAL || fd == -EISDIR || launch_place_error(fd);
+	/* what stands at the name of one log is that task's trouble */
+	error_cause(e, fd < 0 && !(own && !bad) ? fd : 0);
 	if (fd == -ELOOP || fd == -EINVAL)
 		(void)error_set(e, LAUNCH_SPAWN_FAILED,
 				"worker log %s is no plain file; move it away", path);
 	else if (fd < 0)
 		(void)error_set(e, LAUNCH_SPAWN_FAILED, "cannot write the worker log %s: %s",
 				path, strerror(-fd));
+	if (bad)
+		e->code = LAUNCH_PLACE_FAILED;
 	return fd;
 }

@@ -35,6 +35,7 @@ static int workspace_folder(const struct environment *env, const struct launch_s
 			    bool scratch, char **path, struct error *e)
 {
 	CLEANUP(freep) char *folder = NULL;
+	bool own = false;
 	int r;
 
 	if (spec->row.workspace_path && *spec->row.workspace_path) {
@@ -43,6 +44,7 @@ static int workspace_folder(const struct environment *env, const struct launch_s
 			return r;
 	} else if (scratch) {
 		folder = fs_path("%s/%s", spec->workspaces_root, spec->task);
+		own = true;
 		if (folder)
 			workspace_tidy(folder);
 		if (workspace_board_gone(spec))
@@ -56,6 +58,9 @@ static int workspace_folder(const struct environment *env, const struct launch_s
 	if (!folder)
 		return error_set(e, LAUNCH_WORKSPACE_FAILED, "workspace: out of memory");
 	r = workspace_mkdir(folder, e);
+	/* no task chose that folder */
+	if (r != 0 && own && launch_place_bad(spec->workspaces_root, e->cause))
+		r = e->code = LAUNCH_PLACE_FAILED;
 	if (r == 0)
 		*path = STEAL(folder);
 	return r;

@@ -293,6 +293,11 @@ void hostfault_probe(struct root *root)
 {
 	struct hostfault *h = root->hostfault;
 
+	for (size_t i = 0; i < root->n_boards; i++)
+		if (root->boards[i]->outage.why[0] && !root->boards[i]->outage.trying) {
+			root->boards[i]->outage.next_at = 0;
+			wakeup_want(root->boards[i], WANT_TICK);
+		}
 	if (!h || h->state != HOST_HELD)
 		return;
 	h->by_folder = true;
@@ -336,10 +341,68 @@ void hostfault_failed(struct dispatch *d, const char *why)
 	hostfault_hold(h);
 }
 
+/* ---- one board ----------------------------------------------------------------------- */
+
+void hostfault_outage(struct dispatch *d, const char *why)
+{
+	struct dispatch_outage *o = &d->outage;
+	struct log_about about = { .root = d->root->path,
+				   .board = d->board.place.slug,
+				   .epoch = d->root->epoch,
+				   .id = LOG_ID_SPAWN_FAILED };
+	bool fresh = !o->why[0];
+
+	if (d->root->env->once || d->root->stopping || (!fresh && !o->trying))
+		return;
+	(void)snprintf(o->why, sizeof(o->why), "%s", why);
+	o->trying = false;
+	o->backoff_s = fresh ? HOST_BACKOFF_MIN_MS / 1000 : o->backoff_s * 2;
+	if (o->backoff_s > HOST_BACKOFF_MAX_MS / 1000)
+		o->backoff_s = HOST_BACKOFF_MAX_MS / 1000;
+	o->next_at = clock_wall_s() + o->backoff_s;
+	if (!fresh)
+		return;
+	o->since = clock_wall_s();
+	log_about(LOG_ERR, &about,
+		  "no worker can be started: %s; nothing is claimed on this board until it "
+		  "works again, no task is charged for it",
+		  why);
+	d->root->env->changed(d->root->env->arg);
+}
+
+int hostfault_outage_claims(struct dispatch *d, size_t starting)
+{
+	struct dispatch_outage *o = &d->outage;
+
+	if (!o->why[0])
+		return -1;
+	if (clock_wall_s() < o->next_at || starting > 0)
+		return 0;
+	o->trying = true;
+	return 1;
+}
+
+static void hostfault_outage_over(struct dispatch *d)
+{
+	struct log_about about = { .root = d->root->path,
+				   .board = d->board.place.slug,
+				   .epoch = d->root->epoch,
+				   .id = LOG_ID_SPAWN_FAILED };
+
+	if (!d->outage.why[0])
+		return;
+	log_about(LOG_NOTICE, &about, "workers can be started again on this board after %lld s",
+		  (long long)(clock_wall_s() - d->outage.since));
+	d->outage = (struct dispatch_outage){ 0 };
+	wakeup_want(d, WANT_TICK);
+	d->root->env->changed(d->root->env->arg);
+}
+
 void hostfault_started(struct dispatch *d, int64_t run)
 {
 	struct hostfault *h = d->root->hostfault;
 
+	hostfault_outage_over(d);
 	if (!h || h->state != HOST_TRYING || h->trying != d)
 		return;
 	if (!h->unbegun) {
@@ -392,15 +455,40 @@ void hostfault_forget(struct dispatch *d)
 		hostfault_hold(h);
 }
 
+/* Where no board with ready work can start any, none can be started. */
+static const struct dispatch_outage *hostfault_outages(const struct root *root)
+{
+	const struct dispatch_outage *first = NULL;
+
+	for (size_t i = 0; i < root->n_boards; i++) {
+		const struct dispatch *d = root->boards[i];
+
+		if (d->dispatched && !d->outage.why[0] && d->last.ready > 0)
+			return NULL;
+		if (!first && d->outage.why[0])
+			first = &d->outage;
+	}
+	return first;
+}
+
 const char *hostfault_why(const struct root *root, int64_t *since, int64_t *next)
 {
 	const struct hostfault *h = root->hostfault;
+	const struct dispatch_outage *o = h ? NULL : hostfault_outages(root);
 
-	if (!h)
+	if (!h && !o)
 		return NULL;
 	if (since)
-		*since = h->since;
+		*since = h ? h->since : o->since;
 	if (next)
-		*next = h->next_at;
-	return h->why;
+		*next = h ? h->next_at : o->next_at;
+	return h ? h->why : o->why;
+}
+
+const char *hostfault_why_board(const struct dispatch *d, int64_t *next)
+{
+	if (d->root->hostfault || !d->outage.why[0])
+		return d->root->hostfault ? hostfault_why(d->root, NULL, next) : NULL;
+	*next = d->outage.next_at;
+	return d->outage.why;
 }

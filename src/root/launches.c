@@ -259,6 +259,8 @@ static void batch_failed(struct dispatch *d, const struct launch_one *one)
 {
 	if (d->root->env->once || !launch_host_fault(one->outcome, &one->error))
 		launch_hold(d, one->claim.task);
+	else if (one->outcome == LAUNCH_PLACE_FAILED)
+		hostfault_outage(d, one->error.text);
 	else
 		hostfault_failed(d, one->error.text);
 	/* it is ready again when that is recorded, and the tick after it shall count it */
@@ -530,7 +532,9 @@ int launches_take(struct dispatch *d)
 			d->launches.record[n++] = (struct tick_launched){
 				.launch = &one->claim,
 				.workspace_ok = one->outcome == 0 ||
-						one->outcome == LAUNCH_SPAWN_FAILED,
+						one->outcome == LAUNCH_SPAWN_FAILED ||
+						(one->outcome == LAUNCH_PLACE_FAILED &&
+						 one->result.workspace),
 				.spawned = one->outcome == 0,
 				.infrastructure = !d->root->env->once && one->outcome != 0 &&
 						  launch_host_fault(one->outcome, &one->error),

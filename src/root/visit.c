@@ -57,7 +57,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 	struct root *root = d->root;
 	struct root_env *env = root->env;
 	int64_t rows_since;
-	int claims;
+	int claims, outage;
 	/* what is due for subscriptions is no reason to miss a change */
 	bool tick = (d->wake.want & (WANT_TICK | WANT_FULL | WANT_LOOK | WANT_NOTIFY)) &&
 		    !root->stopping && d->dispatched;
@@ -105,8 +105,9 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 						   : TICK_RECLAIM;
 	bj->rq.start = (bj->rq.steps & TICK_DISPATCH) ? d->start : NULL;
 	claims = env->once ? -1 : hostfault_claims(d);
-	bj->rq.claim_none = claims == 0;
-	bj->rq.claim_one = claims == 1;
+	outage = env->once ? -1 : hostfault_outage_claims(d, launches_count(d));
+	bj->rq.claim_none = claims == 0 || outage == 0;
+	bj->rq.claim_one = !bj->rq.claim_none && (claims == 1 || outage == 1);
 	bj->rq.seen_event = d->last.event;
 	rows_since = observer_rows_since(env);
 	bj->wants_news = rows_since != 0;

@@ -117,6 +117,8 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 	decompose_offer(d, &plan->triage);
 	if (plan->memory)
 		plan_deadline(plan, bj->rq.now + MEMORY_RETRY_S);
+	if (d->outage.why[0] && !d->outage.trying)
+		plan_deadline(plan, d->outage.next_at);
 }
 
 static void visit_failed(struct dispatch *d)

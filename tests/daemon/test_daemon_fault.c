@@ -330,6 +330,43 @@ START_TEST(test_exit_127_later)
 }
 END_TEST
 
+/* A board whose folder of logs, or of workspaces, is none: that board waits, uncharged and told
+ * once, and goes on by itself; the others do not notice. */
+START_TEST(test_a_board_without_its_folder)
+{
+	const char *folder =
+		rig_printf("root/kanban/boards/other/%s", _i ? "workspaces" : "logs");
+	const char *told = "no worker can be started";
+	struct rig_daemon *d;
+	char *line;
+
+	rig_env("HERMES_KANBAN_CRASH_GRACE_SECONDS", "0");
+	rig_board(B, 0);
+	rig_board("other", 0);
+	rig_do("default", "done\n");
+	rig_write(folder, "");
+	d = rig_start();
+	rig_add("other", .id = "t_other");
+	RIG_UNTIL(*fault() != '\0', SOON);
+	for (int i = 0; i < 10; i++) {
+		char *id = rig_printf("t_%d", i);
+
+		rig_add(B, .id = id);
+		RIG_UNTIL(status_is(id, "done"), SOON);
+	}
+	ck_sql("other", "ready|0", "SELECT status, consecutive_failures FROM tasks");
+	line = strstr(rig_err(d), told);
+	ck_assert_ptr_nonnull(line);
+	ck_assert_ptr_null(strstr(line + 1, told));
+	rig_shell("rm %s", folder);
+	RIG_UNTIL(rig_int("other", "SELECT count(*) FROM tasks WHERE status = 'done'") == 1,
+		  4 * SOON);
+	ck_sql("other", "0", "SELECT consecutive_failures FROM tasks");
+	ck_assert_str_eq(fault(), "");
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 /* No room for a workspace. */
 START_TEST(test_a_full_disk)
 {
@@ -395,6 +432,7 @@ Suite *test_suite(void)
 	tcase_add_test(host, test_hermes_is_away);
 	tcase_add_test(host, test_exit_127);
 	tcase_add_test(host, test_exit_126);
+	tcase_add_loop_test(host, test_a_board_without_its_folder, 0, 2);
 	tcase_add_test(host, test_exit_127_in_a_busy_folder);
 	tcase_add_test(host, test_exit_127_later);
 	tcase_add_test(host, test_a_full_disk);

@@ -89,7 +89,7 @@ START_TEST(test_log_bad)
 	ck_assert_int_eq(rmdir(path), 0);
 	ck_assert_int_eq(rmdir(logs), 0);
 	help_write(logs, "");
-	expect_failure(&h, LAUNCH_SPAWN_FAILED,
+	expect_failure(&h, LAUNCH_PLACE_FAILED,
 		       "cannot write the worker log %s: Not a directory", path);
 	ck_assert(host_blamed);
 	help_launch_deinit(&h);
