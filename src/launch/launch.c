@@ -331,16 +331,6 @@ int launch_finish(const struct launcher *launcher, const struct launch_spec *spe
 	return type->finish(launcher, spec, result, e);
 }
 
-bool launch_place_error(int r)
-{
-	return r == -EACCES || r == -EPERM || r == -ENOTDIR || r == -ELOOP;
-}
-
-bool launch_place_bad(const char *folder, int r)
-{
-	return launch_place_error(r) && (!fs_is_dir(folder) || access(folder, W_OK | X_OK) < 0);
-}
-
 bool launch_host_fault(int outcome, const struct error *e)
 {
 	if (outcome == LAUNCH_PLACE_FAILED)

@@ -150,12 +150,13 @@ MUST_CHECK int workspace_path(const char *text, const char *home, char **out);
 /** workspace_tidy() - in place: `//` and `/./` become one slash, one at the end goes */
 void workspace_tidy(char *path);
 
-/** launch_place_error() - may @r, a -errno, be because of the folder that something was made in
+/** workspace_place_error() - may @r, a -errno, be because of the folder that something was made
+ * in
  */
-bool launch_place_error(int r);
+bool workspace_place_error(int r);
 
-/** launch_place_bad() - is @r because nothing can be made in @folder, whatever its name */
-bool launch_place_bad(const char *folder, int r);
+/** workspace_place_bad() - is @r because nothing can be made in @folder, whatever its name */
+bool workspace_place_bad(const char *folder, int r);
 
 /** workspace_mkdir() - make @path if missing. Return: 0 or LAUNCH_WORKSPACE_FAILED. */
 MUST_CHECK int workspace_mkdir(const char *path, struct error *e);

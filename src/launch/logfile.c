@@ -100,8 +100,8 @@ int logfile_open(const struct launcher *launcher, const struct launch_spec *spec
 	 */
 	if (fd >= 0)
 		(void)flock(fd, LOCK_SH | LOCK_NB);
-	bad = fd < 0 && launch_place_bad(spec->logs_dir, fd);
-	own = fd == -EINVAL || fd == -EISDIR || launch_place_error(fd);
+	bad = fd < 0 && workspace_place_bad(spec->logs_dir, fd);
+	own = fd == -EINVAL || fd == -EISDIR || workspace_place_error(fd);
 	/* what stands at the name of one log is that task's trouble */
 	error_cause(e, fd < 0 && !(own && !bad) ? fd : 0);
 	if (fd == -ELOOP || fd == -EINVAL)

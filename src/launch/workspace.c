@@ -59,7 +59,7 @@ static int workspace_folder(const struct environment *env, const struct launch_s
 		return error_set(e, LAUNCH_WORKSPACE_FAILED, "workspace: out of memory");
 	r = workspace_mkdir(folder, e);
 	/* no task chose that folder */
-	if (r != 0 && own && launch_place_bad(spec->workspaces_root, e->cause))
+	if (r != 0 && own && workspace_place_bad(spec->workspaces_root, e->cause))
 		r = e->code = LAUNCH_PLACE_FAILED;
 	if (r == 0)
 		*path = STEAL(folder);

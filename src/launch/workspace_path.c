@@ -93,3 +93,14 @@ bool workspace_board_gone(const struct launch_spec *spec)
 {
 	return spec->db_path && access(spec->db_path, F_OK) < 0 && errno == ENOENT;
 }
+
+bool workspace_place_error(int r)
+{
+	return r == -EACCES || r == -EPERM || r == -ENOTDIR || r == -ELOOP;
+}
+
+bool workspace_place_bad(const char *folder, int r)
+{
+	return workspace_place_error(r) &&
+	       (!fs_is_dir(folder) || access(folder, W_OK | X_OK) < 0);
+}
