@@ -49,13 +49,6 @@ dispatch_interval_seconds = 5
 [worker]
 launcher = slurm
 terminate_grace = 4s
-[kanband]
-max_in_progress = 20
-failure_limit = 1
-dispatch_interval_seconds = 5
-[worker]
-launcher = slurm
-terminate_grace = 4s
 EOF
 sql() { sqlite3 -cmd '.timeout 20000' "$root/kanban.db" "$1"; }
 ways="timed_out reclaimed blocked archived cancelled killed exited died done deserted"
