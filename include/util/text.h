@@ -33,6 +33,9 @@ size_t text_cut(const char *s, size_t len, size_t chars);
  */
 MUST_CHECK char *text_repair(const char *s, size_t len, size_t *out_len);
 
+/** text_is_blank() - nothing but ASCII white space; NULL is that too */
+bool text_is_blank(const char *s);
+
 /** text_strip() - @s without ASCII white space at both ends: moves @s and @len */
 void text_strip(const char **s, size_t *len);
 

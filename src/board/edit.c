@@ -206,12 +206,6 @@ static int edit_complete_now(struct db *db, const char *id, const struct edit_by
 			  &done->event, e);
 }
 
-/* What a command printed that found nothing is nothing. */
-static const char *edit_said(const char *text)
-{
-	return text && text[strspn(text, " \t\r\n")] ? text : NULL;
-}
-
 int edit_complete(struct db *db, const char *id, const struct edit_by *by, const char *result,
 		  const char *summary, const char *metadata, struct edit_done *done,
 		  struct error *e)
@@ -229,8 +223,9 @@ int edit_complete(struct db *db, const char *id, const struct edit_by *by, const
 		r = edit_begin(db, id, by, &row, e);
 	if (r != 0)
 		return r;
-	result = edit_said(result);
-	summary = edit_said(summary);
+	/* what a command printed that found nothing is nothing */
+	result = text_is_blank(result) ? NULL : result;
+	summary = text_is_blank(summary) ? NULL : summary;
 	r = edit_complete_now(db, id, by, &row, result, summary ? summary : result, meta, done,
 			      e);
 	return edit_end(db, r, e);

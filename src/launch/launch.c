@@ -22,6 +22,7 @@
 #include "process/spawn.h"
 #include "util/fs.h"
 #include "util/strv.h"
+#include "util/text.h"
 
 int launcher_init(struct launcher *launcher)
 {
@@ -193,7 +194,7 @@ static int launch_process(const struct launcher *launcher, const struct worker_e
 		return e->code;
 	if (result->branch)
 		branch = result->branch;
-	else if (branch && branch[strspn(branch, " \t\r\n\v\f")] == '\0')
+	else if (branch && text_is_blank(branch))
 		branch = NULL;
 	argv = argv_build(launcher, spec);
 	envp = worker_env_build(env, spec, result->workspace, branch);

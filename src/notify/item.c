@@ -11,6 +11,7 @@
 #include "notice/kind.h"
 #include "notify/gateway.h"
 #include "notify/notify_profile.h"
+#include "util/text.h"
 
 int notify_item_new(struct notify_item **out, const struct notify_about *about,
 		    const char *platform, const char *chat, const char *thread,
@@ -25,7 +26,7 @@ int notify_item_new(struct notify_item **out, const struct notify_about *about,
 	item->row = row;
 	item->board = strdup(about->board);
 	item->profile = notify_profile(profile);
-	item->owned = profile && profile[strspn(profile, " \t\n\v\f\r")];
+	item->owned = !text_is_blank(profile);
 	if (!item->board || !item->profile ||
 	    subs_key_copy(&item->key,
 			  &(struct subs_key){ about->task, platform, chat, thread }) < 0)

@@ -224,7 +224,7 @@ int notify_text_event(const struct notify_about *a, const char *kind, const char
 	if (!out)
 		return -ENOMEM;
 	(void)fprintf(out, "%s [%s] ", k->glyph, a->board);
-	if (a->assignee && a->assignee[strspn(a->assignee, " \t\n\v\f\r")]) {
+	if (!text_is_blank(a->assignee)) {
 		(void)fputc('@', out);
 		text_puts(out, a->assignee, NAME_CHARS);
 		(void)fputc(' ', out);

@@ -20,6 +20,7 @@
 #include "tick/profile.h"
 #include "util/json.h"
 #include "util/list.h"
+#include "util/text.h"
 
 /* clang-format off */
 static const char sql_lane[] =
@@ -272,7 +273,7 @@ static int lane_review_could(struct lane_walk *w, const struct lane_row *row, bo
 	char name[256];
 	int r;
 
-	*could = row->task && !lane_blank(row->assignee) &&
+	*could = row->task && !text_is_blank(row->assignee) &&
 		 profile_name(row->assignee, name, sizeof(name)) &&
 		 !pools_full(w->t, pools_of(rq->set, rq->board, name));
 	if (!*could)

@@ -52,9 +52,6 @@ struct lane_look {
 	int64_t until;      /* LANE_HELD, LANE_GUARD, LANE_BACKOFF */
 };
 
-/** lane_blank() - does it name nobody */
-bool lane_blank(const char *text);
-
 /**
  * lane_look() - may the row be claimed? Nothing is noted. The budget is checked before it,
  * pools after it.

@@ -18,14 +18,10 @@
 #include "tick/guard.h"
 #include "tick/pools.h"
 #include "tick/profile.h"
+#include "util/text.h"
 
 static const char sql_profile_running[] =
 	"SELECT count(*) FROM tasks WHERE status = 'running' AND assignee = ?1";
-
-bool lane_blank(const char *text)
-{
-	return !text || text[strspn(text, " \t\r\n\v\f")] == '\0';
-}
 
 /* The running count of @assignee, asked once; NULL out of memory or on error (in t->e). */
 static int lane_profile(const struct tick *t, struct lane_profiles *profiles,
@@ -88,7 +84,7 @@ static enum lane_why lane_look_row(const struct tick *t, const struct lane_row *
 	const struct tick_hold *hold;
 
 	/* a reviewer is chosen, not fallen back on */
-	look->assign = lane_blank(row->assignee);
+	look->assign = text_is_blank(row->assignee);
 	look->assignee = !look->assign ? row->assignee
 			 : review      ? NULL
 				       : rq->set->default_assignee;

@@ -82,7 +82,7 @@ static int start_choice(const struct tick *t, struct lane_choice *c)
 	assignee = (const char *)sqlite3_column_text(s, 1);
 	c->verdict = LANE_CLAIM;
 	c->review = status && strcmp(status, "review") == 0;
-	c->assign = !assignee || assignee[strspn(assignee, " \t\r\n\v\f")] == '\0';
+	c->assign = text_is_blank(assignee);
 	c->assign = c->assign && !c->review;
 	if (c->assign)
 		assignee = set->default_assignee;

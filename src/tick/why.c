@@ -18,6 +18,7 @@
 #include "tick/running.h"
 #include "tick/scheduled.h"
 #include "util/json.h"
+#include "util/text.h"
 
 /* clang-format off */
 static const char sql_task[] =
@@ -228,7 +229,7 @@ static void why_assignee(struct why *w)
 	const char *fallback = review ? NULL : w->t->rq->set->default_assignee;
 	const char *who = w->assignee;
 	char text[512];
-	bool blank = !who || who[strspn(who, " \t\r\n\v\f")] == '\0', left_out;
+	bool blank = text_is_blank(who), left_out;
 
 	if (blank)
 		who = fallback;

@@ -123,6 +123,11 @@ static bool text_is_space(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+bool text_is_blank(const char *s)
+{
+	return !s || s[strspn(s, " \t\r\n\v\f")] == '\0';
+}
+
 void text_strip(const char **s, size_t *len)
 {
 	while (*len > 0 && text_is_space((*s)[0])) {
