@@ -55,10 +55,10 @@ struct dispatch_once {
 
 /* Workers of this board cannot be started, for want of a folder: of hostfault.c. */
 struct dispatch_outage {
-	char why[ERROR_TEXT_MAX]; /* "": they can */
-	int64_t since, next_at;   /* Unix seconds */
-	int64_t backoff_s;        /* until the try after this one */
-	bool trying;              /* one may be claimed, or has been */
+	char *why;              /* owned; NULL: they can */
+	int64_t since, next_at; /* Unix seconds */
+	int64_t backoff_s;      /* until the try after this one */
+	bool trying;            /* one may be claimed, or has been */
 };
 
 struct dispatch {

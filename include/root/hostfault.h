@@ -23,6 +23,9 @@ void hostfault_failed(struct dispatch *d, const char *why);
  */
 void hostfault_outage(struct dispatch *d, const char *why);
 
+/** hostfault_outage_forget() - no outage is known any more; nothing is told */
+void hostfault_outage_forget(struct dispatch *d);
+
 /** hostfault_outage_claims() - as hostfault_claims(), for the board's own sake. @starting:
  * launches in flight or not recorded */
 int hostfault_outage_claims(struct dispatch *d, size_t starting);

@@ -7,11 +7,12 @@ struct dispatch;
 struct root_env;
 
 /**
- * places_ask() - many boards may start something again: whose turn it is is known when each has
- * said what it would start. Mark them all, and have each visited; the last answer, or the end
- * of their patience, deals the places out.
+ * places_ask() - one of many boards that may start something again: whose turn it is is known
+ * when each has said what it would start. Ask them all; the last answer, or the end of their
+ * patience, deals the places out.
+ * @want: of enum wakeup_want: for what its visit is
  */
-void places_ask(struct dispatch *d);
+void places_ask(struct dispatch *d, unsigned want);
 
 /** places_answered() - @d said so, or is not waited for */
 void places_answered(struct dispatch *d);

@@ -81,6 +81,7 @@ static void wakeup_timer_closed(uv_handle_t *h)
 		free(d->once.report.spawned[i].workspace);
 	}
 	free(d->once.report.spawned);
+	hostfault_outage_forget(d);
 	free(d);
 }
 

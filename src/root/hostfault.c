@@ -17,6 +17,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -226,10 +227,8 @@ static void hostfault_over(struct hostfault *h)
 		  (long long)(clock_wall_s() - h->since));
 	hostfault_close(root);
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->dispatched) {
-			places_ask(root->boards[i]);
-			wakeup_want(root->boards[i], WANT_TICK);
-		}
+		if (root->boards[i]->dispatched)
+			places_ask(root->boards[i], WANT_TICK);
 	root->env->changed(root->env->arg);
 }
 
@@ -294,7 +293,7 @@ void hostfault_probe(struct root *root)
 	struct hostfault *h = root->hostfault;
 
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->outage.why[0] && !root->boards[i]->outage.trying) {
+		if (root->boards[i]->outage.why && !root->boards[i]->outage.trying) {
 			root->boards[i]->outage.next_at = 0;
 			wakeup_want(root->boards[i], WANT_TICK);
 		}
@@ -350,11 +349,16 @@ void hostfault_outage(struct dispatch *d, const char *why)
 				   .board = d->board.place.slug,
 				   .epoch = d->root->epoch,
 				   .id = LOG_ID_SPAWN_FAILED };
-	bool fresh = !o->why[0];
+	bool fresh = !o->why;
+	char *copy;
 
 	if (d->root->env->once || d->root->stopping || (!fresh && !o->trying))
 		return;
-	(void)snprintf(o->why, sizeof(o->why), "%s", why);
+	copy = strdup(why);
+	if (!copy)
+		return; /* the next failure tries to hold again */
+	free(o->why);
+	o->why = copy;
 	o->trying = false;
 	o->backoff_s = fresh ? HOST_BACKOFF_MIN_MS / 1000 : o->backoff_s * 2;
 	if (o->backoff_s > HOST_BACKOFF_MAX_MS / 1000)
@@ -374,12 +378,18 @@ int hostfault_outage_claims(struct dispatch *d, size_t starting)
 {
 	struct dispatch_outage *o = &d->outage;
 
-	if (!o->why[0])
+	if (!o->why)
 		return -1;
 	if (clock_wall_s() < o->next_at || starting > 0)
 		return 0;
 	o->trying = true;
 	return 1;
+}
+
+void hostfault_outage_forget(struct dispatch *d)
+{
+	free(d->outage.why);
+	d->outage = (struct dispatch_outage){ 0 };
 }
 
 static void hostfault_outage_over(struct dispatch *d)
@@ -389,11 +399,11 @@ static void hostfault_outage_over(struct dispatch *d)
 				   .epoch = d->root->epoch,
 				   .id = LOG_ID_SPAWN_FAILED };
 
-	if (!d->outage.why[0])
+	if (!d->outage.why)
 		return;
 	log_about(LOG_NOTICE, &about, "workers can be started again on this board after %lld s",
 		  (long long)(clock_wall_s() - d->outage.since));
-	d->outage = (struct dispatch_outage){ 0 };
+	hostfault_outage_forget(d);
 	wakeup_want(d, WANT_TICK);
 	d->root->env->changed(d->root->env->arg);
 }
@@ -463,9 +473,9 @@ static const struct dispatch_outage *hostfault_outages(const struct root *root)
 	for (size_t i = 0; i < root->n_boards; i++) {
 		const struct dispatch *d = root->boards[i];
 
-		if (d->dispatched && !d->outage.why[0] && d->last.ready > 0)
+		if (d->dispatched && !d->outage.why && d->last.ready > 0)
 			return NULL;
-		if (!first && d->outage.why[0])
+		if (!first && d->outage.why)
 			first = &d->outage;
 	}
 	return first;
@@ -487,7 +497,7 @@ const char *hostfault_why(const struct root *root, int64_t *since, int64_t *next
 
 const char *hostfault_why_board(const struct dispatch *d, int64_t *next)
 {
-	if (d->root->hostfault || !d->outage.why[0])
+	if (d->root->hostfault || !d->outage.why)
 		return d->root->hostfault ? hostfault_why(d->root, NULL, next) : NULL;
 	*next = d->outage.next_at;
 	return d->outage.why;

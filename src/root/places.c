@@ -44,16 +44,17 @@ void places_pass(struct root_env *env)
 	}
 }
 
-void places_ask(struct dispatch *d)
+void places_ask(struct dispatch *d, unsigned want)
 {
 	struct root_env *env = d->root->env;
 
-	if (env->once || env->held || d->held || d->closing || d->asked_ms)
-		return;
-	d->asked_ms = uv_now(env->loop) + 1;
-	if (env->asked++ == 0)
-		caps_asking(env->caps, true);
-	wakeup_arm(d, PLACES_ANSWER_MS + 1);
+	if (!env->once && !env->held && !d->held && !d->closing && !d->asked_ms) {
+		d->asked_ms = uv_now(env->loop) + 1;
+		if (env->asked++ == 0)
+			caps_asking(env->caps, true);
+		wakeup_arm(d, PLACES_ANSWER_MS + 1);
+	}
+	wakeup_want(d, want);
 }
 
 void places_answered(struct dispatch *d)

@@ -43,10 +43,8 @@ void root_counted(struct root *root)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
 		if (root->boards[i]->dispatched &&
-		    root->boards[i]->board.state == BOARD_HEALTHY) {
-			places_ask(root->boards[i]);
-			wakeup_want(root->boards[i], WANT_TICK);
-		}
+		    root->boards[i]->board.state == BOARD_HEALTHY)
+			places_ask(root->boards[i], WANT_TICK);
 }
 
 void root_sweep(struct root *root)

@@ -30,8 +30,6 @@ void root_stopped(struct root *root, const char *why)
 void root_release(struct root *root)
 {
 	for (size_t i = 0; i < root->n_boards; i++)
-		if (root->boards[i]->dispatched) {
-			places_ask(root->boards[i]);
-			wakeup_want(root->boards[i], WANT_FULL);
-		}
+		if (root->boards[i]->dispatched)
+			places_ask(root->boards[i], WANT_FULL);
 }

@@ -117,7 +117,7 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 	decompose_offer(d, &plan->triage);
 	if (plan->memory)
 		plan_deadline(plan, bj->rq.now + MEMORY_RETRY_S);
-	if (d->outage.why[0] && !d->outage.trying)
+	if (d->outage.why && !d->outage.trying)
 		plan_deadline(plan, d->outage.next_at);
 }
 
