@@ -230,6 +230,27 @@ START_TEST(long_ids_are_held_too)
 }
 END_TEST
 
+/* Whatever the row says; but a single sweep of an older board has let its run go like Hermes. */
+START_TEST(whose_worker_lives_waits)
+{
+	struct tick_living living[] = { { .task = "lives", .run = 7 }, { .task = "let_go" } };
+
+	kit_board(0);
+	kit_task("lives", "ready", NULL);
+	kit_task("let_go", "ready", NULL);
+	kit_task("free", "ready", NULL);
+	living[1].run = kit_ended("let_go", "reclaimed", KIT_NOW - 9000, NULL);
+	kit_event("let_go", "reclaimed", "{}", KIT_NOW - 9000);
+	kit_open();
+	kit_sql("UPDATE task_events SET run_id = (SELECT id FROM task_runs)");
+	kit.rq.living = living;
+	kit.rq.n_living = 2;
+	ck_assert_int_eq(kit_tick(TICK_DISPATCH), 0);
+	ck_list(kit_by_age("free", "free,let_go"),
+		"SELECT id FROM tasks WHERE status = 'running' ORDER BY id");
+}
+END_TEST
+
 START_TEST(guarded_once)
 {
 	kit_board(0);
@@ -497,6 +518,7 @@ Suite *test_suite(void)
 		KIT_TESTS(an_assignee_without_a_profile, profile_names, order, who_is_spawnable,
 			  default_assignee, caps_of_profiles_count_the_text, budgets,
 			  a_place_that_others_took, scheduled_and_held, long_ids_are_held_too,
+			  whose_worker_lives_waits,
 			  guarded_once, guarded_by_hostile_rows,
 			  rejected_claims_give_their_place_back, review_lane,
 			  review_lane_is_off, lease_lost_claims_nothing,
