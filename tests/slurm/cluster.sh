@@ -73,7 +73,7 @@ seen() {
 		from json_each(cast(readfile('$state/workers.json') as text), '$.workers') w where w.value ->> 'title' like 'patient%'"
 }
 all_seen() { [[ $(seen) == "8|8|1" ]]; }
-wait_for 30 "kanbanctl workers says: $(seen)" all_seen
+wait_for 90 "kanbanctl workers says: $(seen)" all_seen
 [[ $(kanbanctl --root "$root" workers) == *"job ${job%% *}"* ]] || fail "no job: $(kanbanctl --root "$root" workers)"
 ok "kanbanctl workers tells the job of each, and what it uses on its node"
 

@@ -84,14 +84,23 @@ static const char *worker_dir(void)
 	return dir;
 }
 
+static int64_t worker_now_s(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 /* One poll of something awaited; ends the process when nobody waits for it any more. */
-static void worker_breathe(time_t since)
+static void worker_breathe(int64_t since)
 {
 	const struct timespec nap = { 0, 10000000 };
 	const long owner = atol(worker_env("RIG_PID", "0"));
 
 	if ((owner > 0 && kill((pid_t)owner, 0) && errno == ESRCH) ||
-	    access(worker_dir(), F_OK) || time(NULL) - since > WORKER_PATIENCE_S)
+	    (access(worker_dir(), F_OK) && errno == ENOENT) ||
+	    worker_now_s() - since > WORKER_PATIENCE_S)
 		_exit(99);
 	(void)nanosleep(&nap, NULL);
 }
@@ -99,7 +108,7 @@ static void worker_breathe(time_t since)
 static void worker_wait(const char *name)
 {
 	char *path = worker_path("%s/%s", worker_dir(), name);
-	const time_t since = time(NULL);
+	const int64_t since = worker_now_s();
 
 	while (access(path, F_OK)) {
 		char *stop = worker_path("%s/stop", worker_dir());
@@ -213,7 +222,7 @@ static void worker_child(const char *stem, bool escape)
 {
 	char *path = worker_path("%s.%s", stem, escape ? "escape" : "child");
 	const pid_t pid = fork();
-	const time_t since = time(NULL);
+	const int64_t since = worker_now_s();
 
 	if (pid < 0)
 		worker_die("worker: fork: %s", strerror(errno));
