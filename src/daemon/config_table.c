@@ -12,6 +12,7 @@
 
 #include "launch/launch.h"
 #include "notify/gateway.h"
+#include "util/suggest.h"
 
 #define MINUTE 60
 #define HOUR   (60 * MINUTE)
@@ -281,45 +282,15 @@ const char *config_section_title(unsigned bit)
 	return NULL;
 }
 
-static unsigned config_min3(unsigned a, unsigned b, unsigned c)
-{
-	unsigned m = a < b ? a : b;
-
-	return m < c ? m : c;
-}
-
-/* Letters to insert, drop, change or swap with their neighbour between two short words. */
-static unsigned config_distance(const char *a, size_t la, const char *b, size_t lb)
-{
-	unsigned d[3][64];
-
-	for (size_t j = 0; j <= lb; j++)
-		d[0][j] = (unsigned)j;
-	for (size_t i = 1; i <= la; i++) {
-		unsigned *now = d[i % 3], *last = d[(i - 1) % 3], *before = d[(i + 1) % 3];
-
-		now[0] = (unsigned)i;
-		for (size_t j = 1; j <= lb; j++) {
-			unsigned change = last[j - 1] + (a[i - 1] != b[j - 1]);
-
-			now[j] = config_min3(last[j] + 1, now[j - 1] + 1, change);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-			    before[j - 2] + 1 < now[j])
-				now[j] = before[j - 2] + 1;
-		}
-	}
-	return d[la % 3][lb];
-}
-
 bool config_near(const char *text, const char *word)
 {
 	size_t lt = strlen(text), lw = strlen(word);
 	size_t shorter = lt < lw ? lt : lw;
 
-	if (lt >= 64 || lw >= 64 || shorter == 0)
+	if (shorter == 0)
 		return false;
 	/* claim_ttl_seconds for claim_ttl, dispatch_interval for dispatch_interval_seconds */
 	if (shorter >= 5 && strncmp(text, word, shorter) == 0)
 		return true;
-	return config_distance(text, lt, word, lw) <= (lw < 4 ? 1 : lw / 4);
+	return suggest_slips(text, word) <= (lw < 4 ? 1 : lw / 4);
 }

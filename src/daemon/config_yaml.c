@@ -10,7 +10,7 @@
  * warning and the default holds, but 1 for a cap; and in
  * dispatch_profiles, where that would start workers that somebody excluded, what is no profile
  * is left out: null, a blank and a value of another type are the empty list, which claims
- * nothing. A file that cannot be read or is not YAML gives one warning and no value at all,
+ * nothing. Of keys with a slip in them see config_yaml_slip.c. A file that cannot be read or is not YAML gives one warning and no value at all,
  * whatever stood above the fault; nothing is claimed then, and auto_decompose, which costs
  * money, is off, as the board contract wants it (§10, §13.8).
  */
@@ -188,6 +188,8 @@ static int yaml_block_key(struct yaml_file *f, yaml_event_t *ev)
 	}
 	if (option && !option->yaml)
 		option = NULL;
+	if (!option && ev->type == YAML_SCALAR_EVENT && config_yaml_slip(f, ev) < 0)
+		return f->r;
 	if (config_yaml_event_skip(f) < 0 || config_yaml_event_next(f) < 0)
 		return f->r;
 	if (merge)
@@ -206,6 +208,7 @@ static int yaml_block(struct yaml_file *f, yaml_event_t *ev)
 		config_strv_clear(&f->warnings);
 		free(STEAL(f->fault));
 		f->more = 0;
+		f->n_slips = 0;
 		config_yaml_caps_clear(f);
 		for (size_t i = 0; i < config_option_count; i++)
 			config_value_clear(&f->values[i]);
@@ -246,6 +249,8 @@ static int yaml_document(struct yaml_file *f, yaml_event_t *ev)
 			return 0;
 		ours = ev->type == YAML_SCALAR_EVENT &&
 		       strcmp(config_yaml_event_text(ev), "kanban") == 0;
+		if (!ours && ev->type == YAML_SCALAR_EVENT)
+			config_yaml_slip_top(f, ev);
 		if (config_yaml_event_skip(f) < 0 || config_yaml_event_next(f) < 0)
 			return f->r;
 		if ((ours ? yaml_block(f, ev) : config_yaml_event_skip(f)) < 0)
@@ -267,7 +272,7 @@ static int yaml_stream(struct yaml_file *f)
 	if (ev->type != YAML_STREAM_END_EVENT)
 		return config_yaml_event_broken(f, config_yaml_event_line(ev),
 						"a second document begins here");
-	return 0;
+	return config_yaml_slips(f);
 }
 
 /* The file is of no use: one warning, no values, no decomposing. */

@@ -6,6 +6,15 @@
 #include "daemon.h"
 #include "util/yamlwalk.h"
 
+#define YAML_SLIPS_MAX 16
+
+/* A key that is nearly one of ours. */
+struct yaml_slip {
+	const struct config_option *option; /* that was meant; NULL for `kanban` */
+	char name[161]; /* its first 40 characters */
+	size_t line;
+};
+
 struct yaml_file {
 	struct yamlwalk walk;
 	const char *path;               /* borrowed */
@@ -15,6 +24,9 @@ struct yaml_file {
 	unsigned more;                  /* warnings that were only counted */
 	unsigned blocks;                /* `kanban:` keys seen */
 	char *fault;                    /* the first warning about a value; owned */
+	struct yaml_slip slips[YAML_SLIPS_MAX]; /* keys of the block that are nearly ours */
+	size_t n_slips;
+	struct yaml_slip top; /* a key that is nearly `kanban`; line 0: none */
 	int r; /* 0; -EINVAL: the file is no use, why is in @e; -ENOMEM */
 	struct error e;
 };
@@ -55,3 +67,15 @@ int config_yaml_event_broken(struct yaml_file *f, size_t line, const char *what)
 MUST_CHECK int config_yaml_caps(struct yaml_file *f, const struct config_option *option,
 				yaml_event_t *ev, struct config_value *all);
 void config_yaml_caps_clear(struct yaml_file *f);
+
+/* config_yaml_slip.c */
+/** config_yaml_slip() - a key of the block that is none of ours; what is nearly one is kept.
+ * Return: 0; f->r */
+MUST_CHECK int config_yaml_slip(struct yaml_file *f, const yaml_event_t *key);
+
+/** config_yaml_slip_top() - the same of a key beside `kanban` */
+void config_yaml_slip_top(struct yaml_file *f, const yaml_event_t *key);
+
+/** config_yaml_slips() - the file has passed: say what was kept, and see that none of it lets
+ * more run than was meant. Return: 0; f->r */
+MUST_CHECK int config_yaml_slips(struct yaml_file *f);

@@ -34,14 +34,30 @@ static int config_yaml_cap(struct yaml_file *f, const struct config_option *opti
 	if (r == -EINVAL)
 		r = config_yaml_event_bad(f, option, line, &e, &value);
 	if (r == 0 && f->r == 0 && strcmp(name, "*") == 0) {
+		if (all->set && !(value.set && value.number < all->number))
+			value = *all;
+		if (all->set)
+			r = config_yaml_event_warn(
+				f, line, "kanban.%s: * is given twice; the lower limit holds",
+				option->name);
 		*all = value;
-		return 0;
+		return r;
 	}
 	if (r == 0 && f->r == 0 && value.set)
 		r = config_value_profile(&names, name, &e);
 	if (r == -EINVAL) /* a limit of nobody */
 		r = config_yaml_event_warn(f, line, "kanban.%s: %s; it is left out",
 					   option->name, e.text);
+	for (size_t i = 0; r == 0 && f->r == 0 && names.list && i < s->n_own; i++) {
+		if (strcmp(s->caps[i].profile, names.list[0]) != 0)
+			continue;
+		if (value.number < s->caps[i].limit)
+			s->caps[i].limit = value.number;
+		config_value_clear(&names);
+		r = config_yaml_event_warn(
+			f, line, "kanban.%s: %s is given twice; the lower limit holds",
+			option->name, s->caps[i].profile);
+	}
 	if (r == 0 && names.list && names.list[0]) {
 		more = reallocarray(s->caps, s->n_own + 1, sizeof(*more));
 		if (more) {

@@ -4,58 +4,66 @@
  */
 #include "util/suggest.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
-#define SUGGEST_MAX 24 /* letters that are compared; longer words are nobody's slip */
+#define SUGGEST_MAX 64 /* bytes that are compared; longer words are nobody's slip */
 
 static unsigned suggest_min(unsigned a, unsigned b)
 {
 	return a < b ? a : b;
 }
 
-/* Slips between the two: optimal string alignment (Damerau, Levenshtein). */
-static unsigned suggest_distance(const char *a, const char *b)
+/* Optimal string alignment (Damerau, Levenshtein), with the three rows that it looks at. */
+unsigned suggest_slips(const char *a, const char *b)
 {
-	unsigned rows[SUGGEST_MAX + 1][SUGGEST_MAX + 1];
+	unsigned rows[3][SUGGEST_MAX + 1];
 	size_t n = strlen(a), m = strlen(b);
 
 	if (n > SUGGEST_MAX || m > SUGGEST_MAX)
-		return SUGGEST_MAX;
-	for (size_t i = 0; i <= n; i++)
-		rows[i][0] = (unsigned)i;
+		return UINT_MAX;
 	for (size_t j = 0; j <= m; j++)
 		rows[0][j] = (unsigned)j;
-	for (size_t i = 1; i <= n; i++)
-		for (size_t j = 1; j <= m; j++) {
-			unsigned cost = a[i - 1] != b[j - 1];
-			unsigned best = suggest_min(rows[i - 1][j], rows[i][j - 1]) + 1;
+	for (size_t i = 1; i <= n; i++) {
+		unsigned *now = rows[i % 3], *last = rows[(i - 1) % 3],
+			 *before = rows[(i + 1) % 3];
 
-			best = suggest_min(best, rows[i - 1][j - 1] + cost);
+		now[0] = (unsigned)i;
+		for (size_t j = 1; j <= m; j++) {
+			unsigned change = last[j - 1] + (a[i - 1] != b[j - 1]);
+
+			now[j] = suggest_min(suggest_min(last[j], now[j - 1]) + 1, change);
 			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				best = suggest_min(best, rows[i - 2][j - 2] + 1);
-			rows[i][j] = best;
+				now[j] = suggest_min(now[j], before[j - 2] + 1);
 		}
-	return rows[n][m];
+	}
+	return rows[n % 3][m];
 }
 
 const char *suggest(const char *word, const char *const *names, size_t n)
 {
 	size_t len = strlen(word);
-	unsigned least = len < 5 ? 2 : 3; /* fewer slips than that */
+	const unsigned limit = len < 5 ? 2 : 3; /* fewer slips than that */
+	unsigned least = 2 * limit;
 	const char *found = NULL;
 	bool twice = false;
 
 	for (size_t i = 0; i < n; i++) {
-		unsigned slips = len > 2 && strncmp(names[i], word, len) == 0
-					 ? 0
-					 : suggest_distance(word, names[i]);
+		size_t have = strlen(names[i]);
+		unsigned slips = limit, rank;
 
-		if (slips < least) {
-			least = slips;
+		if ((have > len ? have - len : len - have) < limit)
+			slips = suggest_slips(word, names[i]);
+		/* a word that begins it comes first, the shorter of two before all */
+		rank = slips < limit ? slips + limit : 2 * limit;
+		if (len > 2 && strncmp(names[i], word, len) == 0)
+			rank = slips < limit ? slips : limit;
+		if (rank < least) {
+			least = rank;
 			found = names[i];
 			twice = false;
-		} else if (slips == least && found) {
+		} else if (rank == least && found) {
 			twice = true;
 		}
 	}

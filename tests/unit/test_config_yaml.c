@@ -249,6 +249,95 @@ START_TEST(caps_as_a_map)
 }
 END_TEST
 
+START_TEST(a_map_that_says_two_things)
+{
+	struct settings s;
+
+	load_yaml("kanban:\n  max_in_progress_per_profile: {anna: 2, Anna: 5, bert: 5, bert: 2,"
+		  " '*': 3, '*': 9, carl: 4, carl: null}\n");
+	s = settings_of("x");
+	ck_assert_int_eq(cap_of(&s, "anna"), 2);
+	ck_assert_int_eq(cap_of(&s, "bert"), 2);
+	ck_assert_int_eq(cap_of(&s, "carl"), 4);
+	ck_assert_int_eq(cap_of(&s, "gina"), 3);
+	ck_assert_uint_eq(warning_count(), 3);
+	ck_assert_str_eq(config_fault(config),
+			 here("%/root/config.yaml:2: kanban.max_in_progress_per_profile: anna "
+			      "is given twice; the lower limit holds"));
+}
+END_TEST
+
+/* A key that is nearly ours was meant to be it, and to limit something. */
+START_TEST(keys_with_a_slip)
+{
+	static const struct {
+		const char *text, *warning;
+	} cases[] = {
+		{ "  max_in_progres: 3\n", "2: kanban.max_in_progres: there is no such key; did "
+					   "you mean max_in_progress? 1 holds until that is "
+					   "mended" },
+		{ "  Max_Spawn: 3\n", "2: kanban.Max_Spawn: there is no such key; did you mean "
+				      "max_spawn? 1 holds until that is mended" },
+		{ "  max_in_progress_per_profiles: {a: 3}\n",
+		  "2: kanban.max_in_progress_per_profiles: there is no such key; did you mean "
+		  "max_in_progress_per_profile? 1 holds until that is mended" },
+		{ "  dispatch_profile: [a]\n",
+		  "2: kanban.dispatch_profile: there is no such key; did you mean "
+		  "dispatch_profiles? nothing is claimed until that is mended" },
+		{ "  auto_decompos: no\n", "2: kanban.auto_decompos: there is no such key; did "
+					   "you mean auto_decompose? it is off until that is "
+					   "mended" },
+		{ "  failure_limits: 9\n", "2: kanban.failure_limits: there is no such key; did "
+					   "you mean failure_limit? the default holds" },
+		{ "  max_spawn: 3\n  max_spwan: 4\n",
+		  "3: kanban.max_spwan: there is no such key, and max_spawn is there too; "
+		  "remove one of the two" },
+		{ "  max_spwan: 4\n  max_spawn: 3\n",
+		  "2: kanban.max_spwan: there is no such key, and max_spawn is there too; "
+		  "remove one of the two" },
+	};
+	struct settings s[sizeof(cases) / sizeof(cases[0])];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[200], warning[300];
+
+		(void)snprintf(text, sizeof(text), "kanban:\n%s", cases[i].text);
+		(void)snprintf(warning, sizeof(warning), "%%/root/config.yaml:%s",
+			       cases[i].warning);
+		load_yaml(text);
+		ck_assert_msg(warning_count() == 1, "%s: %zu", text, warning_count());
+		ck_assert_str_eq(config_warnings(config)[0], here(warning));
+		ck_assert_str_eq(config_fault(config), here(warning));
+		s[i] = settings_of(NULL);
+		ck_assert_msg(s[i].max_in_progress == (i == 0 ? 1 : -1), "%s", text);
+		ck_assert_msg(s[i].max_spawn == (i == 1 ? 1 : i > 5 ? 3 : -1), "%s", text);
+		ck_assert_msg(s[i].max_in_progress_per_profile == (i == 2 ? 1 : -1), "%s", text);
+		ck_assert_msg(s[i].profiles_limited == (i == 3), "%s", text);
+		ck_assert_msg(s[i].auto_decompose == (i != 4), "%s", text);
+		ck_assert_int_eq(s[i].failure_limit, 2);
+	}
+	/* the block itself: Hermes would find none, and neither do we */
+	load_yaml("model: x\nkanbna:\n  dispatch_profiles: [a]\n");
+	ck_assert_uint_eq(warning_count(), 1);
+	ck_assert_str_eq(config_warnings(config)[0],
+			 here("%/root/config.yaml:2: there is no key kanbna; did you mean "
+			      "kanban?; nothing is claimed until it can be read, "
+			      "auto_decompose is off"));
+	/* beside a block of the right name it is somebody else's */
+	load_yaml("kanban:\n  max_spawn: 3\nkanbans: 4\n");
+	ck_assert_uint_eq(warning_count(), 0);
+	/* and there are limits to patience */
+	load_yaml("kanban:\n  max_spawm: 1\n  max_spawx: 1\n  max_spaw1: 1\n  max_spaw2: 1\n"
+		  "  max_spaw3: 1\n  max_spaw4: 1\n  max_spaw5: 1\n  max_spaw6: 1\n"
+		  "  max_spaw7: 1\n  max_spaw8: 1\n  max_spaw9: 1\n  max_spawa: 1\n"
+		  "  max_spawb: 1\n  max_spawc: 1\n  max_spawd: 1\n  max_spawe: 1\n"
+		  "  max_spawf: 1\n");
+	ck_assert_uint_eq(warning_count(), 1);
+	ck_assert_ptr_nonnull(strstr(config_fault(config),
+				     "config.yaml:18: kanban: too many keys are nearly ours"));
+}
+END_TEST
+
 START_TEST(one_warning)
 {
 	load_yaml(faults[_i].text);
@@ -515,6 +604,8 @@ Suite *test_suite(void)
 	tcase_add_test(tc, empty_list_is_nobody);
 	tcase_add_test(tc, a_bad_cap_is_one);
 	tcase_add_test(tc, caps_as_a_map);
+	tcase_add_test(tc, a_map_that_says_two_things);
+	tcase_add_test(tc, keys_with_a_slip);
 	tcase_add_test(tc, profiles_fail_closed);
 	tcase_add_loop_test(tc, one_warning, 0, sizeof(faults) / sizeof(faults[0]));
 	tcase_add_loop_test(tc, no_use_at_all, 0, sizeof(broken) / sizeof(broken[0]));
