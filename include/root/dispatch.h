@@ -23,6 +23,7 @@ struct start;
 /* What the last tick that looked at the lanes said. */
 struct dispatch_last {
 	int64_t event, running, ready;
+	int64_t full_at; /* Unix seconds: every waiting task is to be looked at; 0 */
 	unsigned waits; /* bits of enum plan_wait */
 	struct {
 		size_t unassigned, nonspawnable, scheduled, guarded;

@@ -105,6 +105,7 @@ struct plan {
 	int64_t waiting;       /* tasks that could start and got no place */
 	int64_t ready;         /* ready tasks that were left */
 	int64_t deadline;   /* Unix seconds of the next thing that time alone changes; 0 none */
+	int64_t full_at;    /* … and only a look at every waiting task finds it; 0 none */
 	int64_t last_event; /* newest task_events.id seen */
 	unsigned waits;     /* bits of enum plan_wait */
 	char *memory;       /* why memory holds work back, or NULL */
@@ -127,6 +128,9 @@ void plan_add(struct plan *sum, const struct plan *from, bool lanes);
 
 /** plan_deadline() - something is due at @at (Unix seconds); ≤ 0 is ignored */
 void plan_deadline(struct plan *plan, int64_t at);
+
+/** plan_full_at() - the same of what a tick with tick_request.promote_after does not look at */
+void plan_full_at(struct plan *plan, int64_t at);
 
 /* The appenders copy what they are given. Out of memory sets plan->oom, nothing else. */
 void plan_id(struct plan *plan, struct strings *list, const char *task);

@@ -52,6 +52,13 @@ static bool visit_possible(const struct dispatch *d)
 	return d->dispatched || bring_home;
 }
 
+/* Is every waiting task to be looked at, not only those of new events? */
+static bool visit_full(const struct dispatch *d)
+{
+	return (d->wake.want & WANT_FULL) || !d->adopted ||
+	       (d->last.full_at > 0 && d->last.full_at <= clock_wall_s());
+}
+
 static void visit_prepare(struct dispatch *d, struct board_job *bj)
 {
 	struct root *root = d->root;
@@ -79,7 +86,7 @@ static void visit_prepare(struct dispatch *d, struct board_job *bj)
 			.caps = env->caps,
 			.turn = &d->board.turn,
 			.once = env->once,
-			.promote_after = (d->wake.want & WANT_FULL) || !d->adopted ? 0 : d->last.event,
+			.promote_after = visit_full(d) ? 0 : d->last.event,
 			.exits = d->visit.exits,
 			.n_exits = d->workers.n_exits,
 			.holds = d->visit.holds,

@@ -98,6 +98,10 @@ static void visit_ticked(struct dispatch *d, struct board_job *bj)
 		return;
 	}
 	d->last.event = plan->last_event;
+	if (bj->rq.promote_after == 0)
+		d->last.full_at = plan->full_at;
+	else
+		plan_deadline(plan, d->last.full_at);
 	d->last.running = plan->running;
 	d->last.ready = plan->ready - plan->claimed;
 	d->last.waits = plan->waits;

@@ -15,6 +15,8 @@
 #include "util/json.h"
 #include "util/log.h"
 
+#define LEFTOVER_AGAIN_S 60 /* a worker that nobody watches */
+
 /* clang-format off */
 static const char sql_leftover[] =
 	"SELECT t.id, t.claim_lock, t.claim_expires, t.worker_pid, t.current_run_id, r.id,"
@@ -50,7 +52,7 @@ static void leftovers_deinit(struct leftovers *list)
 	free(list->v);
 }
 
-/* Can somebody still be at work on it? */
+/* Can somebody still be at work on it? Then it is looked at again when that may be over. */
 static bool leftover_held(const struct tick *t, sqlite3_stmt *s)
 {
 	const char *lock = (const char *)sqlite3_column_text(s, 1);
@@ -69,13 +71,18 @@ static bool leftover_held(const struct tick *t, sqlite3_stmt *s)
 		       running_time(sqlite3_column_int64(s, 2)) < t->rq->now;
 
 	if (w.pid > 1 && w.pid <= INT32_MAX && (local || !lock) &&
-	    t->rq->host->alive(t->rq->host->arg, &w))
+	    t->rq->host->alive(t->rq->host->arg, &w)) {
+		plan_full_at(t->plan, t->rq->now + LEFTOVER_AGAIN_S);
 		return true;
+	}
 	/* nobody sees from here whether it lives */
 	if (local && w.started && t->rq->host->elsewhere &&
 	    t->rq->host->elsewhere(t->rq->host->arg, w.started))
 		local = false;
-	return !expired && !(local && w.pid > 1);
+	if (expired || (local && w.pid > 1))
+		return false;
+	plan_full_at(t->plan, running_time(sqlite3_column_int64(s, 2)) + 1);
+	return true;
 }
 
 static int leftover_note(struct leftovers *list, sqlite3_stmt *s)

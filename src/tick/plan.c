@@ -34,6 +34,13 @@ void plan_deadline(struct plan *plan, int64_t at)
 		plan->deadline = at;
 }
 
+void plan_full_at(struct plan *plan, int64_t at)
+{
+	if (at > 0 && (plan->full_at == 0 || at < plan->full_at))
+		plan->full_at = at;
+	plan_deadline(plan, at);
+}
+
 void plan_id(struct plan *plan, struct strings *list, const char *task)
 {
 	if (strings_add(list, task) < 0)

@@ -308,6 +308,17 @@ START_TEST(test_a_claim_expires)
 }
 END_TEST
 
+/* One that was left on a task that does not run, and that nobody can judge before its time. */
+START_TEST(test_a_leftover_claim_expires)
+{
+	rig_board(B, 0);
+	(void)rig_running(B, .id = T, .assignee = "jimmy", .lock = "elsewhere:123",
+			  .expires_in = 4, .set = "status='ready'");
+	(void)start(NULL);
+	RIG_UNTIL(status_is(B, T, "running"), SOON);
+}
+END_TEST
+
 START_TEST(test_a_claim_is_kept)
 {
 	pid_t pid;
@@ -394,6 +405,7 @@ Suite *test_suite(void)
 	tcase_add_test(times, test_the_time_of_a_task_is_over);
 	tcase_add_test(times, test_the_time_is_over_before_the_start);
 	tcase_add_test(times, test_a_claim_expires);
+	tcase_add_test(times, test_a_leftover_claim_expires);
 	tcase_add_test(times, test_a_claim_is_kept);
 	tcase_add_test(times, test_a_schedule_comes_due);
 	tcase_add_test(times, test_a_scheduled_task_comes_due);

@@ -334,6 +334,9 @@ START_TEST(leftover_claims)
 	kit_lives(102);
 	kit_open();
 	ck_assert_int_eq(kit_tick(TICK_RECLAIM), 0);
+	/* the one that lives is looked at again, the far one when its claim has run out */
+	ck_assert_int_eq(kit.plan.full_at, KIT_NOW + 60);
+	ck_assert_int_le(kit.plan.deadline, kit.plan.full_at);
 	ck_list("dead|ready|-|-,lives|ready|h:77|2,over|blocked|-|-,far|review|other:1|4,"
 		"far_over|ready|-|-",
 		"SELECT id, status, claim_lock, current_run_id FROM tasks ORDER BY rowid");
