@@ -24,7 +24,7 @@ struct start;
 struct dispatch_last {
 	int64_t event, running, ready;
 	int64_t full_at; /* Unix seconds: every waiting task is to be looked at; 0 */
-	unsigned waits; /* bits of enum plan_wait */
+	unsigned waits;  /* bits of enum plan_wait */
 	struct {
 		size_t unassigned, nonspawnable, scheduled, guarded;
 	} left; /* why ready tasks were not started */

@@ -289,8 +289,9 @@ void change_do_task(struct request *req)
 	}
 	/* a member that was forgotten takes nothing away */
 	if (strcmp(verb, "assign") == 0 && !json_object_get(req->args, "assignee")) {
-		reply_problem(req, 400, "bad-request", NULL, NULL,
-			      "assign needs an assignee: the name of a profile, or null for nobody");
+		reply_problem(
+			req, 400, "bad-request", NULL, NULL,
+			"assignee is not there: the name of a profile, or null for nobody");
 		return;
 	}
 	m = change_new(req, d, "change");

@@ -10,9 +10,10 @@
  * warning and the default holds, but 1 for a cap; and in
  * dispatch_profiles, where that would start workers that somebody excluded, what is no profile
  * is left out: null, a blank and a value of another type are the empty list, which claims
- * nothing. Of keys with a slip in them see config_yaml_slip.c. A file that cannot be read or is not YAML gives one warning and no value at all,
- * whatever stood above the fault; nothing is claimed then, and auto_decompose, which costs
- * money, is off, as the board contract wants it (§10, §13.8).
+ * nothing. Of keys with a slip in them see config_yaml_slip.c. A file that cannot be read or is
+ * not YAML gives one warning and no value at all, whatever stood above the fault; nothing is
+ * claimed then, and auto_decompose, which costs money, is off, as the board contract wants it
+ * (§10, §13.8).
  */
 #include "config_yaml.h"
 

@@ -11,23 +11,23 @@
 /* A key that is nearly one of ours. */
 struct yaml_slip {
 	const struct config_option *option; /* that was meant; NULL for `kanban` */
-	char name[161]; /* its first 40 characters */
+	char name[161];                     /* its first 40 characters */
 	size_t line;
 };
 
 struct yaml_file {
 	struct yamlwalk walk;
-	const char *path;               /* borrowed */
-	struct config_value *values;    /* read so far, one per option */
-	struct config_section *section; /* which they are of */
-	struct config_strv warnings;    /* said so far */
-	unsigned more;                  /* warnings that were only counted */
-	unsigned blocks;                /* `kanban:` keys seen */
-	char *fault;                    /* the first warning about a value; owned */
+	const char *path;                       /* borrowed */
+	struct config_value *values;            /* read so far, one per option */
+	struct config_section *section;         /* which they are of */
+	struct config_strv warnings;            /* said so far */
+	unsigned more;                          /* warnings that were only counted */
+	unsigned blocks;                        /* `kanban:` keys seen */
+	char *fault;                            /* the first warning about a value; owned */
 	struct yaml_slip slips[YAML_SLIPS_MAX]; /* keys of the block that are nearly ours */
 	size_t n_slips;
 	struct yaml_slip top; /* a key that is nearly `kanban`; line 0: none */
-	int r; /* 0; -EINVAL: the file is no use, why is in @e; -ENOMEM */
+	int r;                /* 0; -EINVAL: the file is no use, why is in @e; -ENOMEM */
 	struct error e;
 };
 

@@ -82,10 +82,11 @@ static int slip_value(struct yaml_file *f, const struct yaml_slip *slip)
 	int r = 0;
 
 	if (slot->source)
-		return config_yaml_event_warn(f, slip->line,
-					      "kanban.%s: there is no such key, and %s is there "
-					      "too; remove one of the two",
-					      slip->name, option->name);
+		return config_yaml_event_warn(
+			f, slip->line,
+			"kanban.%s: there is no such key, and %s is there "
+			"too; remove one of the two",
+			slip->name, option->name);
 	if (option->cap) {
 		what = "1 holds until that is mended";
 	} else if (option->kind == KIND_PROFILES) {

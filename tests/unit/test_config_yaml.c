@@ -273,9 +273,10 @@ START_TEST(keys_with_a_slip)
 	static const struct {
 		const char *text, *warning;
 	} cases[] = {
-		{ "  max_in_progres: 3\n", "2: kanban.max_in_progres: there is no such key; did "
-					   "you mean max_in_progress? 1 holds until that is "
-					   "mended" },
+		{ "  max_in_progres: 3\n",
+		  "2: kanban.max_in_progres: there is no such key; did "
+		  "you mean max_in_progress? 1 holds until that is "
+		  "mended" },
 		{ "  Max_Spawn: 3\n", "2: kanban.Max_Spawn: there is no such key; did you mean "
 				      "max_spawn? 1 holds until that is mended" },
 		{ "  max_in_progress_per_profiles: {a: 3}\n",
@@ -287,8 +288,9 @@ START_TEST(keys_with_a_slip)
 		{ "  auto_decompos: no\n", "2: kanban.auto_decompos: there is no such key; did "
 					   "you mean auto_decompose? it is off until that is "
 					   "mended" },
-		{ "  failure_limits: 9\n", "2: kanban.failure_limits: there is no such key; did "
-					   "you mean failure_limit? the default holds" },
+		{ "  failure_limits: 9\n",
+		  "2: kanban.failure_limits: there is no such key; did "
+		  "you mean failure_limit? the default holds" },
 		{ "  max_spawn: 3\n  max_spwan: 4\n",
 		  "3: kanban.max_spwan: there is no such key, and max_spawn is there too; "
 		  "remove one of the two" },
@@ -311,7 +313,8 @@ START_TEST(keys_with_a_slip)
 		s[i] = settings_of(NULL);
 		ck_assert_msg(s[i].max_in_progress == (i == 0 ? 1 : -1), "%s", text);
 		ck_assert_msg(s[i].max_spawn == (i == 1 ? 1 : i > 5 ? 3 : -1), "%s", text);
-		ck_assert_msg(s[i].max_in_progress_per_profile == (i == 2 ? 1 : -1), "%s", text);
+		ck_assert_msg(s[i].max_in_progress_per_profile == (i == 2 ? 1 : -1), "%s",
+			      text);
 		ck_assert_msg(s[i].profiles_limited == (i == 3), "%s", text);
 		ck_assert_msg(s[i].auto_decompose == (i != 4), "%s", text);
 		ck_assert_int_eq(s[i].failure_limit, 2);

@@ -230,7 +230,8 @@ START_TEST(long_ids_are_held_too)
 }
 END_TEST
 
-/* Whatever the row says; but a single sweep of an older board has let its run go like Hermes. */
+/* Whatever the row says; but a single sweep of an older board has let its run go like Hermes.
+ */
 START_TEST(whose_worker_lives_waits)
 {
 	struct tick_living living[] = { { .task = "lives", .run = 7 }, { .task = "let_go" } };
@@ -518,8 +519,7 @@ Suite *test_suite(void)
 		KIT_TESTS(an_assignee_without_a_profile, profile_names, order, who_is_spawnable,
 			  default_assignee, caps_of_profiles_count_the_text, budgets,
 			  a_place_that_others_took, scheduled_and_held, long_ids_are_held_too,
-			  whose_worker_lives_waits,
-			  guarded_once, guarded_by_hostile_rows,
+			  whose_worker_lives_waits, guarded_once, guarded_by_hostile_rows,
 			  rejected_claims_give_their_place_back, review_lane,
 			  review_lane_is_off, lease_lost_claims_nothing,
 			  a_failed_write_gives_the_places_back, a_failed_read_keeps_the_share,
