@@ -53,6 +53,8 @@ struct hostfault {
 	bool unbegun;            /* a worker was started and ended at once */
 	bool by_folder;          /* this try is not the back-off's */
 	bool guessed;            /* some other file of a folder has caused one since that */
+	bool overtaken;          /* a folder changed while one was under way … */
+	bool repeated;           /* … and that has caused one since the back-off's */
 	size_t asked;            /* boards that were asked to try */
 	struct dispatch *trying; /* its visit may claim one, or has, or NULL */
 	int64_t run;             /* HOST_STARTED: the worker that has to live */
@@ -68,10 +70,17 @@ static void hostfault_try(struct hostfault *h);
 
 static void hostfault_timer(uv_timer_t *timer);
 
+static void hostfault_settle(struct hostfault *h)
+{
+	/* has a callback */
+	IGNORE(uv_timer_start(&h->timer, hostfault_timer, HOST_SETTLE_MS, 0));
+}
+
 /*
  * What stands beside the program may be what it lacked, as the interpreter of its virtual
  * environment; it may also be a board, or a log, that every try writes to. So another name
- * causes one try for each of the back-off's.
+ * causes one try for each of the back-off's. And what changes while a try is under way may have
+ * come too late for it, or be its own doing: that is good for one more, too.
  */
 static void hostfault_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
@@ -80,13 +89,15 @@ static void hostfault_event(uv_fs_event_t *event, const char *name, int events, 
 	bool own = name && strcmp(name, f->name) == 0;
 
 	(void)events;
-	if (status < 0 || !h->root || h->state != HOST_HELD || h->by_folder ||
-	    (!own && h->guessed))
+	if (status < 0 || !h->root || (!own && h->guessed))
 		return;
 	h->guessed = h->guessed || !own;
-	h->by_folder = true;
-	IGNORE(uv_timer_start(&h->timer, hostfault_timer, HOST_SETTLE_MS,
-			      0)); /* has a callback */
+	if (h->state != HOST_HELD) {
+		h->overtaken = true;
+	} else if (!h->by_folder) {
+		h->by_folder = true;
+		hostfault_settle(h);
+	}
 }
 
 static void hostfault_watch(struct hostfault *h, const char *folder, const char *name)
@@ -211,8 +222,14 @@ static void hostfault_hold(struct hostfault *h)
 {
 	h->state = HOST_HELD;
 	h->trying = NULL;
-	h->by_folder = false;
+	h->by_folder = h->overtaken && !h->repeated;
+	h->repeated = h->repeated || h->overtaken;
+	h->overtaken = false;
 	h->next_at = clock_wall_s() + (int64_t)(h->backoff_ms + 999) / 1000;
+	if (h->by_folder) {
+		hostfault_settle(h);
+		return;
+	}
 	IGNORE(uv_timer_start(&h->timer, hostfault_timer, h->backoff_ms, 0));
 }
 
@@ -273,6 +290,7 @@ static void hostfault_try(struct hostfault *h)
 	bool later = !h->by_folder;
 
 	h->guessed = h->guessed && !later;
+	h->repeated = h->repeated && !later;
 	/* what two looks at the file system can tell needs no task to be claimed for */
 	if (!hostfault_program_there(h->root)) {
 		if (later && h->backoff_ms < HOST_BACKOFF_MAX_MS)

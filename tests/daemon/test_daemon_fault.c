@@ -314,6 +314,28 @@ START_TEST(test_exit_127_in_a_busy_folder)
 }
 END_TEST
 
+/* It comes back while a try with what was there before is under way: here the try's own doing,
+ * so that it is so each time. The back-off is 8 s by then. */
+START_TEST(test_exit_127_overtaken)
+{
+	struct rig_daemon *d;
+
+	elsewhere();
+	rig_write("bin/hermes",
+		  "#!/bin/sh\ncd \"${0%/*}/..\"\necho >>tries\n"
+		  "[ \"$(wc -l <tries)\" -lt 4 ] || mv bin/hermes.new bin/hermes\n"
+		  "exit 127\n");
+	rig_shell("chmod 755 bin/hermes && ln -s %s bin/hermes.new", hermes);
+	rig_board(B, 0);
+	rig_do(T, "done\n");
+	d = rig_start();
+	rig_add(B, .id = T);
+	RIG_UNTIL(!rig_exists("bin/hermes.new"), SOON);
+	RIG_UNTIL(status_is(T, "done"), 6000);
+	ck_assert_int_eq(rig_stop(d), 0);
+}
+END_TEST
+
 /* One that says so after a second has begun: that is the task's. */
 START_TEST(test_exit_127_later)
 {
@@ -437,6 +459,7 @@ Suite *test_suite(void)
 	tcase_add_test(host, test_exit_126);
 	tcase_add_loop_test(host, test_a_board_without_its_folder, 0, 2);
 	tcase_add_loop_test(host, test_exit_127_in_a_busy_folder, 0, 2);
+	tcase_add_test(host, test_exit_127_overtaken);
 	tcase_add_test(host, test_exit_127_later);
 	tcase_add_test(host, test_a_full_disk);
 	return rig_suite("daemon: faults", ends, host, NULL);
