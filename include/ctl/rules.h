@@ -11,17 +11,21 @@ struct board_place;
 struct config;
 struct ctl;
 struct db;
+struct identity_found;
 
 /* Zeroed before its first use. */
 struct rules {
-	struct config *config; /* owned */
-	const struct ctl *ctl; /* borrowed */
-	char *root;            /* owned */
+	struct config *config;        /* owned */
+	const struct ctl *ctl;        /* borrowed */
+	char *root;                   /* owned */
+	struct identity_found *found; /* workers of this host when it was opened; owned */
+	size_t n_found;
 	/* of one board, as rules_of() left it */
 	struct settings set; /* strings borrowed from config */
 	struct tick_host host;
 	struct tick_request rq;
 	struct plan plan;
+	struct tick_living *living; /* those of the board; owned */
 	struct tick tick;
 };
 

@@ -2,6 +2,7 @@
 #include "ctl/rules.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "ctl.h"
 #include "ctl/estop_view.h"
 #include "daemon/config.h"
+#include "launch/identity.h"
 #include "root/tick_host.h"
 #include "util/clock.h"
 
@@ -49,7 +51,11 @@ int rules_load(struct rules *rules, const struct ctl *ctl, const char *file, con
 		return r;
 	rules->ctl = ctl;
 	rules->root = strdup(root);
-	return rules->root ? 0 : error_set(e, -ENOMEM, "out of memory");
+	if (!rules->root)
+		return error_set(e, -ENOMEM, "out of memory");
+	if (identity_scan(&rules->found, &rules->n_found) < 0)
+		rules->n_found = 0; /* then what lives is what the rows say */
+	return 0;
 }
 
 int rules_open(struct rules *rules, struct ctl *ctl, const char *root)
@@ -64,9 +70,36 @@ int rules_open(struct rules *rules, struct ctl *ctl, const char *root)
 void rules_close(struct rules *rules)
 {
 	plan_deinit(&rules->plan);
+	free(STEAL(rules->living));
+	identity_found_free(rules->found, rules->n_found);
+	rules->found = NULL;
+	rules->n_found = 0;
 	rules->config = config_free(rules->config);
 	free(rules->root);
 	rules->root = NULL;
+}
+
+/* The workers of that board, whatever its rows say. */
+static void rules_living(struct rules *rules, const char *db)
+{
+	size_t n = 0;
+
+	free(rules->living);
+	rules->living = calloc(rules->n_found + 1, sizeof(*rules->living));
+	for (size_t i = 0; rules->living && i < rules->n_found; i++) {
+		const struct identity_found *one = &rules->found[i];
+		struct tick_living *living = &rules->living[n];
+
+		if (!one->db || strcmp(one->db, db) != 0 ||
+		    !identity_is_first(rules->found, rules->n_found, i))
+			continue;
+		living->run = one->run;
+		(void)snprintf(living->task, sizeof(living->task), "%.*s",
+			       (int)sizeof(living->task) - 1, one->task);
+		n++;
+	}
+	rules->rq.living = rules->living;
+	rules->rq.n_living = n;
 }
 
 const struct tick *rules_of(struct rules *rules, const struct board_place *place, struct db *db,
@@ -85,6 +118,7 @@ const struct tick *rules_of(struct rules *rules, const struct board_place *place
 					   .host = &rules->host,
 					   .board = place->slug,
 					   .db = place->db_path };
+	rules_living(rules, place->db_path);
 	rules->tick = (struct tick){ .rq = &rules->rq, .plan = &rules->plan, .db = db, .e = e };
 	return &rules->tick;
 }

@@ -95,8 +95,16 @@ START_TEST(test_why_worker_lives)
 		"UPDATE tasks SET status = 'ready', worker_pid = NULL, current_run_id = NULL");
 	ck_assert_str_eq(web_text(rule_of(asked("t_1", "files"), "guard"), "text"),
 			 "it is held by the respawn guard: previous_worker");
+	ck_assert(json_is_true(
+		json_object_get(rule_of(asked("t_1", "files"), "worker"), "holds")));
+	/* nothing of the board tells of it any more */
+	rig_sql(B, "DELETE FROM task_runs; DELETE FROM task_events");
+	held_by("t_1", "worker");
 	ck_assert(rig_alive(pid));
 	rig_let_go();
+	RIG_UNTIL(!rig_alive(pid), 10000);
+	ck_assert(!json_is_true(
+		json_object_get(rule_of(asked("t_1", "files"), "worker"), "holds")));
 }
 END_TEST
 
