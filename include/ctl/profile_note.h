@@ -9,3 +9,6 @@ struct ctl;
  * named. Nothing is said where a board is given by HERMES_KANBAN_DB, which knows no root.
  */
 void profile_note(struct ctl *ctl, const char *assignee);
+
+/** profile_near() - the profile of @root that is nearest to @name; malloc'd, or NULL */
+char *profile_near(const char *root, const char *name);

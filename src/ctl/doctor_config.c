@@ -15,7 +15,9 @@
 
 #include "ctl.h"
 #include "ctl/doctor.h"
+#include "ctl/profile_note.h"
 #include "daemon/config.h"
+#include "root/tick_host.h"
 #include "util/fs.h"
 #include "util/quote.h"
 
@@ -157,8 +159,53 @@ static char *config_odd_remedy(const struct doctor *d, const char *message)
 		      : NULL;
 }
 
+/* Is there a profile @name, in this root or in another one of the same configuration? */
+static bool config_profile(const struct doctor *d, const char *name)
+{
+	const char *const *roots = config_roots(d->config);
+	bool found = strcmp(name, "default") == 0 || tick_host_profile(d->root, name);
+
+	for (size_t i = 0; !found && roots[i]; i++)
+		found = tick_host_profile(roots[i], name);
+	return found;
+}
+
+/* A limit of a profile that is not there limits nobody: likely a slip. */
+static void config_name(struct doctor *d, const char *where, const char *name)
+{
+	CLEANUP(freep) char *near = NULL;
+
+	if (config_profile(d, name))
+		return;
+	near = profile_near(d->root, name);
+	doctor_say(d, DOCTOR_CONFIG_ODD, NULL, config_check(d),
+		   "%s names the profile %s, and no root has one of that name%s%s%s", where,
+		   name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static void config_names(struct doctor *d)
+{
+	char where[96];
+
+	for (size_t i = 0; i < d->set.n_pools; i++)
+		for (const char *const *p = d->set.pools[i].profiles; *p; p++) {
+			(void)snprintf(where, sizeof(where), "[pool %.64s]",
+				       d->set.pools[i].name);
+			config_name(d, where, *p);
+		}
+	for (size_t i = 0; i < d->set.n_profile_caps; i++)
+		config_name(d, "max_in_progress_per_profile", d->set.profile_caps[i].profile);
+	for (const char *const *p = d->set.dispatch_profiles;
+	     d->set.profiles_limited && p && *p; p++)
+		config_name(d, "dispatch_profiles", *p);
+	if (d->set.default_assignee)
+		config_name(d, "default_assignee", d->set.default_assignee);
+}
+
 void doctor_config(struct doctor *d)
 {
+	size_t before = json_array_size(d->checks);
+
 	const struct config_cli cli = { .file = d->config_file };
 	const char *const *warnings;
 	struct error e = ERROR_NULL;
@@ -172,7 +219,8 @@ void doctor_config(struct doctor *d)
 	for (size_t i = 0; warnings[i]; i++)
 		doctor_say(d, DOCTOR_CONFIG_ODD, NULL, config_odd_remedy(d, warnings[i]), "%s",
 			   warnings[i]);
-	if (!warnings[0])
+	config_names(d);
+	if (json_array_size(d->checks) == before)
 		doctor_well(d, "config", NULL,
 			    "kanband.conf, the environment and config.yaml are in order");
 }

@@ -13,11 +13,11 @@
 
 #define PROFILE_NOTE_MAX 1024 /* names that are looked at */
 
-/* The profile of @folder that is nearest to @name; malloc'd, or NULL. */
-static char *profile_near(const char *folder, const char *name)
+char *profile_near(const char *root, const char *name)
 {
+	CLEANUP(freep) char *folder = fs_path("%s/profiles", root);
 	char *names[PROFILE_NOTE_MAX];
-	DIR *dir = opendir(folder);
+	DIR *dir = folder ? opendir(folder) : NULL;
 	const struct dirent *entry;
 	const char *near;
 	char *found;
@@ -39,7 +39,6 @@ static char *profile_near(const char *folder, const char *name)
 void profile_note(struct ctl *ctl, const char *assignee)
 {
 	CLEANUP(freep) char *root = NULL;
-	CLEANUP(freep) char *profiles = NULL;
 	CLEANUP(freep) char *folder = NULL;
 	CLEANUP(freep) char *near = NULL;
 	char name[BOARD_SLUG_MAX + 1];
@@ -47,11 +46,10 @@ void profile_note(struct ctl *ctl, const char *assignee)
 	if (ctl_env(ctl, "HERMES_KANBAN_DB") || !profile_name(assignee, name, sizeof(name)) ||
 	    strcmp(name, "default") == 0 || !fs_is_slug(name) || ctl_root(ctl, &root) != 0)
 		return;
-	profiles = fs_path("%s/profiles", root);
 	folder = fs_path("%s/profiles/%s", root, name);
-	if (!profiles || !folder || fs_is_dir(folder))
+	if (!folder || fs_is_dir(folder))
 		return;
-	near = profile_near(profiles, name);
+	near = profile_near(root, name);
 	(void)ctl_say(ctl, CTL_OK,
 		      "note: there is no profile %s in %s%s%s; no dispatcher will start the "
 		      "task until there is",

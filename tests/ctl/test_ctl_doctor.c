@@ -368,6 +368,7 @@ END_TEST
 START_TEST(odd_config)
 {
 	plant("k.conf", "");
+	plant("profiles/ann/config.yaml", "");
 	use_config("k.conf");
 	plant("config.yaml", "kanban:\n  failure_limit: many\n  max_spawn: 3\n");
 	remedied("config", "", "failure_limit");
@@ -382,6 +383,20 @@ START_TEST(odd_config)
 		      last_remedy);
 	ck_assert_int_eq(unlink(world_path("config.yaml")), 0);
 	ck_assert(!finds("config", ""));
+	/* limits of nobody */
+	plant("config.yaml", "kanban:\n  max_in_progress_per_profile: {anm: 1, default: 2}\n");
+	ck_assert(finds("config", ""));
+	ck_assert_str_eq(last_text, "max_in_progress_per_profile names the profile anm, and no "
+				    "root has one of that name; did you mean ann?");
+	plant("config.yaml", "kanban:\n  max_in_progress_per_profile: {ann: 1}\n");
+	ck_assert(!finds("config", ""));
+	plant("k.conf", "[pool paid]\nlimit = 2\nprofiles = ann zoe\n");
+	ck_assert(finds("config", ""));
+	ck_assert_str_eq(last_text, "[pool paid] names the profile zoe, and no root has one of "
+				    "that name");
+	ck_assert_ptr_nonnull(strstr(last_remedy, "kanband --check-config --config"));
+	plant("k.conf", "");
+	ck_assert_int_eq(unlink(world_path("config.yaml")), 0);
 	world_env("HERMES_KANBAN_CLAIM_TTL_SECONDS=lots");
 	ck_assert(finds("config", ""));
 	ck_assert_str_eq(last_remedy, "unset HERMES_KANBAN_CLAIM_TTL_SECONDS");
