@@ -271,6 +271,31 @@ START_TEST(test_the_same_again_changes_nothing)
 }
 END_TEST
 
+/* The implementer asked for a review and has not ended yet; a row was put back beside its
+ * worker. Whatever the rows say, no second one is started while the first lives. */
+START_TEST(test_nobody_beside_the_living)
+{
+	const char *const tasks[] = { "t_00000001", "t_00000002" };
+
+	rig_config("review_dispatch: true");
+	rig_board(B, 0);
+	for (int i = 0; i < 2; i++) {
+		rig_add(B, .id = tasks[i], .status = i ? "ready" : "review");
+		(void)rig_worker(
+			B, tasks[i],
+			rig_add_run(B, tasks[i], i ? "crashed" : "review_requested", 5));
+	}
+	ck_spawned(rig_tick(B), "");
+	ck_sql(B, "review,ready", "SELECT status FROM tasks ORDER BY id");
+	rig_let_go();
+	for (int i = 0; i < 2; i++)
+		RIG_UNTIL(!rig_alive((pid_t)json_integer_value(
+				  json_object_get(rig_ran(tasks[i]), "pid"))),
+			  10000);
+	ck_spawned(rig_tick(B), "t_00000002,t_00000001");
+}
+END_TEST
+
 Suite *test_suite(void)
 {
 	struct rig_ages rows = rig_ages("rows", 30);
@@ -288,6 +313,7 @@ Suite *test_suite(void)
 	rig_ages_test(&tip, test_no_tip_for_a_folder);
 	rig_ages_test(&refused, test_unfinished_parent_rejects);
 	rig_ages_test(&refused, test_finished_and_missing_parents_do_not);
+	rig_ages_test(&refused, test_nobody_beside_the_living);
 	rig_ages_test(&leaked, test_leaked_run_is_closed);
 	rig_ages_test(&leaked, test_leaked_run_keeps_its_summary);
 	rig_ages_test(&leaked, test_only_the_named_run_is_closed);

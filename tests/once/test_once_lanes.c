@@ -500,31 +500,6 @@ START_TEST(test_review_lane)
 }
 END_TEST
 
-/* The implementer asked for a review and has not ended yet; a row was put back beside its
- * worker. Whatever the rows say, no second one is started while the first lives. */
-START_TEST(test_nobody_beside_the_living)
-{
-	const char *const tasks[] = { "t_00000001", "t_00000002" };
-
-	rig_config("review_dispatch: true");
-	rig_board(B, 0);
-	for (int i = 0; i < 2; i++) {
-		rig_add(B, .id = tasks[i], .status = i ? "ready" : "review");
-		(void)rig_worker(
-			B, tasks[i],
-			rig_add_run(B, tasks[i], i ? "crashed" : "review_requested", 5));
-	}
-	ck_spawned(rig_tick(B), "");
-	ck_sql(B, "review,ready", "SELECT status FROM tasks ORDER BY id");
-	rig_let_go();
-	for (int i = 0; i < 2; i++)
-		RIG_UNTIL(!rig_alive((pid_t)json_integer_value(
-				  json_object_get(rig_ran(tasks[i]), "pid"))),
-			  10000);
-	ck_spawned(rig_tick(B), "t_00000002,t_00000001");
-}
-END_TEST
-
 START_TEST(test_one_slot_is_kept_for_review)
 {
 	rig_config("review_dispatch: true", "max_spawn: 2");
@@ -596,7 +571,6 @@ Suite *test_suite(void)
 	rig_ages_test(&profile, test_assigned_comes_before_cap_and_guard);
 	rig_ages_test(&review, test_review_is_off_by_default);
 	rig_ages_test(&review, test_review_lane);
-	rig_ages_test(&review, test_nobody_beside_the_living);
 	rig_ages_test(&review, test_one_slot_is_kept_for_review);
 	rig_ages_test(&review, test_no_slot_is_kept_for_reviews_that_cannot_start);
 	rig_ages_test(&review, test_review_takes_what_ready_leaves);
