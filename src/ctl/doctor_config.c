@@ -16,6 +16,7 @@
 #include "ctl.h"
 #include "ctl/doctor.h"
 #include "ctl/profile_note.h"
+#include "ctl/root_config.h"
 #include "daemon/config.h"
 #include "root/tick_host.h"
 #include "util/fs.h"
@@ -206,11 +207,10 @@ void doctor_config(struct doctor *d)
 {
 	size_t before = json_array_size(d->checks);
 
-	const struct config_cli cli = { .file = d->config_file };
 	const char *const *warnings;
 	struct error e = ERROR_NULL;
 
-	if (config_load(&d->config, &cli, d->ctl->env, &e) < 0) {
+	if (root_config_load(&d->config, d->ctl, d->config_file, d->root, &e) < 0) {
 		doctor_say(d, DOCTOR_CONFIG_BAD, NULL, config_remedy(d, e.text), "%s", e.text);
 		return;
 	}

@@ -9,6 +9,7 @@
 #include "board/discover.h"
 #include "ctl.h"
 #include "ctl/estop_view.h"
+#include "ctl/root_config.h"
 #include "daemon/config.h"
 #include "launch/identity.h"
 #include "root/tick_host.h"
@@ -44,8 +45,7 @@ static bool rules_stopped(void *arg, int64_t now, int64_t *until, struct error *
 int rules_load(struct rules *rules, const struct ctl *ctl, const char *file, const char *root,
 	       struct error *e)
 {
-	const struct config_cli cli = { .file = file };
-	int r = config_load(&rules->config, &cli, ctl->env, e);
+	int r = root_config_load(&rules->config, ctl, file, root, e);
 
 	if (r < 0)
 		return r;
