@@ -113,6 +113,8 @@ static int edit_change_assign(struct edit_change *a)
 			a->id, a->id);
 	if (who)
 		text_strip(&who, &len);
+	if (len == 1 && *who == '-')
+		return error_set(a->e, EDIT_INVALID, "\"-\" is no profile; null is nobody");
 	name = len > 0 ? strndup(who, len) : NULL;
 	if (len > 0 && !name)
 		return error_set(a->e, -ENOMEM, "out of memory");
@@ -188,6 +190,9 @@ static int edit_change_subscribe(struct edit_change *a)
 	if (*platform == '-' || *chat == '-')
 		return error_set(a->e, EDIT_INVALID,
 				 "a platform or a chat begins with no dash");
+	if (edit_change_is(a, "archived"))
+		return error_set(a->e, EDIT_REFUSED,
+				 "task %s is archived; nothing becomes of it any more", a->id);
 	return db_run(a->db, a->e, sql_subscribe, "ttttitti", a->id, platform, chat,
 		      edit_change_text(a, "thread"), a->now, edit_change_text(a, "profile"),
 		      mode, (int64_t)1);

@@ -10,6 +10,7 @@
 #include "tick/profile.h"
 #include "util/fs.h"
 #include "util/suggest.h"
+#include "util/text.h"
 
 #define PROFILE_NOTE_MAX 1024 /* names that are looked at */
 
@@ -43,8 +44,16 @@ void profile_note(struct ctl *ctl, const char *assignee)
 	CLEANUP(freep) char *near = NULL;
 	char name[BOARD_SLUG_MAX + 1];
 
-	if (ctl_env(ctl, "HERMES_KANBAN_DB") || !profile_name(assignee, name, sizeof(name)) ||
-	    strcmp(name, "default") == 0 || !fs_is_slug(name) || ctl_root(ctl, &root) != 0)
+	if (ctl_env(ctl, "HERMES_KANBAN_DB") || text_is_blank(assignee))
+		return;
+	if (!profile_name(assignee, name, sizeof(name)) || !fs_is_slug(name)) {
+		(void)ctl_say(ctl, CTL_OK,
+			      "note: %.80s can be no profile (a to z, 0 to 9, _ and -); no "
+			      "dispatcher will start the task",
+			      assignee);
+		return;
+	}
+	if (strcmp(name, "default") == 0 || ctl_root(ctl, &root) != 0)
 		return;
 	folder = fs_path("%s/profiles/%s", root, name);
 	if (!folder || fs_is_dir(folder))

@@ -5,6 +5,7 @@
 #include "ctl.h"
 #include "ctl/profile_note.h"
 #include "ctl/task_request.h"
+#include "util/text.h"
 
 static int verb_assign_run(struct ctl *ctl, int argc, char **argv)
 {
@@ -14,7 +15,7 @@ static int verb_assign_run(struct ctl *ctl, int argc, char **argv)
 
 	if (!ctl_args(ctl, NULL, argc, argv, 2, 2, &args))
 		return ctl->exit;
-	nobody = strcmp(args[1], "-") == 0;
+	nobody = strcmp(args[1], "-") == 0 || text_is_blank(args[1]);
 	r = task_request(ctl, "assign", args[0],
 			 json_pack("{s:s}", "assignee", nobody ? "" : args[1]),
 			 nobody ? "is nobody's now" : "is assigned");

@@ -4,6 +4,35 @@
 
 #include "ctl.h"
 #include "ctl/task_request.h"
+#include "notice/kind.h"
+#include "util/suggest.h"
+
+/* Hermes takes platforms of plugins too, so another name is no mistake; one that is nearly one
+ * of these is. */
+static void subscribe_note(struct ctl *ctl, const char *platform)
+{
+	static const char *const known[] = {
+		"telegram",   "discord", "whatsapp",      "slack",         "signal",
+		"mattermost", "matrix",  "homeassistant", "email",         "sms",
+		"dingtalk",   "feishu",  "wecom",         "weixin",        "bluebubbles",
+		"qqbot",      "yuanbao", "relay",         "whatsapp_cloud"
+	};
+	const size_t n = sizeof(known) / sizeof(known[0]);
+	const char *near = suggest(platform, known, n);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(platform, known[i]) == 0)
+			return;
+	if (!notice_kind_is_ours(platform))
+		(void)ctl_say(ctl, CTL_OK,
+			      "note: %.40s has a way of its own to be told; kanband sends it "
+			      "nothing",
+			      platform);
+	else if (near)
+		(void)ctl_say(ctl, CTL_OK,
+			      "note: Hermes brings no platform %.40s; did you mean %s?",
+			      platform, near);
+}
 
 static int verb_subscribe_run(struct ctl *ctl, int argc, char **argv)
 {
@@ -24,6 +53,8 @@ static int verb_subscribe_run(struct ctl *ctl, int argc, char **argv)
 
 	if (!ctl_args(ctl, options, argc, argv, 1, 1, &args))
 		return ctl->exit;
+	if (platform)
+		subscribe_note(ctl, platform);
 	return task_request(ctl, "subscribe", args[0],
 			    json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*}", "platform", platform,
 				      "chat", chat, "thread", thread, "profile", profile,

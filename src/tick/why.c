@@ -327,8 +327,10 @@ static int why_board_limit(struct why *w)
 	if (set->max_spawn < 0)
 		(void)snprintf(text, sizeof(text), "%lld run on this board, without a limit",
 			       (long long)running);
+	else if (set->max_spawn == 0)
+		(void)snprintf(text, sizeof(text), "max_spawn is 0: nothing is started here");
 	why_rule(w, "board_limit", set->max_spawn >= 0 && running >= set->max_spawn, text,
-		 "one of them ends", 0);
+		 set->max_spawn == 0 ? "max_spawn is raised" : "one of them ends", 0);
 	return 0;
 }
 

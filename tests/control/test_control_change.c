@@ -114,6 +114,7 @@ START_TEST(change_typos)
 	(void)web_problem(ask("edit", "\"t_1\",\"every\":\"noonish\""), 400, "bad-request");
 	(void)web_problem(ask("assign", "\"t_1\",\"title\":\"x\""), 400, "bad-request");
 	(void)web_problem(ask("assign", "\"t_1\""), 400, "bad-request");
+	(void)web_problem(ask("assign", "\"t_1\",\"assignee\":\"-\""), 400, "bad-request");
 	(void)web_problem(ask("link", "\"t_1\",\"parent\":\"t_9\""), 404, "no-task");
 	(void)web_problem(ask("link", "\"t_1\",\"parent\":\"t_1\""), 400, "bad-request");
 	(void)web_problem(ask("unlink", "\"t_1\",\"parent\":\"t_2\""), 409, "refused");

@@ -87,6 +87,10 @@ START_TEST(slips)
 	ck_assert_ptr_nonnull(strstr(said, "did you mean coder"));
 	ck_assert_str_eq(value("assignee"), "codr"); /* it may come yet */
 	ck_assert_str_eq(kanbanctl("assign", id, "coder")->err, "");
+	ck_assert_ptr_nonnull(strstr(kanbanctl("assign", id, "--", "../x y")->err,
+				     "../x y can be no profile"));
+	ck_assert_ptr_nonnull(strstr(ok("assign", id, " "), "nobody"));
+	ck_assert_str_eq(value("assignee IS NULL"), "1");
 	fails(64, "did you mean ready", "list", "--status", "raedy");
 	fails(64, "kanbanctl words statuses", "list", "--status", "zzzzzzzzzz");
 	(void)world_sql("kanban.db", "UPDATE tasks SET status = 'of-tomorrow'");
@@ -254,6 +258,17 @@ START_TEST(subscribed)
 	fails(64, "needs a platform and a chat", "subscribe", id, "--chat", "42");
 	fails(64, "no mode", "subscribe", id, "--platform", "x", "--chat", "1", "--mode", "y");
 	fails(64, "begins with no dash", "subscribe", id, "--platform=-x", "--chat", "1");
+	/* a slip is told, a plugin's platform passes, what has a poller of its own is named */
+	ck_assert_ptr_nonnull(
+		strstr(kanbanctl("subscribe", id, "--platform", "telegarm", "--chat", "1")->err,
+		       "Hermes brings no platform telegarm; did you mean telegram?"));
+	ck_assert_str_eq(kanbanctl("subscribe", id, "--platform", "irc", "--chat", "1")->err,
+			 "");
+	ck_assert_ptr_nonnull(
+		strstr(kanbanctl("subscribe", id, "--platform", "tui", "--chat", "1")->err,
+		       "tui has a way of its own to be told"));
+	(void)ok("archive", id);
+	fails(1, "is archived", "subscribe", id, "--platform", "telegram", "--chat", "43");
 }
 END_TEST
 

@@ -72,6 +72,11 @@ START_TEST(test_why_on_files)
 	held_by("t_00000001", "profile");
 	held_by("t_00000002", "status");
 	held_by("t_00000003", "status");
+	rig_config("max_spawn: 0");
+	held_by("t_00000004", "board_limit");
+	ck_assert_str_eq(web_text(rule_of(asked("t_00000004", "files"), "board_limit"), "text"),
+			 "max_spawn is 0: nothing is started here");
+	rig_config("max_spawn: 1");
 	/* nothing of the board holds this one, but nobody is there to start it */
 	held_by("t_00000004", "daemon");
 	rig_write("root/ESTOP", "{\"reason\": \"the cat is on fire\"}");
