@@ -206,7 +206,6 @@ static void config_names(struct doctor *d)
 void doctor_config(struct doctor *d)
 {
 	size_t before = json_array_size(d->checks);
-
 	const char *const *warnings;
 	struct error e = ERROR_NULL;
 

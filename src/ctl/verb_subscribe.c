@@ -50,16 +50,18 @@ static int verb_subscribe_run(struct ctl *ctl, int argc, char **argv)
 		{ NULL, CTL_ARG_FLAG, NULL, NULL, NULL, 0, 0 },
 	};
 	char **args;
+	int r;
 
 	if (!ctl_args(ctl, options, argc, argv, 1, 1, &args))
 		return ctl->exit;
-	if (platform)
+	r = task_request(ctl, "subscribe", args[0],
+			 json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*}", "platform", platform,
+				   "chat", chat, "thread", thread, "profile", profile, "mode",
+				   mode),
+			 "is followed: the chat is told what becomes of it");
+	if (r == CTL_OK)
 		subscribe_note(ctl, platform);
-	return task_request(ctl, "subscribe", args[0],
-			    json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*}", "platform", platform,
-				      "chat", chat, "thread", thread, "profile", profile,
-				      "mode", mode),
-			    "is followed: the chat is told what becomes of it");
+	return r;
 }
 
 static const struct ctl_verb verb_subscribe = {

@@ -35,6 +35,9 @@ static int slip_option(const char *name, const struct config_option **option)
 			near = names[i];
 	if (!near)
 		near = suggest(name, names, n);
+	/* the begin of one may be a key of its own: `review`, but not `dispatch_interval` */
+	if (near && strlen(name) * 3 <= strlen(near) * 2)
+		near = NULL;
 	if (near)
 		*option = config_option_find(near);
 	return 0;

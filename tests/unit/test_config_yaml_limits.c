@@ -134,6 +134,12 @@ START_TEST(keys_with_a_slip)
 			 here("%/root/config.yaml:2: there is no key kanbna; did you mean "
 			      "kanban?; nothing is claimed until it can be read, "
 			      "auto_decompose is off"));
+	/* a word that only begins one may be somebody's key */
+	load_yaml("kanban:\n  review: {a: 1}\n  default: x\n  failure: 3\n  dispatch: no\n");
+	ck_assert_uint_eq(warning_count(), 0);
+	load_yaml("kanban:\n  max_in_progress_per: 4\n  dispatch_interval: 30\n");
+	ck_assert_uint_eq(warning_count(), 2);
+	ck_assert_int_eq(settings_of(NULL).max_in_progress_per_profile, 1);
 	/* beside a block of the right name it is somebody else's */
 	load_yaml("kanban:\n  max_spawn: 3\nkanbans: 4\n");
 	ck_assert_uint_eq(warning_count(), 0);
