@@ -44,6 +44,10 @@ void launches_clock(struct dispatch *d);
 /** launches_count() - how many are in flight or not recorded */
 size_t launches_count(const struct dispatch *d);
 
+/** launches_in_flight() - how many have no worker that is watched yet: what is told beside the
+ * number of workers */
+size_t launches_in_flight(const struct dispatch *d);
+
 /** launches_recording() - how many launches the visit records */
 size_t launches_recording(const struct dispatch *d);
 

@@ -218,7 +218,8 @@ void action_tick_all(struct request *req)
 
 struct drain_state {
 	size_t workers, launching;
-	bool busy; /* a visit may still claim */
+	size_t open; /* starts in flight or not recorded */
+	bool busy;   /* a visit may still claim */
 };
 
 static struct drain_state drain_state(const struct control *c)
@@ -231,7 +232,8 @@ static struct drain_state drain_state(const struct control *c)
 
 			for (const struct worker *w = d->workers.list; w; w = w->next)
 				s.workers++;
-			s.launching += launches_count(d);
+			s.launching += launches_in_flight(d);
+			s.open += launches_count(d);
 			s.busy = s.busy || (d->board.busy && d->visit.claiming);
 		}
 	return s;
@@ -240,7 +242,7 @@ static struct drain_state drain_state(const struct control *c)
 static void drain_answer(struct request *req, const struct drain_state *s)
 {
 	const struct control *c = req->control;
-	bool drained = !s->busy && s->workers == 0 && s->launching == 0;
+	bool drained = !s->busy && s->workers + s->open == 0;
 
 	reply_json(req, 200,
 		   json_pack("{s:o, s:b, s:i, s:i}", "draining",
@@ -263,7 +265,7 @@ static bool drain_over(const struct request *req, const struct drain_state *s)
 {
 	if (!req->control->draining) /* resumed meanwhile */
 		return true;
-	return !s->busy && (req->work == &drain_no_wait || (s->workers + s->launching == 0));
+	return !s->busy && (req->work == &drain_no_wait || (s->workers + s->open == 0));
 }
 
 void action_changed(struct control *c)

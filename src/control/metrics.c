@@ -199,7 +199,7 @@ static uint64_t metrics_launching(const struct root *root)
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < root->n_boards; i++)
-		n += launches_count(root->boards[i]);
+		n += launches_in_flight(root->boards[i]);
 	return n;
 }
 

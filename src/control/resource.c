@@ -91,7 +91,7 @@ static json_t *resource_board_live(const struct dispatch *d)
 		"health", board_state_name(b->state), "dispatched", d->dispatched, "paused",
 		resource_paused(d), "busy", b->busy, "open", b->busy || b->db, "running",
 		(json_int_t)d->last.running, "ready", (json_int_t)d->last.ready, "workers",
-		(int)resource_count_workers(d), "launching", (int)launches_count(d), "waits",
+		(int)resource_count_workers(d), "launching", (int)launches_in_flight(d), "waits",
 		resource_waits(d->last.waits), "left", "unassigned",
 		(int)d->last.left.unassigned, "nonspawnable", (int)d->last.left.nonspawnable,
 		"scheduled", (int)d->last.left.scheduled, "guarded", (int)d->last.left.guarded,

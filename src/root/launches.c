@@ -441,12 +441,19 @@ void launches_start(struct dispatch *d, struct plan *plan)
 	plan->n_launches = 0;
 }
 
-size_t launches_count(const struct dispatch *d)
+size_t launches_in_flight(const struct dispatch *d)
 {
 	size_t n = 0;
 
 	for (const struct launch_batch *b = d->launches.launching; b; b = b->next)
 		n += b->n;
+	return n;
+}
+
+size_t launches_count(const struct dispatch *d)
+{
+	size_t n = launches_in_flight(d);
+
 	for (const struct launch_batch *b = d->launches.finished; b; b = b->next)
 		n += b->n;
 	return n;
