@@ -378,6 +378,7 @@ static int epoch_read(struct reader *r, struct calendar *c)
 	field_set_one(c, FIELD_HOUR, tm.tm_hour);
 	field_set_one(c, FIELD_MINUTE, tm.tm_min);
 	field_set_one(c, FIELD_SECOND, tm.tm_sec);
+	c->zone = zone_free(c->zone); /* a moment is the same in each */
 	return zone_new(&c->zone, "UTC", r->e);
 }
 
@@ -438,12 +439,12 @@ int calendar_new(struct calendar **out, const char *text, struct error *e)
 		return error_set(e, -EINVAL, "a calendar expression has at most %d bytes",
 				 CALENDAR_TEXT_MAX);
 	(void)snprintf(copy, sizeof(copy), "%s", text);
+	bad = zone_take(&r, c, copy);
+	if (bad)
+		return bad;
 	if (*copy == '@') {
 		bad = epoch_read(&r, c);
 	} else {
-		bad = zone_take(&r, c, copy);
-		if (bad)
-			return bad;
 		meaning = word_meaning(copy);
 		if (meaning)
 			r.p = meaning;

@@ -64,6 +64,8 @@ START_TEST(what_it_means)
 	is("daily Europe/Berlin", "2026-11-30 23:00:00", "2026-12-01 23:00:00");
 	ck_assert_int_eq(nth("@1800000000", BASE, 1), 1800000000);
 	ck_assert_int_eq(nth("@1800000000", BASE, 2), -1);
+	ck_assert_int_eq(nth("@1800000000 UTC", BASE, 1), 1800000000);
+	ck_assert_int_eq(nth("@1800000000 Europe/Berlin", BASE, 1), 1800000000);
 	ck_assert_int_eq(nth("*-02-30", BASE, 1), -1);
 	ck_assert_int_eq(nth("2026-01-01", BASE, 1), -1);
 }
