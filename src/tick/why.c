@@ -167,6 +167,8 @@ static int why_blocked(struct why *w, char *text, size_t size)
 		const char *why =
 			json_string_value(json_object_get(p, gave_up ? "error" : "reason"));
 
+		if (!why && gave_up)
+			why = w->error;
 		(void)snprintf(text, size, "%s: %.300s",
 			       gave_up ? "it failed too often" : "it is blocked",
 			       why ? why : "no reason was given");

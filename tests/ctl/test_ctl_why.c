@@ -72,6 +72,11 @@ START_TEST(test_why_on_files)
 	held_by("t_00000001", "profile");
 	held_by("t_00000002", "status");
 	held_by("t_00000003", "status");
+	/* an event of older Hermes does not say what the row does */
+	rig_add_event(B, "t_00000003", "gave_up", "{\"failures\": 2}", 10);
+	rig_sql(B, "UPDATE tasks SET last_failure_error = 'no quota' WHERE id = 't_00000003'");
+	ck_assert_str_eq(web_text(rule_of(asked("t_00000003", "files"), "status"), "text"),
+			 "it failed too often: no quota");
 	rig_config("max_spawn: 0");
 	held_by("t_00000004", "board_limit");
 	ck_assert_str_eq(web_text(rule_of(asked("t_00000004", "files"), "board_limit"), "text"),
