@@ -12,8 +12,9 @@
 #include "util/clock.h"
 #include "util/fs.h"
 
-#define TASK "HERMES_KANBAN_TASK=t_0000abcd"
-#define RUN  "HERMES_KANBAN_RUN_ID=7"
+/* The task is each program's own (TASK): those that end a worker end whatever bears its task
+ * and run on this host, and they run side by side. */
+#define RUN "HERMES_KANBAN_RUN_ID=7"
 
 void claimant_setup(void);
 /* A process that hangs with @vars in its environment; it is there when this returns. */

@@ -23,6 +23,8 @@
 #include "util/clock.h"
 #include "util/fs.h"
 
+#define TASK "HERMES_KANBAN_TASK=t_0000cafd"
+
 /* ---- identity_started() ---- */
 
 START_TEST(test_started)
@@ -104,7 +106,7 @@ END_TEST
 START_TEST(test_dead)
 {
 	const char *const vars[] = { "PROBE_ACT=exit:0", TASK, RUN, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7 };
 	char started[PROC_STARTED_MAX];
 
 	expect(&claim, IDENTITY_DEAD); /* pid 0 */
@@ -130,7 +132,7 @@ START_TEST(test_by_started)
 	const char *const vars[] = { "PROBE_ACT=hang", "HERMES_KANBAN_TASK=t_other", NULL };
 	char started[PROC_STARTED_MAX], other[PROC_STARTED_MAX];
 	const char *colon, *bar;
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7, .started = started };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7, .started = started };
 	char *ticks;
 
 	claim.pid = claimant_start(vars);
@@ -176,7 +178,7 @@ START_TEST(test_by_time)
 	/* more environment than is read, so that the marks may be there */
 	char *fill[4];
 	const char *vars[] = { "PROBE_ACT=hang", NULL, NULL, NULL, NULL, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7 };
 	struct proc_stat stat;
 	int64_t began;
 	size_t i;
@@ -226,7 +228,7 @@ START_TEST(test_by_number)
 	char *const argv[] = { (char[]){ "sleep" }, (char[]){ "60" }, NULL };
 	char *const none[] = { NULL };
 	struct spawn how = { .file = "/bin/sleep", .argv = argv, .envp = none, .run = 0 };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7, .db = db };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7, .db = db };
 	CLEANUP(fs_closep) int out = spawn_fd_high(open("/dev/null", O_WRONLY | O_CLOEXEC));
 
 	how.out = how.err = out;
@@ -255,7 +257,7 @@ END_TEST
 START_TEST(test_name)
 {
 	const char *const vars[] = { "PROBE_ACT=named", TASK, RUN, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7 };
 	struct proc_stat stat;
 
 	claim.pid = claimant_start(vars);
@@ -287,7 +289,7 @@ static int reuse_a_number(void)
 {
 	static char task[] = TASK, run[] = RUN;
 	char *const marked[] = { task, run, NULL }, *const plain[] = { NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7 };
 	char started[PROC_STARTED_MAX];
 	struct termination ended;
 	int tries = 0;
@@ -329,7 +331,7 @@ START_TEST(test_bears_nothing)
 {
 	const char *const bare[] = { "PROBE_ACT=hang", NULL };
 	const char *const wiped[] = { "PROBE_ACT=wiped", TASK, RUN, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000cafd", .run = 7 };
 	char started[PROC_STARTED_MAX], text[PROC_STARTED_MAX];
 	struct termination ended;
 

@@ -19,6 +19,8 @@
 #include "util/clock.h"
 #include "util/fs.h"
 
+#define TASK "HERMES_KANBAN_TASK=t_0000beed"
+
 /* ---- identity_check() ---- */
 
 START_TEST(test_by_environ)
@@ -28,7 +30,7 @@ START_TEST(test_by_environ)
 	CLEANUP(freep) char *copy = help_path("copy.db");
 	CLEANUP(freep) char *var = NULL;
 	const char *vars[] = { "PROBE_ACT=hang", TASK, RUN, NULL, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000beed", .run = 7 };
 	const char *const none[] = { NULL, "", "unverified" };
 
 	ck_assert_int_ge(asprintf(&var, "HERMES_KANBAN_DB=%s", db), 0);
@@ -43,11 +45,11 @@ START_TEST(test_by_environ)
 	claim.run = 8;
 	expect(&claim, IDENTITY_STRANGER);
 	claim.run = 7;
-	claim.task = "t_0000abc";
+	claim.task = "t_0000bee";
 	expect(&claim, IDENTITY_STRANGER);
-	claim.task = "t_0000abcde";
+	claim.task = "t_0000beede";
 	expect(&claim, IDENTITY_STRANGER);
-	claim.task = "t_0000abcd";
+	claim.task = "t_0000beed";
 	/* which database */
 	claim.db = db;
 	expect(&claim, IDENTITY_OURS);
@@ -71,7 +73,7 @@ START_TEST(test_by_environ)
 	expect(&claim, IDENTITY_OURS); /* no number: not known */
 	claimant_stop(claim.pid);
 	/* names that only look alike; the first of two counts */
-	vars[1] = "XHERMES_KANBAN_TASK=t_0000abcd";
+	vars[1] = "XHERMES_KANBAN_TASK=t_0000beed";
 	vars[2] = "HERMES_KANBAN_TASK=t_first";
 	vars[3] = TASK;
 	claim.pid = claimant_start(vars);
@@ -89,7 +91,7 @@ START_TEST(test_large_environ)
 	char *fill[4];
 	const char *front[] = { "PROBE_ACT=hang", TASK, RUN, NULL, NULL, NULL, NULL, NULL };
 	const char *back[] = { "PROBE_ACT=hang", NULL, NULL, NULL, NULL, TASK, RUN, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000beed", .run = 7 };
 
 	for (int i = 0; i < 4; i++) {
 		fill[i] = malloc(n + 1);
@@ -118,7 +120,7 @@ START_TEST(test_cut_environ)
 	const char *const act = "PROBE_ACT=hang";
 	const char *const long_task = TASK "ef";
 	const char *vars[] = { act, NULL, NULL, NULL, long_task, RUN, NULL };
-	struct identity_claim claim = { .task = "t_0000abcd", .run = 7 };
+	struct identity_claim claim = { .task = "t_0000beed", .run = 7 };
 	size_t left = PROC_ENVIRON_MAX - (strlen(act) + 1) - strlen(TASK);
 	char *fill[3];
 
@@ -138,7 +140,7 @@ START_TEST(test_cut_environ)
 	expect(&claim, IDENTITY_STRANGER);
 	claim.run_started_at = clock_wall_s();
 	expect(&claim, IDENTITY_UNSURE); /* by the time: the id was not read at all */
-	claim.task = "t_0000abcdef";
+	claim.task = "t_0000beedef";
 	claim.run_started_at = 0;
 	expect(&claim, IDENTITY_STRANGER);
 	claimant_stop(claim.pid);
