@@ -13,6 +13,7 @@ struct yaml_slip {
 	const struct config_option *option; /* that was meant; NULL for `kanban` */
 	char name[161];                     /* its first 40 characters */
 	size_t line;
+	bool beside; /* the key itself is there too */
 };
 
 struct yaml_file {

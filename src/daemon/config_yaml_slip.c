@@ -63,7 +63,8 @@ int config_yaml_slip(struct yaml_file *f, const yaml_event_t *key)
 		return f->r = r;
 	if (f->n_slips == YAML_SLIPS_MAX)
 		return config_yaml_event_broken(f, config_yaml_event_line(key),
-						"kanban: too many keys are nearly ours");
+						"kanban: too many keys are nearly ours; "
+						"kanband.conf(5) has their names");
 	slip_set(&f->slips[f->n_slips++], option, key);
 	return 0;
 }
@@ -84,7 +85,7 @@ static int slip_value(struct yaml_file *f, const struct yaml_slip *slip)
 	const char *what = "the default holds";
 	int r = 0;
 
-	if (slot->source)
+	if (slip->beside)
 		return config_yaml_event_warn(
 			f, slip->line,
 			"kanban.%s: there is no such key, and %s is there "
@@ -100,6 +101,7 @@ static int slip_value(struct yaml_file *f, const struct yaml_slip *slip)
 	} else if (off) {
 		what = "it is off until that is mended";
 	}
+	config_value_clear(slot); /* of another slip for the same key */
 	if (option->cap || value.list || off)
 		r = config_value_put(slot, &value, "%s:%zu", f->path, slip->line);
 	config_value_clear(&value);
@@ -114,6 +116,11 @@ int config_yaml_slips(struct yaml_file *f)
 {
 	char text[240];
 
+	for (size_t i = 0; i < f->n_slips; i++) {
+		size_t option = config_option_index(f->slips[i].option);
+
+		f->slips[i].beside = f->values[option].source != NULL;
+	}
 	for (size_t i = 0; i < f->n_slips; i++)
 		if (slip_value(f, &f->slips[i]) < 0)
 			return f->r;

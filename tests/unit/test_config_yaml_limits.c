@@ -134,6 +134,13 @@ START_TEST(keys_with_a_slip)
 			 here("%/root/config.yaml:2: there is no key kanbna; did you mean "
 			      "kanban?; nothing is claimed until it can be read, "
 			      "auto_decompose is off"));
+	/* two of them are still not the key */
+	load_yaml("kanban:\n  max_spwan: 3\n  max_spawm: 4\n");
+	ck_assert_uint_eq(warning_count(), 2);
+	ck_assert_ptr_nonnull(
+		strstr(config_warnings(config)[1],
+		       "max_spawm: there is no such key; did you mean max_spawn?"));
+	ck_assert_int_eq(settings_of(NULL).max_spawn, 1);
 	/* a word that only begins one may be somebody's key */
 	load_yaml("kanban:\n  review: {a: 1}\n  default: x\n  failure: 3\n  dispatch: no\n");
 	ck_assert_uint_eq(warning_count(), 0);
