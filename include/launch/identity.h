@@ -76,8 +76,9 @@ struct identity_found {
  */
 MUST_CHECK int identity_scan(struct identity_found **found, size_t *count);
 
-/** identity_is_first() - is @found[@i] the worker of its run, and not what that has started:
- * its parent does not carry the run */
-bool identity_is_first(const struct identity_found *found, size_t count, size_t i);
+/** identity_is_worker() - is @found[@i] the worker of a run of that board, and not what one has
+ * started: its parent does not carry the run. @db: of the board; NULL: of any */
+bool identity_is_worker(const struct identity_found *found, size_t count, size_t i,
+			const char *db);
 
 void identity_found_free(struct identity_found *found, size_t count);

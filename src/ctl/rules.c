@@ -90,8 +90,7 @@ static void rules_living(struct rules *rules, const char *db)
 		const struct identity_found *one = &rules->found[i];
 		struct tick_living *living = &rules->living[n];
 
-		if (!one->db || strcmp(one->db, db) != 0 ||
-		    !identity_is_first(rules->found, rules->n_found, i))
+		if (!identity_is_worker(rules->found, rules->n_found, i, db))
 			continue;
 		living->run = one->run;
 		(void)snprintf(living->task, sizeof(living->task), "%.*s",

@@ -206,8 +206,11 @@ int identity_scan(struct identity_found **found, size_t *count)
 	return 0;
 }
 
-bool identity_is_first(const struct identity_found *found, size_t count, size_t i)
+bool identity_is_worker(const struct identity_found *found, size_t count, size_t i,
+			const char *db)
 {
+	if (db && (!found[i].db || strcmp(found[i].db, db) != 0))
+		return false;
 	for (size_t k = 0; k < count; k++)
 		if (found[k].run == found[i].run && found[k].pid == found[i].ppid)
 			return false;

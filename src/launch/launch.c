@@ -250,9 +250,7 @@ static int launch_find_process(const struct launch_run *run, pid_t *pid)
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (found[i].run != run->run || strcmp(found[i].task, run->task) != 0)
 			continue;
-		if (run->db && (!found[i].db || strcmp(found[i].db, run->db) != 0))
-			continue;
-		if (identity_is_first(found, n, i) && (!*pid || found[i].pid < *pid))
+		if (identity_is_worker(found, n, i, run->db) && (!*pid || found[i].pid < *pid))
 			*pid = found[i].pid;
 	}
 	identity_found_free(found, r == 0 ? n : 0);

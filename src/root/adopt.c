@@ -81,9 +81,8 @@ static const struct identity_found *adopt_unknown(const struct dispatch *d, size
 	const struct root *root = d->root;
 	const struct identity_found *one = &root->living[i];
 
-	if (!one->db || strcmp(one->db, d->board.place.db_path) != 0 ||
-	    workers_has(d, one->run) || launches_pending(d, one->run) ||
-	    !identity_is_first(root->living, root->n_living, i))
+	if (!identity_is_worker(root->living, root->n_living, i, d->board.place.db_path) ||
+	    workers_has(d, one->run) || launches_pending(d, one->run))
 		return NULL;
 	if (root->env->once && !adopt_lives(d, one))
 		return NULL; /* this sweep has ended it */
