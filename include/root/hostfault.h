@@ -47,6 +47,10 @@ int hostfault_claims(struct dispatch *d);
  * recorded */
 void hostfault_visited(struct dispatch *d, size_t starting);
 
+/** hostfault_looked() - a visit that might claim nothing is over: what it found ready is tried
+ * with if a folder had changed when there was nothing to try with */
+void hostfault_looked(struct dispatch *d);
+
 /** hostfault_probe() - somebody thinks that it works again: try at once */
 void hostfault_probe(struct root *root);
 

@@ -55,6 +55,7 @@ struct hostfault {
 	bool guessed;            /* some other file of a folder has caused one since that */
 	bool overtaken;          /* a folder changed while one was under way … */
 	bool repeated;           /* … and that has caused one since the back-off's */
+	bool owed;               /* one that a folder caused found nothing to start */
 	size_t asked;            /* boards that were asked to try */
 	struct dispatch *trying; /* its visit may claim one, or has, or NULL */
 	int64_t run;             /* HOST_STARTED: the worker that has to live */
@@ -259,7 +260,9 @@ static void hostfault_timer(uv_timer_t *timer)
 		hostfault_try(h);
 }
 
-/* The next board with ready work is asked; with none left there is nothing to try with. */
+/* The next board with ready work is asked; with none left there is nothing to try with. That
+ * may be because the task of the try before is not back on its board yet: see
+ * hostfault_looked(). */
 static void hostfault_ask(struct hostfault *h)
 {
 	struct root *root = h->root;
@@ -273,6 +276,7 @@ static void hostfault_ask(struct hostfault *h)
 		wakeup_want(d, WANT_TICK);
 		return;
 	}
+	h->owed = h->by_folder;
 	hostfault_hold(h);
 }
 
@@ -291,6 +295,7 @@ static void hostfault_try(struct hostfault *h)
 
 	h->guessed = h->guessed && !later;
 	h->repeated = h->repeated && !later;
+	h->owed = false;
 	/* what two looks at the file system can tell needs no task to be claimed for */
 	if (!hostfault_program_there(h->root)) {
 		if (later && h->backoff_ms < HOST_BACKOFF_MAX_MS)
@@ -473,6 +478,16 @@ void hostfault_visited(struct dispatch *d, size_t starting)
 	/* what it claimed at the visit before may still be on its way */
 	if (h && h->state == HOST_TRYING && h->trying == d && starting == 0)
 		hostfault_ask(h);
+}
+
+void hostfault_looked(struct dispatch *d)
+{
+	struct hostfault *h = d->root->hostfault;
+
+	if (!h || h->state != HOST_HELD || !h->owed || d->last.ready <= 0)
+		return;
+	h->by_folder = true;
+	hostfault_try(h);
 }
 
 void hostfault_forget(struct dispatch *d)

@@ -274,6 +274,8 @@ void visit_done(struct job *job)
 		hostfault_visited(d, launches + launches_count(d));
 	if (ok)
 		visit_ticked(d, bj);
+	if (ok && !d->visit.trying)
+		hostfault_looked(d);
 	if (bj->outcome == BOARD_LOCKED)
 		visit_locked(d, bj);
 	else
